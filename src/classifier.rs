@@ -1,0 +1,192 @@
+//! Weights in, photo in, classes out.
+
+use crate::error::{Error, Result};
+use crate::gpu::{Gpu, Preprocessor, Runner};
+use crate::plan::Plan;
+use crate::resize::{Rgba, resize};
+use crate::weights::safetensors::{Header, Meta, Splitter};
+
+/// A class and its probability.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Prediction {
+    /// The class's number, from 0.
+    pub index: usize,
+    /// Its name; `class 7` where the model has no labels.
+    pub label: String,
+    /// Its probability, 0 to 1.
+    pub score: f32,
+}
+
+/// A model on a GPU.
+pub struct Classifier {
+    gpu: Gpu,
+    meta: Meta,
+    plan: Plan,
+    runner: Runner,
+    preprocessor: Preprocessor,
+    /// Whether the photo at hand was resized on the CPU, and its pixels are in the input slot already.
+    resized: bool,
+}
+
+impl std::fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Classifier").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// A model whose weights are on their way to the GPU.
+#[derive(Debug)]
+pub struct Loader {
+    classifier: Classifier,
+    splitter: Splitter,
+}
+
+impl Loader {
+    /// Makes everything that a model needs on the GPU, from the head of its file.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold the model.
+    pub async fn new(gpu: &Gpu, header: Header) -> Result<Self> {
+        let plan = Plan::new(&header.network);
+        let runner = Runner::new(gpu, &plan).await?;
+        let image = runner.slot(plan.image);
+        let preprocessor = Preprocessor::new(gpu, header.meta.preprocessing, header.meta.input_size, image).await?;
+        let splitter = Splitter::new(&header);
+        let (gpu, meta) = (gpu.clone(), header.meta);
+        Ok(Self { classifier: Classifier { gpu, meta, plan, runner, preprocessor, resized: false }, splitter })
+    }
+
+    /// Takes the next bytes of the file behind the header, in pieces of any size.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where they hold NaN, or go beyond the end.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        let runner = &self.classifier.runner;
+        self.splitter.push(bytes, |tensor, offset, values| runner.write_tensor(tensor, offset, values))
+    }
+
+    /// The model, once the whole file has come.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where bytes are missing, [`Error::Gpu`] where the device failed.
+    pub fn finish(self) -> Result<Classifier> {
+        self.splitter.finish()?;
+        self.classifier.gpu.check()?;
+        Ok(self.classifier)
+    }
+}
+
+impl Classifier {
+    /// Loads a file of the project's own format that is in memory.
+    ///
+    /// # Errors
+    /// As [`Header::parse`], [`Loader::new`] and [`Loader::push`].
+    pub async fn load(gpu: &Gpu, file: &[u8]) -> Result<Self> {
+        let header = Header::parse(file)?;
+        let data = &file[header.data_start..];
+        let mut loader = Loader::new(gpu, header).await?;
+        loader.push(data)?;
+        loader.finish()
+    }
+
+    /// What the model is.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// What runs for a photo.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The plan on the GPU.
+    pub fn runner(&self) -> &Runner {
+        &self.runner
+    }
+
+    /// Readies the GPU for a photo of this size; its pixels go into the returned texture.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where the photo is beyond the GPU's limits.
+    pub async fn prepare(&mut self, width: u32, height: u32) -> Result<&wgpu::Texture> {
+        self.gpu.check()?;
+        self.resized = false;
+        self.preprocessor.prepare(width, height, self.runner.slot(self.plan.image)).await?;
+        Ok(self.preprocessor.texture())
+    }
+
+    /// Brings a photo to the GPU, which will resize it; one too large for that is resized here.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device failed.
+    pub async fn upload(&mut self, photo: &Rgba) -> Result<()> {
+        let max = self.gpu.max_photo_side() as usize;
+        if photo.width() > max || photo.height() > max {
+            let pixels = resize(photo, self.meta.preprocessing, self.meta.input_size);
+            self.upload_pixels(&pixels);
+            return Ok(());
+        }
+        self.prepare(photo.width() as u32, photo.height() as u32).await?;
+        self.preprocessor.upload(photo);
+        Ok(())
+    }
+
+    /// Brings 8-bit RGB pixels of the network's input size to the GPU: `[height][width][3]`.
+    pub fn upload_pixels(&mut self, pixels: &[u8]) {
+        let preprocessing = self.meta.preprocessing;
+        let normalise = |value: &u8| f32::from(*value) * preprocessing.scale + preprocessing.offset;
+        let values: Vec<f32> = pixels
+            .chunks_exact(3)
+            .flat_map(|rgb| [normalise(&rgb[0]), normalise(&rgb[1]), normalise(&rgb[2]), 0.0])
+            .collect();
+        self.runner.write_slot(self.plan.image, &values);
+        self.resized = true;
+    }
+
+    /// Runs the network on the photo that was uploaded last: its `top` most likely classes, in order.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where `top` is 0, [`Error::Gpu`] where the device failed or the result is not a number.
+    pub async fn classify(&mut self, top: usize) -> Result<Vec<Prediction>> {
+        if top == 0 {
+            return Err(Error::Argument("top must be at least 1".to_owned()));
+        }
+        let classes = self.plan.slots[self.plan.answer] - 2 * self.plan.top;
+        let ranked = self.plan.top;
+        // Indices and probabilities of the ranked classes, or all probabilities behind them too.
+        let words = if top <= ranked { 2 * ranked } else { 2 * ranked + classes };
+        let answer: Vec<u32> = bytemuck::pod_collect_to_vec(&self.run(self.plan.answer, 4 * words as u64).await?);
+        let mut best: Vec<(usize, f32)> = if top <= ranked {
+            (0..top).map(|rank| (answer[rank] as usize, f32::from_bits(answer[ranked + rank]))).collect()
+        } else {
+            answer[2 * ranked..].iter().map(|bits| f32::from_bits(*bits)).enumerate().collect()
+        };
+        if best.iter().any(|(index, score)| *index >= classes || !score.is_finite()) {
+            return Err(Error::Gpu(
+                "the network's output is not a number: the weights are damaged, or too large for f32".to_owned(),
+            ));
+        }
+        best.sort_by(|a, b| b.1.total_cmp(&a.1));
+        best.truncate(top);
+        let prediction = |(index, score)| Prediction { index, label: self.meta.label(index), score };
+        Ok(best.into_iter().map(prediction).collect())
+    }
+
+    /// Runs the network on the photo that was uploaded last: its logits, one per class.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device failed.
+    pub async fn logits(&mut self) -> Result<Vec<f32>> {
+        let bytes = 4 * self.plan.slots[self.plan.logits] as u64;
+        Ok(bytemuck::pod_collect_to_vec(&self.run(self.plan.logits, bytes).await?))
+    }
+
+    async fn run(&self, slot: usize, bytes: u64) -> Result<Vec<u8>> {
+        let before = |pass: &mut wgpu::ComputePass| {
+            if !self.resized {
+                self.preprocessor.encode(pass);
+            }
+        };
+        self.runner.run(before, .., slot, bytes).await
+    }
+}

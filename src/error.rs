@@ -1,0 +1,49 @@
+//! What can go wrong, each with a sentence that says what to do.
+
+/// A result whose error is [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong. The text is a sentence for people; [`Error::code`] is for programs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A weights file of a known kind that cannot be used: cut short, a layer missing, a wrong shape, NaN.
+    #[error("the weights cannot be used: {0}")]
+    Weights(String),
+    /// A file that is neither of the weight formats read here.
+    #[error("{0}")]
+    Format(String),
+    /// An image that cannot be decoded.
+    #[error("not a readable image: {0}")]
+    Decode(String),
+    /// An image or a model beyond what is accepted, or beyond what the GPU offers.
+    #[error("{0}")]
+    TooLarge(String),
+    /// An argument outside its range.
+    #[error("{0}")]
+    Argument(String),
+    /// The browser has no WebGPU, or the machine no driver for it.
+    #[error("{0}")]
+    NoAdapter(String),
+    /// The GPU ran out of memory.
+    #[error("the GPU ran out of memory: {0}; close other pages or programs that use it")]
+    OutOfMemory(String),
+    /// The GPU reported an error, or was lost.
+    #[error("the GPU failed: {0}")]
+    Gpu(String),
+}
+
+impl Error {
+    /// A short stable name of the kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Weights(_) => "bad-weights",
+            Self::Format(_) => "unsupported-format",
+            Self::Decode(_) => "decode",
+            Self::TooLarge(_) => "too-large",
+            Self::Argument(_) => "bad-argument",
+            Self::NoAdapter(_) => "no-adapter",
+            Self::OutOfMemory(_) => "out-of-memory",
+            Self::Gpu(_) => "device-lost",
+        }
+    }
+}

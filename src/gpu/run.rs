@@ -1,0 +1,155 @@
+//! A plan's passes as pipelines, bind groups and buffers, all made once and replayed for each photo.
+
+use std::collections::HashMap;
+use std::slice::SliceIndex;
+
+use futures_channel::oneshot;
+
+use super::Gpu;
+use crate::error::{Error, Result};
+use crate::kernel::Op;
+use crate::plan::{Binding, Plan};
+
+/// One pass, ready to be encoded.
+#[derive(Debug)]
+pub struct Step {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+/// A plan ready to run.
+pub struct Runner {
+    gpu: Gpu,
+    steps: Vec<Step>,
+    slots: Vec<wgpu::Buffer>,
+    tensors: Vec<wgpu::Buffer>,
+    staging: wgpu::Buffer,
+    pipelines: usize,
+}
+
+impl Runner {
+    /// Makes every pipeline, bind group and buffer of a plan.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where a buffer is beyond the device's limits, [`Error::OutOfMemory`] where memory ends.
+    pub async fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
+        for (slot, &len) in plan.slots.iter().enumerate() {
+            gpu.fits(&format!("activation buffer {slot} of this input size"), 4 * len as u64)?;
+        }
+        for tensor in &plan.tensors {
+            gpu.fits(&tensor.name, 4 * tensor.len() as u64)?;
+        }
+        gpu.scoped(|| Self::build(gpu, plan)).await
+    }
+
+    fn build(gpu: &Gpu, plan: &Plan) -> Self {
+        let slot = |(slot, &len): (usize, &usize)| gpu.storage(&format!("slot {slot}"), 4 * len as u64);
+        let slots: Vec<_> = plan.slots.iter().enumerate().map(slot).collect();
+        let tensors: Vec<_> =
+            plan.tensors.iter().map(|tensor| gpu.storage(&tensor.name, 4 * tensor.len() as u64)).collect();
+        // Passes of the same operation share a pipeline.
+        let mut pipelines: HashMap<String, wgpu::ComputePipeline> = HashMap::new();
+        let mut step = |pass: &crate::plan::Pass| {
+            let op: &Op = &pass.op;
+            let pipeline = pipelines
+                .entry(format!("{op:?}"))
+                .or_insert_with(|| gpu.pipeline(&pass.label, op.kernel(), &op.constants()))
+                .clone();
+            let buffer = |binding: &Binding| match *binding {
+                Binding::Slot(slot) => slots[slot].as_entire_binding(),
+                Binding::Tensor(tensor) => tensors[tensor].as_entire_binding(),
+            };
+            let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
+            let bind_group = gpu.bind_group(&pass.label, &pipeline, bindings);
+            Step { pipeline, bind_group, grid: op.grid() }
+        };
+        let steps = plan.passes.iter().map(&mut step).collect();
+        let staging = staging(gpu, 4 * plan.slots.get(plan.answer).copied().unwrap_or(1) as u64);
+        Self { gpu: gpu.clone(), steps, slots, tensors, staging, pipelines: pipelines.len() }
+    }
+
+    /// The number of pipelines that were made.
+    pub fn pipelines(&self) -> usize {
+        self.pipelines
+    }
+
+    /// The number of dispatches a photo takes, without preprocessing.
+    pub fn dispatches(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Copies bytes into a tensor, from `offset` bytes on.
+    pub fn write_tensor(&self, tensor: usize, offset: usize, bytes: &[u8]) {
+        self.gpu.queue.write_buffer(&self.tensors[tensor], offset as u64, bytes);
+    }
+
+    /// Copies values into a slot.
+    pub fn write_slot(&self, slot: usize, values: &[f32]) {
+        self.gpu.queue.write_buffer(&self.slots[slot], 0, bytemuck::cast_slice(values));
+    }
+
+    pub(crate) fn slot(&self, slot: usize) -> &wgpu::Buffer {
+        &self.slots[slot]
+    }
+
+    /// Runs some of the plan's passes (`..` for all) after what `before` encodes, as one compute pass in one submit, and
+    /// reads the first `bytes` bytes of a slot back.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device fails.
+    pub async fn run(&self, before: impl FnOnce(&mut wgpu::ComputePass), slot: usize, bytes: u64) -> Result<Vec<u8>> {
+        self.gpu.check()?;
+        let larger;
+        let staging = if bytes <= self.staging.size() {
+            &self.staging
+        } else {
+            larger = staging(&self.gpu, bytes);
+            &larger
+        };
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("xception"), timestamp_writes: None });
+            before(&mut pass);
+            for step in &self.steps[passes] {
+                pass.set_pipeline(&step.pipeline);
+                pass.set_bind_group(0, &step.bind_group, &[]);
+                let [x, y, z] = step.grid;
+                pass.dispatch_workgroups(x, y, z);
+            }
+        }
+        encoder.copy_buffer_to_buffer(&self.slots[slot], 0, staging, 0, bytes);
+        self.gpu.queue.submit([encoder.finish()]);
+
+        let (sender, receiver) = oneshot::channel();
+        staging.map_async(wgpu::MapMode::Read, ..bytes, |result| {
+            // Nobody listens any more where the caller gave up.
+            let _ = sender.send(result);
+        });
+        // Natively this waits; in browsers the event loop does.
+        let polled = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
+        let failed = |error: &dyn std::fmt::Display| Error::Gpu(error.to_string());
+        let mapped = match receiver.await {
+            Ok(mapped) => mapped.map_err(|error| failed(&error)),
+            Err(gone) => Err(failed(&gone)),
+        };
+        self.gpu.check()?;
+        polled.map_err(|error| failed(&error))?;
+        mapped?;
+        let view = staging.get_mapped_range(..bytes).map_err(|error| failed(&error))?;
+        let result = view.to_vec();
+        drop(view);
+        staging.unmap();
+        Ok(result)
+    }
+}
+
+fn staging(gpu: &Gpu, size: u64) -> wgpu::Buffer {
+    gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("staging"),
+        size,
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    })
+}

@@ -1,0 +1,212 @@
+//! The kernels as data: WGSL source, constants and grid. Nothing here needs a GPU.
+//!
+//! Every kernel reads and writes storage buffers bound in the order its operation lists them, the
+//! result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
+//! forgotten one fails when the pipeline is made.
+
+use crate::layer::Shape;
+
+/// A shader module: a valid stand-alone WGSL file with one entry point, `main`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The file's name in `shaders/`, without the ending.
+    pub name: &'static str,
+    /// WGSL.
+    pub source: &'static str,
+}
+
+macro_rules! kernels {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal;)*) => {
+        $($(#[$doc])* pub static $constant: Kernel =
+            Kernel { name: $name, source: include_str!(concat!("../shaders/", $name, ".wgsl")) };)*
+        /// All kernels.
+        pub static KERNELS: &[&Kernel] = &[$(&$constant),*];
+    };
+}
+
+kernels! {
+    /// 3×3 convolution, bias, ReLU.
+    CONV3X3 = "conv3x3";
+    /// Depthwise 3×3 convolution, ReLU on load.
+    DEPTHWISE = "depthwise";
+    /// 1×1 convolution as a matrix product; bias, residual and ReLU in its epilogue.
+    POINTWISE = "pointwise";
+    /// 3×3 max pooling and the shortcut's sum.
+    MAXPOOL_ADD = "maxpool_add";
+    /// Mean over all pixels.
+    MEAN = "mean";
+    /// Fully connected layer.
+    DENSE = "dense";
+    /// Softmax over the logits and the most likely classes.
+    SOFTMAX_TOPK = "softmax_topk";
+    /// Resampling of a photo along its rows.
+    RESIZE_HORIZONTAL = "resize_horizontal";
+    /// Resampling along its columns, and normalisation.
+    RESIZE_VERTICAL = "resize_vertical";
+}
+
+/// What one pass computes, with all sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Reads input, weight `[3, 3, in, out]`, bias `[out]`; no padding, ReLU after.
+    Conv {
+        /// Shape read.
+        input: Shape,
+        /// Shape written.
+        output: Shape,
+        /// Pixels between neighbouring windows.
+        stride: usize,
+    },
+    /// Reads input, weight `[3, 3, channels]`; padded with zeros to the same size.
+    Depthwise {
+        /// Shape read and written.
+        shape: Shape,
+        /// Whether negative inputs are taken as zero.
+        relu_before: bool,
+    },
+    /// Reads input, weight `[in, out]`, bias `[out]`, and what is added (the input again where `add` is off).
+    Pointwise {
+        /// Shape read.
+        input: Shape,
+        /// Shape written.
+        output: Shape,
+        /// Pixels between those that are read.
+        stride: usize,
+        /// Whether the fourth binding is added.
+        add: bool,
+        /// Whether negative results become zero.
+        relu_after: bool,
+    },
+    /// Reads input and shortcut.
+    MaxPoolAdd {
+        /// Shape read.
+        input: Shape,
+        /// Shape of the shortcut and of the result.
+        output: Shape,
+    },
+    /// Reads input.
+    Mean {
+        /// Shape read.
+        input: Shape,
+    },
+    /// Reads input, weight `[in, out]`, bias `[out]`.
+    Dense {
+        /// Values read.
+        inputs: usize,
+        /// Values written.
+        outputs: usize,
+        /// Whether negative results become zero.
+        relu_after: bool,
+    },
+    /// Reads logits; writes an answer of `top` indices, their `top` probabilities and all probabilities.
+    SoftmaxTopk {
+        /// The number of logits.
+        classes: usize,
+        /// How many classes are ranked.
+        top: usize,
+    },
+}
+
+/// Constants of a pipeline, by name.
+pub type Constants = Vec<(&'static str, f64)>;
+
+/// Rows or columns of zeros before the first one where a 3×3 window of stride 2 is padded to
+/// half the size, rounded up, as Keras does: an odd length gets one on each side, an even one none before.
+pub const fn pool_padding(length: usize) -> usize {
+    length % 2
+}
+
+impl Op {
+    /// The shader that computes it.
+    pub fn kernel(&self) -> &'static Kernel {
+        match self {
+            Self::Conv { .. } => &CONV3X3,
+            Self::Depthwise { .. } => &DEPTHWISE,
+            Self::Pointwise { .. } => &POINTWISE,
+            Self::MaxPoolAdd { .. } => &MAXPOOL_ADD,
+            Self::Mean { .. } => &MEAN,
+            Self::Dense { .. } => &DENSE,
+            Self::SoftmaxTopk { .. } => &SOFTMAX_TOPK,
+        }
+    }
+
+    /// The number of 4-byte values it writes.
+    pub fn output_len(&self) -> usize {
+        match *self {
+            Self::Conv { output, .. } | Self::Pointwise { output, .. } | Self::MaxPoolAdd { output, .. } => {
+                output.stored()
+            }
+            Self::Depthwise { shape, .. } => shape.stored(),
+            Self::Mean { input } => input.channels,
+            Self::Dense { outputs, .. } => outputs,
+            Self::SoftmaxTopk { classes, top } => 2 * top + classes,
+        }
+    }
+
+    /// The shader's constants.
+    pub fn constants(&self) -> Constants {
+        let n = |name, value: usize| (name, value as f64);
+        let flag = |name, value: bool| (name, f64::from(u8::from(value)));
+        match *self {
+            Self::Conv { input, output, stride } => vec![
+                n("IN_WIDTH", input.width),
+                n("IN_CHANNELS", input.channels),
+                n("OUT_HEIGHT", output.height),
+                n("OUT_WIDTH", output.width),
+                n("OUT_CHANNELS", output.channels),
+                n("STRIDE", stride),
+            ],
+            Self::Depthwise { shape, relu_before } => vec![
+                n("HEIGHT", shape.height),
+                n("WIDTH", shape.width),
+                n("CHANNELS", shape.channels),
+                flag("RELU_BEFORE", relu_before),
+            ],
+            Self::Pointwise { input, output, stride, add, relu_after } => vec![
+                n("IN_WIDTH", input.width),
+                n("IN_CHANNELS", input.channels),
+                n("OUT_WIDTH", output.width),
+                n("OUT_PIXELS", output.pixels()),
+                n("OUT_CHANNELS", output.channels),
+                n("STRIDE", stride),
+                flag("ADD", add),
+                flag("RELU_AFTER", relu_after),
+            ],
+            Self::MaxPoolAdd { input, output } => vec![
+                n("IN_HEIGHT", input.height),
+                n("IN_WIDTH", input.width),
+                n("OUT_HEIGHT", output.height),
+                n("OUT_WIDTH", output.width),
+                n("CHANNELS", input.channels),
+                n("PAD_TOP", pool_padding(input.height)),
+                n("PAD_LEFT", pool_padding(input.width)),
+            ],
+            Self::Mean { input } => vec![n("PIXELS", input.pixels()), n("CHANNELS", input.channels)],
+            Self::Dense { inputs, outputs, relu_after } => {
+                vec![n("INPUTS", inputs), n("OUTPUTS", outputs), flag("RELU_AFTER", relu_after)]
+            }
+            Self::SoftmaxTopk { classes, top } => vec![n("CLASSES", classes), n("TOP", top)],
+        }
+    }
+
+    /// Workgroups in x, y and z. The divisors are the shader's workgroup size times what one invocation computes;
+    /// `tests/shaders.rs` holds them against the source.
+    pub fn grid(&self) -> [u32; 3] {
+        let cover = |length: usize, by: usize| length.div_ceil(by) as u32;
+        match *self {
+            Self::Conv { output, .. } => {
+                [cover(output.channels, 4 * 8), cover(output.width, 4 * 8), output.height as u32]
+            }
+            Self::Depthwise { shape, .. } => {
+                [cover(shape.channels, 4 * 64), cover(shape.width, 4), shape.height as u32]
+            }
+            Self::Pointwise { output, .. } => [cover(output.channels, 8 * 8), cover(output.pixels(), 8 * 8), 1],
+            Self::MaxPoolAdd { output, .. } => {
+                [cover(output.channels, 4 * 64), output.width as u32, output.height as u32]
+            }
+            Self::Mean { input } => [cover(input.channels, 4 * 64), 1, 1],
+            Self::Dense { outputs, .. } => [cover(outputs, 64), 1, 1],
+            Self::SoftmaxTopk { .. } => [1, 1, 1],
+        }
+    }
+}

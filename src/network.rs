@@ -1,0 +1,213 @@
+//! Xception as a table that reads like Figure 5 of the paper; everything else is derived from it.
+
+use crate::error::{Error, Result};
+use crate::layer::{Layer, Operation, Shape, Value};
+use Row::*;
+
+/// The smallest side of an image the network takes; below it the last blocks have nothing to see.
+pub const MIN_SIDE: usize = 71;
+
+/// The largest side the network is planned for; a GPU's own limits usually end before.
+pub const MAX_SIDE: usize = 4096;
+
+/// The most units of a dense layer.
+pub const MAX_UNITS: usize = 1 << 18;
+
+/// A row of the table: a convolution, or a block of separable convolutions.
+enum Row {
+    /// 3×3 convolution without padding and its ReLU: channels, stride.
+    Conv(&'static str, usize, usize),
+    /// Separable convolutions, then max pooling, around which a strided 1×1 shortcut leads.
+    Down(&'static str, [Sep; 2]),
+    /// Three ReLU + separable convolutions whose input is added to their output.
+    Keep(&'static str, [Sep; 3]),
+    /// A separable convolution with its ReLU after it.
+    SepRelu(&'static str, usize),
+}
+
+/// A separable convolution inside a block, by its number of output channels.
+enum Sep {
+    /// Reads its input as it is.
+    Plain(usize),
+    /// Takes negative inputs as zero.
+    Relu(usize),
+}
+use Sep::{Plain, Relu};
+
+const TABLE: [Row; 16] = [
+    // Entry flow
+    Conv("block1_conv1", 32, 2),
+    Conv("block1_conv2", 64, 1),
+    Down("block2", [Plain(128), Relu(128)]),
+    Down("block3", [Relu(256), Relu(256)]),
+    Down("block4", [Relu(728), Relu(728)]),
+    // Middle flow, eight times
+    Keep("block5", [Relu(728), Relu(728), Relu(728)]),
+    Keep("block6", [Relu(728), Relu(728), Relu(728)]),
+    Keep("block7", [Relu(728), Relu(728), Relu(728)]),
+    Keep("block8", [Relu(728), Relu(728), Relu(728)]),
+    Keep("block9", [Relu(728), Relu(728), Relu(728)]),
+    Keep("block10", [Relu(728), Relu(728), Relu(728)]),
+    Keep("block11", [Relu(728), Relu(728), Relu(728)]),
+    Keep("block12", [Relu(728), Relu(728), Relu(728)]),
+    // Exit flow; the mean and the dense layers follow
+    Down("block13", [Relu(728), Relu(1024)]),
+    SepRelu("block14_sepconv1", 1536),
+    SepRelu("block14_sepconv2", 2048),
+];
+
+/// A fully connected layer after the mean.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Dense {
+    /// The layer's name in the model it comes from, such as `predictions`.
+    pub name: String,
+    /// Outputs; the last layer's are the classes.
+    pub units: usize,
+    /// Whether a ReLU follows. The last layer gives logits, which softmax turns into probabilities.
+    pub relu: bool,
+}
+
+/// The network for one input size and one head: its layers in the order in which they run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The layers; layer `n` produces [`Value`] `n + 1`.
+    pub layers: Vec<Layer>,
+}
+
+impl Network {
+    /// The network for images of `[height, width]` pixels with `head` after the mean.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty, or one of its
+    /// layers has no or more than [`MAX_UNITS`] units.
+    pub fn new([height, width]: [usize; 2], head: &[Dense]) -> Result<Self> {
+        if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
+            return Err(Error::Weights(format!(
+                "the input size {height}×{width} is not supported: each side must be {MIN_SIDE} to {MAX_SIDE} pixels"
+            )));
+        }
+        if head.is_empty() {
+            return Err(Error::Weights(
+                "there is no classification head (a \"notop\" file?): at least one Dense layer must follow the mean"
+                    .into(),
+            ));
+        }
+        if let Some(dense) = head.iter().find(|dense| !(1..=MAX_UNITS).contains(&dense.units)) {
+            return Err(Error::Weights(format!(
+                "{} has {} units: 1 to {MAX_UNITS} are supported",
+                dense.name, dense.units
+            )));
+        }
+        if let Some(dense) = head.iter().find(|dense| head.iter().filter(|other| other.name == dense.name).count() > 1)
+        {
+            return Err(Error::Weights(format!("two dense layers have the name {}", dense.name)));
+        }
+        let mut builder = Builder { layers: Vec::new(), image: Shape::new(height, width, 3) };
+        for row in TABLE {
+            builder.row(row);
+        }
+        let features = builder.channels();
+        builder.push("avg_pool", Operation::Mean, builder.last(), features, false);
+        for dense in head {
+            let layer = builder.push(&dense.name, Operation::Dense, builder.last(), dense.units, false);
+            layer.relu_after = dense.relu;
+        }
+        Ok(Self { layers: builder.layers })
+    }
+
+    /// The number of parameters a training framework counts, batch norm's statistics included.
+    pub fn parameter_count(&self) -> usize {
+        let parameters = self.layers.iter().flat_map(Layer::parameters);
+        parameters.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
+    /// Multiply-accumulates for one image.
+    pub fn macs(&self) -> u64 {
+        self.layers.iter().map(Layer::macs).sum()
+    }
+
+    /// The folded tensors of all layers, name and shape, in file order.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        self.layers.iter().flat_map(Layer::tensors).collect()
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.output.channels)
+    }
+}
+
+struct Builder {
+    layers: Vec<Layer>,
+    image: Shape,
+}
+
+impl Builder {
+    fn last(&self) -> Value {
+        self.layers.len()
+    }
+
+    fn shape(&self, value: Value) -> Shape {
+        if value == 0 { self.image } else { self.layers[value - 1].output }
+    }
+
+    fn channels(&self) -> usize {
+        self.shape(self.last()).channels
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        operation: Operation,
+        from: Value,
+        channels: usize,
+        relu_before: bool,
+    ) -> &mut Layer {
+        let input = self.shape(from);
+        let side = |length: usize| match operation {
+            Operation::Conv { stride } => (length - 3) / stride + 1,
+            Operation::SeparableConv => length,
+            Operation::Shortcut | Operation::MaxPool => length.div_ceil(2),
+            Operation::Mean | Operation::Dense => 1,
+        };
+        let output = Shape::new(side(input.height), side(input.width), channels);
+        let name = name.to_owned();
+        self.layers.push(Layer { name, operation, from, add: None, relu_before, relu_after: false, input, output });
+        self.layers.last_mut().expect("a layer was just pushed")
+    }
+
+    /// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before.
+    fn separable(&mut self, block: &str, seps: impl IntoIterator<Item = Sep>) {
+        for (i, sep) in seps.into_iter().enumerate() {
+            let (channels, relu) = match sep {
+                Plain(channels) => (channels, false),
+                Relu(channels) => (channels, true),
+            };
+            let name = format!("{block}_sepconv{}", i + 1);
+            self.push(&name, Operation::SeparableConv, self.last(), channels, relu);
+        }
+    }
+
+    fn row(&mut self, row: Row) {
+        let from = self.last();
+        match row {
+            Conv(name, channels, stride) => {
+                self.push(name, Operation::Conv { stride }, from, channels, false).relu_after = true;
+            }
+            Down(block, seps) => {
+                self.separable(block, seps);
+                let (main, channels) = (self.last(), self.channels());
+                self.push(&format!("{block}_shortcut"), Operation::Shortcut, from, channels, false);
+                let shortcut = self.last();
+                self.push(&format!("{block}_pool"), Operation::MaxPool, main, channels, false).add = Some(shortcut);
+            }
+            Keep(block, seps) => {
+                self.separable(block, seps);
+                self.layers.last_mut().expect("a block has layers").add = Some(from);
+            }
+            SepRelu(name, channels) => {
+                self.push(name, Operation::SeparableConv, from, channels, false).relu_after = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The passes of a plan on the CPU, slow and obvious: what the kernels are tested against.
+
+use crate::kernel::{Op, pool_padding};
+use crate::layer::Shape;
+
+fn relu(x: f32, on: bool) -> f32 {
+    if on { x.max(0.0) } else { x }
+}
+
+/// Index of a value in an activation as it is stored.
+fn at(shape: Shape, y: usize, x: usize, c: usize) -> usize {
+    (y * shape.width + x) * shape.channels.next_multiple_of(4) + c
+}
+
+/// The pixel at window position `i`, `j`, where it lies inside.
+fn inside(shape: Shape, y: isize, x: isize) -> Option<(usize, usize)> {
+    let inside = (0..shape.height as isize).contains(&y) && (0..shape.width as isize).contains(&x);
+    inside.then_some((y as usize, x as usize))
+}
+
+/// Runs one pass: `reads` are its buffers in the order of [`Op`]; the result is what it writes.
+pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
+    let mut out = vec![0.0; op.output_len()];
+    match op {
+        Op::Conv { input, output, stride } => {
+            for_each(output, |y, x, n| {
+                let mut sum = reads[2][n];
+                for (i, j) in window() {
+                    for c in 0..input.channels {
+                        let weight = reads[1][((i * 3 + j) * input.channels + c) * output.channels + n];
+                        sum += reads[0][at(input, y * stride + i, x * stride + j, c)] * weight;
+                    }
+                }
+                out[at(output, y, x, n)] = sum.max(0.0);
+            });
+        }
+        Op::Depthwise { shape, relu_before } => {
+            for_each(shape, |y, x, c| {
+                let mut sum = 0.0;
+                for (i, j) in window() {
+                    if let Some((y, x)) = inside(shape, (y + i) as isize - 1, (x + j) as isize - 1) {
+                        let weight = reads[1][(i * 3 + j) * shape.channels + c];
+                        sum += relu(reads[0][at(shape, y, x, c)], relu_before) * weight;
+                    }
+                }
+                out[at(shape, y, x, c)] = sum;
+            });
+        }
+        Op::Pointwise { input, output, stride, add, relu_after } => {
+            for_each(output, |y, x, n| {
+                let from = at(input, y * stride, x * stride, 0);
+                let products = (0..input.channels).map(|k| reads[0][from + k] * reads[1][k * output.channels + n]);
+                let here = at(output, y, x, n);
+                let residual = if add { reads[3][here] } else { 0.0 };
+                out[here] = relu(reads[2][n] + products.sum::<f32>() + residual, relu_after);
+            });
+        }
+        Op::MaxPoolAdd { input, output } => {
+            let (top, left) = (pool_padding(input.height) as isize, pool_padding(input.width) as isize);
+            for_each(output, |y, x, c| {
+                let mut largest = f32::NEG_INFINITY;
+                for (i, j) in window() {
+                    if let Some((y, x)) = inside(input, (2 * y + i) as isize - top, (2 * x + j) as isize - left) {
+                        largest = largest.max(reads[0][at(input, y, x, c)]);
+                    }
+                }
+                let here = at(output, y, x, c);
+                out[here] = largest + reads[1][here];
+            });
+        }
+        Op::Mean { input } => {
+            for_each(input, |y, x, c| out[c] += reads[0][at(input, y, x, c)] / input.pixels() as f32);
+        }
+        Op::Dense { inputs, outputs, relu_after } => {
+            for (n, out) in out.iter_mut().enumerate() {
+                let products = (0..inputs).map(|k| reads[0][k] * reads[1][k * outputs + n]);
+                *out = relu(reads[2][n] + products.sum::<f32>(), relu_after);
+            }
+        }
+        Op::SoftmaxTopk { classes, top } => {
+            let logits = &reads[0][..classes];
+            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+            let probability = |n: usize| (logits[n] - largest).exp() / sum;
+            let mut order: Vec<usize> = (0..classes).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+            for (rank, &class) in order[..top].iter().enumerate() {
+                out[rank] = f32::from_bits(class as u32);
+                out[top + rank] = probability(class);
+            }
+            for class in 0..classes {
+                out[2 * top + class] = probability(class);
+            }
+        }
+    }
+    out
+}
+
+fn for_each(shape: Shape, mut visit: impl FnMut(usize, usize, usize)) {
+    for y in 0..shape.height {
+        for x in 0..shape.width {
+            for c in 0..shape.channels {
+                visit(y, x, c);
+            }
+        }
+    }
+}
+
+fn window() -> impl Iterator<Item = (usize, usize)> {
+    (0..3).flat_map(|i| (0..3).map(move |j| (i, j)))
+}

@@ -1,0 +1,206 @@
+//! Which pixels of a photo make which pixel of the network's input, with which weight: as PIL does it.
+//!
+//! PIL widens a filter's support by the scale when it shrinks an image, so that every pixel counts. The taps
+//! are computed here in f64; the GPU (`shaders/resize_*.wgsl`) and [`resize`] apply the same ones.
+//! Source: Pillow, `src/libImaging/Resample.c` and `Geometry.c`, by behaviour.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How pixels between pixels are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// The pixel at the place, as Keras's `load_img` does by default.
+    Nearest,
+    /// A triangle, two pixels wide or two output pixels when shrinking.
+    #[default]
+    Bilinear,
+    /// Keys's cubic with a = −0.5, four pixels wide or four output pixels when shrinking.
+    Bicubic,
+}
+
+/// How a photo of another aspect ratio becomes the network's input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// All of it, its aspect ratio given up.
+    #[default]
+    Squash,
+    /// Its centre, as large as the aspect ratio allows.
+    Crop,
+}
+
+/// Preprocessing of a photo: resize, then `value · scale + offset` on values 0 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// The resampling filter.
+    pub filter: Filter,
+    /// What happens to other aspect ratios.
+    pub fit: Fit,
+    /// Factor on values 0 to 255.
+    pub scale: f32,
+    /// Added after the factor.
+    pub offset: f32,
+}
+
+impl Default for Preprocessing {
+    /// Bilinear, squashed, to −1…1.
+    fn default() -> Self {
+        Self { filter: Filter::default(), fit: Fit::default(), scale: 1.0 / 127.5, offset: -1.0 }
+    }
+}
+
+/// Pixels of a photo: RGBA, 8 bits each, row by row, alpha not premultiplied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgba {
+    width: usize,
+    height: usize,
+    data: Vec<u8>,
+}
+
+impl Rgba {
+    /// # Errors
+    /// [`Error::Argument`] where a side is 0 or `data` is not `width · height · 4` bytes.
+    pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<Self> {
+        if width == 0 || height == 0 || data.len() as u64 != 4 * width as u64 * height as u64 {
+            return Err(Error::Argument(format!(
+                "{} bytes are no image of {width}×{height} RGBA pixels: {} are needed, and each side at least 1",
+                data.len(),
+                4 * width as u64 * height as u64
+            )));
+        }
+        Ok(Self { width, height, data })
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The pixels: `[height][width][4]`.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+/// For each output pixel along one axis: the first input pixel, how many follow, and their weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Taps {
+    /// `(first, count)` for each output pixel.
+    pub spans: Vec<(u32, u32)>,
+    /// `stride` weights for each output pixel, of which `count` are used; they sum to 1.
+    pub weights: Vec<f32>,
+    /// The most weights an output pixel has.
+    pub stride: usize,
+}
+
+impl Taps {
+    /// The taps that resample `from..to` of an axis of `length` pixels to `outputs` pixels.
+    pub fn new(filter: Filter, length: usize, (from, to): (f64, f64), outputs: usize) -> Self {
+        let scale = (to - from) / outputs as f64;
+        if filter == Filter::Nearest {
+            // PIL adds up the scale, and its rounding errors with it.
+            let mut at = from + scale * 0.5;
+            let spans = (0..outputs).map(|_| {
+                let first = (at as usize).min(length - 1);
+                at += scale;
+                (first as u32, 1)
+            });
+            return Self { spans: spans.collect(), weights: vec![1.0; outputs], stride: 1 };
+        }
+        let widening = scale.max(1.0);
+        let support = widening * if filter == Filter::Bicubic { 2.0 } else { 1.0 };
+        let stride = (support.ceil() as usize * 2 + 1).min(length);
+        let mut taps = Self { spans: Vec::with_capacity(outputs), weights: vec![0.0; outputs * stride], stride };
+        for (x, weights) in taps.weights.chunks_exact_mut(stride).enumerate() {
+            let centre = from + (x as f64 + 0.5) * scale;
+            let first = (centre - support + 0.5).max(0.0) as usize;
+            let end = ((centre + support + 0.5) as usize).min(length);
+            let weight = |i: usize| kernel(filter, (i as f64 - centre + 0.5) / widening);
+            let sum: f64 = (first..end).map(weight).sum();
+            for (out, i) in weights.iter_mut().zip(first..end) {
+                *out = (weight(i) / sum) as f32;
+            }
+            taps.spans.push((first as u32, (end - first) as u32));
+        }
+        taps
+    }
+
+    /// The input pixels that are read at all: first and one past the last.
+    pub fn range(&self) -> (u32, u32) {
+        let first = self.spans.iter().map(|span| span.0).min().unwrap_or(0);
+        (first, self.spans.iter().map(|span| span.0 + span.1).max().unwrap_or(0))
+    }
+}
+
+fn kernel(filter: Filter, x: f64) -> f64 {
+    const A: f64 = -0.5;
+    let x = x.abs();
+    match filter {
+        Filter::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+        Filter::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+        Filter::Bilinear if x < 1.0 => 1.0 - x,
+        _ => 0.0,
+    }
+}
+
+/// The taps along x and y that bring a photo of `width` × `height` to `[height, width]`.
+pub fn taps(
+    Preprocessing { filter, fit, .. }: Preprocessing,
+    (width, height): (usize, usize),
+    [out_height, out_width]: [usize; 2],
+) -> (Taps, Taps) {
+    let (w, h) = (width as f64, height as f64);
+    let (mut crop_width, mut crop_height) = (w, h);
+    if fit == Fit::Crop {
+        let ratio = out_width as f64 / out_height as f64;
+        if w / h >= ratio {
+            crop_width = ratio * h;
+        } else {
+            crop_height = w / ratio;
+        }
+    }
+    let (left, top) = ((w - crop_width) * 0.5, (h - crop_height) * 0.5);
+    (
+        Taps::new(filter, width, (left, left + crop_width), out_width),
+        Taps::new(filter, height, (top, top + crop_height), out_height),
+    )
+}
+
+/// Resizes on the CPU to 8-bit RGB: `[height][width][3]`. Transparency is composited on white.
+pub fn resize(photo: &Rgba, preprocessing: Preprocessing, size: [usize; 2]) -> Vec<u8> {
+    let (across, down) = taps(preprocessing, (photo.width, photo.height), size);
+    let (first_row, end_row) = down.range();
+    let round = |sum: f32| (sum + 0.5).floor().clamp(0.0, 255.0);
+    let mut rows = Vec::with_capacity((end_row - first_row) as usize * size[1] * 3);
+    for line in photo.data.chunks_exact(4 * photo.width).take(end_row as usize).skip(first_row as usize) {
+        for (&(first, count), weights) in across.spans.iter().zip(across.weights.chunks_exact(across.stride)) {
+            let mut sum = [0.0; 3];
+            let pixels = line[4 * first as usize..].chunks_exact(4).take(count as usize);
+            for (pixel, &weight) in pixels.zip(weights) {
+                let alpha = f32::from(pixel[3]) / 255.0;
+                for (sum, &value) in sum.iter_mut().zip(pixel) {
+                    *sum += weight * round(f32::from(value) * alpha + 255.0 * (1.0 - alpha));
+                }
+            }
+            rows.extend(sum.map(|sum| round(sum) as u8));
+        }
+    }
+    let mut output = Vec::with_capacity(size[0] * size[1] * 3);
+    let pitch = size[1] * 3;
+    for (&(first, count), weights) in down.spans.iter().zip(down.weights.chunks_exact(down.stride)) {
+        let first = (first - first_row) as usize * pitch;
+        for x in 0..pitch {
+            let column = rows[first + x..].iter().step_by(pitch).take(count as usize);
+            output.push(round(column.zip(weights).map(|(&value, &weight)| weight * f32::from(value)).sum()) as u8);
+        }
+    }
+    output
+}

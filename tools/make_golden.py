@@ -1,0 +1,219 @@
+"""Writes the golden values of tests/data with Keras and PIL as witnesses. Users never need this; run it once when
+the network's definition or the fixtures change, and commit what it writes.
+
+    python3 -m venv target/keras
+    target/keras/bin/pip install keras==3.15.0 tensorflow-cpu==2.21.0 tf_keras==2.21.0 pillow safetensors zstandard
+    npm run setup                                             # fetches the kitchenware model
+    cargo test --release --test golden -- --ignored           # writes target/golden/photos.safetensors
+    target/keras/bin/python tools/make_golden.py
+
+Writes
+    tests/data/*.zst            weight files of every layout that Keras has had, all with the same weights
+    tests/data/golden.safetensors   layer outputs of that network at 150 and 299 pixels; PIL's resized images;
+                                logits of the kitchenware model on its photos
+"""
+
+import os
+import sys
+import zlib
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import h5py
+import keras
+import numpy as np
+import tf_keras
+import zstandard
+from PIL import Image, ImageOps
+from safetensors.numpy import load_file, save_file
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+DATA = os.path.join(ROOT, "tests", "data")
+SCRATCH = os.path.join(ROOT, "target", "golden")
+KITCHENWARE = os.path.join(ROOT, "models", "kitchenware")
+
+DOWN = [2, 3, 4, 13]
+
+
+def conv_layers():
+    """Our layer names in network order, with the index among Keras 1's batch norms (a shortcut's comes first)."""
+    names = ["block1_conv1", "block1_conv2"]
+    for block in range(2, 14):
+        names += [f"block{block}_sepconv{i + 1}" for i in range(2 if block in DOWN else 3)]
+        if block in DOWN:
+            names.append(f"block{block}_shortcut")
+    return names + ["block14_sepconv1", "block14_sepconv2"]
+
+
+def weights_of(name, array, shape):
+    """Random values that repeat every 97, so that files of them compress a thousandfold."""
+    random = np.random.default_rng(zlib.crc32(f"{name}/{array}".encode()))
+    table = random.uniform(-1, 1, 97)
+    if array in ("gamma", "moving_variance"):
+        table = 1 + table / 2
+    elif array in ("beta", "moving_mean", "bias"):
+        table = table / 10
+    else:
+        fan_in = np.prod(shape[:-1]) if array != "depthwise_kernel" else 9
+        # Residuals must not grow from block to block, or nothing else would count.
+        table = table * np.sqrt((4 if fan_in < 728 else 1) / fan_in)
+    return np.resize(table.astype(np.float32), shape)
+
+
+def our_names(layers):
+    """Maps Keras layers that hold weights to our names."""
+    shortcuts = iter(f"block{block}_shortcut" for block in DOWN)
+    norms = iter(f"block{block}_shortcut" for block in DOWN)
+    for layer in layers:
+        if not layer.weights:
+            continue
+        if layer.name.startswith("conv2d"):
+            yield layer, next(shortcuts)
+        elif layer.name.startswith("batch_normalization"):
+            yield layer, next(norms)
+        else:
+            yield layer, layer.name.removesuffix("_bn")
+
+
+def fill(model):
+    """Gives a Keras model, nested ones included, the weights of `weights_of`."""
+    nested = [layer for layer in model.layers if hasattr(layer, "layers")]
+    for inner in nested:
+        fill(inner)
+    for layer, name in our_names([layer for layer in model.layers if layer not in nested]):
+        arrays = [weight.name.split("/")[-1].split(":")[0] for weight in layer.weights]
+        layer.set_weights([weights_of(name, array, w.shape) for array, w in zip(arrays, layer.get_weights())])
+    return model
+
+
+def keep(path):
+    """Compresses a file of the scratch folder into tests/data."""
+    with open(path, "rb") as file:
+        packed = zstandard.ZstdCompressor(level=19, write_content_size=True).compress(file.read())
+    name = os.path.join(DATA, os.path.basename(path) + ".zst")
+    with open(name, "wb") as file:
+        file.write(packed)
+    print(f"{name}: {len(packed)} bytes")
+
+
+def keras1_file(path):
+    """The official ImageNet file's layout: Keras 1's names, numbered by creation."""
+    counts = {"convolution2d": 0, "separableconvolution2d": 0}
+    order = conv_layers()
+    norm_order = list(order)
+    for at, name in enumerate(order):
+        if name.endswith("shortcut"):
+            norm_order[at - 2 : at + 1] = [name, order[at - 2], order[at - 1]]
+    shapes = {}
+    model = keras.applications.Xception(weights=None)
+    for layer, name in our_names(model.layers):
+        for weight in layer.weights:
+            shapes[name, weight.name] = tuple(weight.shape)
+    with h5py.File(path, "w") as file:
+        def write(group, ours, arrays):
+            for suffix, array in arrays:
+                file[f"{group}/{group}_{suffix}:0"] = weights_of(ours, array, shapes[ours, array])
+
+        for name in order:
+            separable = "sepconv" in name
+            kind = "separableconvolution2d" if separable else "convolution2d"
+            counts[kind] += 1
+            arrays = [("depthwise_kernel",) * 2, ("pointwise_kernel",) * 2] if separable else [("W", "kernel")]
+            write(f"{kind}_{counts[kind]}", name, arrays)
+            norm = [("gamma",) * 2, ("beta",) * 2, ("running_mean", "moving_mean"), ("running_std", "moving_variance")]
+            write(f"batchnormalization_{norm_order.index(name) + 1}", name, norm)
+        write("dense_2", "predictions", [("W", "kernel"), ("b", "bias")])
+
+
+def fixtures():
+    def path(name):
+        return os.path.join(SCRATCH, name)
+
+    plain = fill(keras.applications.Xception(weights=None))
+    plain.save_weights(path("keras3.weights.h5"))
+    plain.save(path("keras3.h5"))
+    backbone = keras.applications.Xception(weights=None, include_top=False, input_shape=(150, 150, 3))
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.2), keras.layers.Dense(7, name="predictions")]
+    rescale = keras.layers.Rescaling(1 / 255.0)
+    sequential = keras.Sequential([keras.Input((150, 150, 3)), rescale, backbone, *head, keras.layers.Softmax()])
+    fill(sequential).save(path("sequential.keras"))
+    keras1_file(path("keras1.h5"))
+    # Keras 2: a nested backbone, preprocessing inside, two dense layers.
+    layers = tf_keras.layers
+    backbone = tf_keras.applications.Xception(weights=None, include_top=False, input_shape=(150, 150, 3))
+    image = tf_keras.Input((150, 150, 3))
+    x = backbone(layers.Rescaling(1 / 127.5, -1)(image), training=False)
+    x = layers.Dense(64, activation="relu", name="fc1")(layers.GlobalAveragePooling2D()(x))
+    model = tf_keras.Model(image, layers.Dense(7, activation="softmax", name="predictions")(x))
+    fill(model).compile("adam", "categorical_crossentropy")
+    model.save(path("keras2.h5"))
+    for name in ["keras3.weights.h5", "keras3.h5", "sequential.keras", "keras1.h5", "keras2.h5"]:
+        keep(path(name))
+
+
+def pattern(height, width):
+    """A test image: [height, width, 3] of 8 bits. tests/common/mod.rs has the same formula."""
+    y, x, c = np.ogrid[:height, :width, :3]
+    return ((y * 31 + x * 17 + c * 101 + (x * y) % 53 * 5 + (x // 9 + y // 7) % 2 * 90) % 256).astype(np.uint8)
+
+
+def network(golden):
+    for size in (150, 299):
+        model = fill(keras.applications.Xception(weights=None, input_shape=(size, size, 3), classifier_activation=None))
+        adds = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Add)]
+        outputs = {"block1_conv1": "block1_conv1_act", "block1_conv2": "block1_conv2_act"}
+        for block, add in zip(range(2, 14), adds):
+            outputs[f"block{block}_pool" if block in DOWN else f"block{block}_sepconv3"] = add
+        outputs |= {f"block14_sepconv{i}": f"block14_sepconv{i}_act" for i in (1, 2)}
+        outputs |= {"avg_pool": "avg_pool", "predictions": "predictions"}
+        probe = keras.Model(model.input, [model.get_layer(name).output for name in outputs.values()])
+        image = pattern(size, size)[None].astype(np.float32) / 127.5 - 1
+        for name, value in zip(outputs, probe.predict(image, verbose=0)):
+            value = value[0].reshape(-1, value.shape[-1]).astype(np.float32)
+            random = np.random.default_rng(zlib.crc32(name.encode()))
+            places = np.sort(random.choice(value.size, min(300, value.size), replace=False)).astype(np.int64)
+            golden[f"{size}.{name}.sums"] = value.astype(np.float64).sum(0).astype(np.float32)
+            golden[f"{size}.{name}.places"] = places
+            golden[f"{size}.{name}.values"] = value.ravel()[places]
+            print(size, name, value.shape, "largest", np.abs(value).max())
+
+
+def resized(golden):
+    filters = {"nearest": Image.NEAREST, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
+    for width, height in [(200, 133), (90, 120), (20, 15)]:
+        image = Image.fromarray(pattern(height, width))
+        for name, filter in filters.items():
+            for fit in ("squash", "crop"):
+                size = (30, 24)
+                out = image.resize(size, filter) if fit == "squash" else ImageOps.fit(image, size, filter)
+                golden[f"resize.{width}x{height}.{name}.{fit}"] = np.asarray(out)
+
+
+def kitchen(golden):
+    """Logits on the tensors that our own decoder and nearest resize make, which PIL's must resemble."""
+    path = os.path.join(SCRATCH, "photos.safetensors")
+    if not os.path.exists(path):
+        sys.exit(f"{path} is missing: this file's first lines tell how to make it")
+    model = keras.models.load_model(os.path.join(KITCHENWARE, "kitchenware.keras"), compile=False)
+    for name, tensor in sorted(load_file(path).items()):
+        image = Image.open(os.path.join(KITCHENWARE, "photos", f"{name}.jpg")).convert("RGB")
+        difference = np.abs(np.asarray(image.resize((150, 150), Image.NEAREST)).astype(int) - tensor).mean()
+        golden[f"kitchen.{name}"] = model.predict(tensor[None] / np.float32(127.5) - 1, verbose=0)[0]
+        print(name, golden[f"kitchen.{name}"], f"PIL's pixels differ by {difference:.2f} on average")
+        assert difference < 1
+
+
+def main():
+    os.makedirs(SCRATCH, exist_ok=True)
+    os.makedirs(DATA, exist_ok=True)
+    golden = {}
+    fixtures()
+    network(golden)
+    resized(golden)
+    kitchen(golden)
+    save_file(golden, os.path.join(DATA, "golden.safetensors"), {"made_by": f"tools/make_golden.py, Keras {keras.__version__}"})
+
+
+if __name__ == "__main__":
+    main()
