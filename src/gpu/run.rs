@@ -1,7 +1,7 @@
 //! A plan's passes as pipelines, bind groups and buffers, all made once and replayed for each photo.
 
 use std::collections::HashMap;
-use std::slice::SliceIndex;
+use std::ops::RangeBounds;
 
 use futures_channel::oneshot;
 
@@ -10,9 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernel::Op;
 use crate::plan::{Binding, Plan};
 
-/// One pass, ready to be encoded.
-#[derive(Debug)]
-pub struct Step {
+struct Step {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     grid: [u32; 3],
@@ -98,7 +96,13 @@ impl Runner {
     ///
     /// # Errors
     /// [`Error::Gpu`] where the device fails.
-    pub async fn run(&self, before: impl FnOnce(&mut wgpu::ComputePass), slot: usize, bytes: u64) -> Result<Vec<u8>> {
+    pub async fn run(
+        &self,
+        before: impl FnOnce(&mut wgpu::ComputePass),
+        passes: impl RangeBounds<usize>,
+        slot: usize,
+        bytes: u64,
+    ) -> Result<Vec<u8>> {
         self.gpu.check()?;
         let larger;
         let staging = if bytes <= self.staging.size() {
@@ -112,7 +116,7 @@ impl Runner {
             let mut pass = encoder
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("xception"), timestamp_writes: None });
             before(&mut pass);
-            for step in &self.steps[passes] {
+            for step in &self.steps[(passes.start_bound().cloned(), passes.end_bound().cloned())] {
                 pass.set_pipeline(&step.pipeline);
                 pass.set_bind_group(0, &step.bind_group, &[]);
                 let [x, y, z] = step.grid;
