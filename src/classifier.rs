@@ -1,5 +1,7 @@
 //! Weights in, photo in, classes out.
 
+use std::ops::RangeBounds;
+
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Preprocessor, Runner};
 use crate::plan::Plan;
@@ -94,6 +96,11 @@ impl Classifier {
         &self.meta
     }
 
+    /// The GPU it is on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
     /// What runs for a photo.
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -155,7 +162,7 @@ impl Classifier {
         let ranked = self.plan.top;
         // Indices and probabilities of the ranked classes, or all probabilities behind them too.
         let words = if top <= ranked { 2 * ranked } else { 2 * ranked + classes };
-        let answer: Vec<u32> = bytemuck::pod_collect_to_vec(&self.run(self.plan.answer, 4 * words as u64).await?);
+        let answer: Vec<u32> = bytemuck::pod_collect_to_vec(&self.run(.., self.plan.answer, 4 * words as u64).await?);
         let mut best: Vec<(usize, f32)> = if top <= ranked {
             (0..top).map(|rank| (answer[rank] as usize, f32::from_bits(answer[ranked + rank]))).collect()
         } else {
@@ -178,15 +185,28 @@ impl Classifier {
     /// [`Error::Gpu`] where the device failed.
     pub async fn logits(&mut self) -> Result<Vec<f32>> {
         let bytes = 4 * self.plan.slots[self.plan.logits] as u64;
-        Ok(bytemuck::pod_collect_to_vec(&self.run(self.plan.logits, bytes).await?))
+        Ok(bytemuck::pod_collect_to_vec(&self.run(.., self.plan.logits, bytes).await?))
     }
 
-    async fn run(&self, slot: usize, bytes: u64) -> Result<Vec<u8>> {
+    /// What the network sees of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device failed.
+    pub async fn input(&mut self) -> Result<Vec<f32>> {
+        let bytes = 4 * self.plan.slots[self.plan.image] as u64;
+        let [height, width] = self.meta.input_size;
+        let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(&self.run(..0, self.plan.image, bytes).await?);
+        // The slot may be larger than the image.
+        values.truncate(4 * height * width);
+        Ok(values)
+    }
+
+    async fn run(&self, passes: impl RangeBounds<usize>, slot: usize, bytes: u64) -> Result<Vec<u8>> {
         let before = |pass: &mut wgpu::ComputePass| {
             if !self.resized {
                 self.preprocessor.encode(pass);
             }
         };
-        self.runner.run(before, .., slot, bytes).await
+        self.runner.run(before, passes, slot, bytes).await
     }
 }

@@ -15,3 +15,6 @@ pub mod classifier;
 pub mod gpu;
 #[cfg(feature = "formats")]
 pub mod image;
+
+#[cfg(target_arch = "wasm32")]
+mod web;

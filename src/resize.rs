@@ -88,6 +88,11 @@ impl Rgba {
     pub fn data(&self) -> &[u8] {
         &self.data
     }
+
+    /// The pixels, to keep.
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
+    }
 }
 
 /// For each output pixel along one axis: the first input pixel, how many follow, and their weights.

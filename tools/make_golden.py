@@ -57,7 +57,7 @@ def weights_of(name, array, shape):
     else:
         fan_in = np.prod(shape[:-1]) if array != "depthwise_kernel" else 9
         # Residuals must not grow from block to block, or nothing else would count.
-        table = table * np.sqrt((4 if fan_in < 728 else 1) / fan_in)
+        table = table * np.sqrt((4 if fan_in < 728 else 0.25) / fan_in)
     return np.resize(table.astype(np.float32), shape)
 
 

@@ -1,1 +1,76 @@
-fn main() {}
+//! Builds the wasm modules of `pkg/dist`: `cargo xtask wasm`.
+//!
+//! Cargo compiles, wasm-bindgen writes the JavaScript glue, and wasm-opt (npm's `binaryen`) makes the result smaller
+//! and faster. A module whose compiled bytes are those of the last time is left alone.
+
+use std::error::Error;
+use std::hash::{DefaultHasher, Hasher};
+use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
+
+use wasm_bindgen_cli_support::Bindgen;
+
+/// The WebAssembly features that Rust compiles for by default, which all browsers with WebGPU have.
+const FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-multivalue",
+    "--enable-mutable-globals",
+    "--enable-nontrapping-float-to-int",
+    "--enable-reference-types",
+    "--enable-sign-ext",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    if env::args().nth(1).as_deref() != Some("wasm") {
+        return Err("usage: cargo xtask wasm".into());
+    }
+    env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+    module("xception", "gpu")?;
+    module("formats", "formats")
+}
+
+/// Builds the crate with one feature into `pkg/dist/<name>.js` and `<name>_bg.wasm`.
+fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
+    let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    run(Command::new(env!("CARGO")).args([
+        "build",
+        "--lib",
+        "--profile=wasm",
+        "--target=wasm32-unknown-unknown",
+        "--no-default-features",
+        "--features",
+        feature,
+    ]))?;
+    let compiled = Path::new(&target).join("wasm32-unknown-unknown/wasm/xception.wasm");
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&fs::read(&compiled)?);
+    hasher.write(FEATURES.concat().as_bytes());
+    let stamp = format!("{:016x}", hasher.finish());
+    let dist = Path::new("pkg/dist");
+    let stamp_file = dist.join(format!("{name}.stamp"));
+    let output = dist.join(format!("{name}_bg.wasm"));
+    if fs::read_to_string(&stamp_file).is_ok_and(|last| last == stamp) && output.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(dist)?;
+    Bindgen::new()
+        .input_path(&compiled)
+        .web(true)?
+        .typescript(true)
+        .omit_default_module_path(false)
+        .out_name(name)
+        .generate(dist)?;
+    let optimizer = Path::new("node_modules/binaryen/bin/wasm-opt");
+    if !optimizer.exists() {
+        return Err("wasm-opt is missing: run `npm install --ignore-scripts` first".into());
+    }
+    run(Command::new("node").arg(optimizer).arg("-O3").args(FEATURES).arg(&output).arg("-o").arg(&output))?;
+    fs::write(stamp_file, stamp)?;
+    Ok(())
+}
+
+fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
+    let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
+}

@@ -1,0 +1,26 @@
+// Serves the demo on localhost: www/ at /, the package at /pkg/, and models/ at /models/.
+import { createServer } from 'node:http';
+import sirv from 'sirv';
+
+const folders = { '/pkg': 'pkg', '/models': 'models', '': 'www' };
+
+/** Starts a server on the first free port from `port` on (0: any) and returns it with its address. */
+export function serve(port) {
+  const mounts = Object.entries(folders).map(([prefix, folder]) => [prefix, sirv(folder, { dev: true, etag: true })]);
+  const server = createServer((request, response) => {
+    const [prefix, files] = mounts.find(([prefix]) => request.url.startsWith(`${prefix}/`));
+    request.url = request.url.slice(prefix.length);
+    files(request, response, () => {
+      response.writeHead(404, { 'content-type': 'text/plain' });
+      response.end('not found\n');
+    });
+  });
+  return new Promise((resolve, reject) => {
+    server.on('error', (error) => {
+      if (error.code === 'EADDRINUSE' && port !== 0) server.listen(++port, '127.0.0.1');
+      else reject(error);
+    });
+    server.on('listening', () => resolve({ server, url: `http://localhost:${server.address().port}/` }));
+    server.listen(port, '127.0.0.1');
+  });
+}

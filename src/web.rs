@@ -1,0 +1,235 @@
+//! What JavaScript sees: two wasm modules of this crate, which `pkg/index.js` wraps into the public API.
+//!
+//! The core (feature `gpu`) loads the project's own weights and classifies; the second one (feature `formats`) converts
+//! Keras's files and is fetched only when such a file is opened.
+
+use js_sys::{Error as JsError, Function, Reflect};
+use wasm_bindgen::prelude::*;
+
+use crate::error::Error;
+
+/// A JavaScript `Error` with the code of ours.
+fn throw(error: &Error) -> JsValue {
+    let thrown = JsError::new(&error.to_string());
+    // Setting a property of a fresh object cannot fail.
+    let _ = Reflect::set(&thrown, &"code".into(), &error.code().into());
+    thrown.into()
+}
+
+/// Calls back with a panic's message. A panic leaves promises unsettled: their owner rejects them then.
+#[wasm_bindgen(js_name = onPanic)]
+pub fn on_panic(callback: Function) {
+    struct Callback(Function);
+    // SAFETY: without atomics a wasm module has one thread.
+    unsafe impl Send for Callback {}
+    unsafe impl Sync for Callback {}
+    let callback = Callback(callback);
+    std::panic::set_hook(Box::new(move |info| {
+        let Callback(function) = &callback;
+        let _ = function.call1(&JsValue::NULL, &info.to_string().into());
+    }));
+}
+
+#[cfg(feature = "formats")]
+mod formats {
+    use super::*;
+    use crate::resize::{Filter, Fit};
+    use crate::weights::{self, Overrides};
+
+    /// Converts a weights file of any supported kind to the project's own format.
+    #[wasm_bindgen]
+    pub fn convert(
+        file: Vec<u8>,
+        labels: Option<Vec<String>>,
+        filter: Option<String>,
+        fit: Option<String>,
+    ) -> Result<Vec<u8>, JsValue> {
+        let filter = match filter.as_deref() {
+            Some("nearest") => Some(Filter::Nearest),
+            Some("bilinear") => Some(Filter::Bilinear),
+            Some("bicubic") => Some(Filter::Bicubic),
+            Some(other) => {
+                return Err(throw(&Error::Argument(format!("{other} is no filter: nearest, bilinear or bicubic"))));
+            }
+            None => None,
+        };
+        let fit = match fit.as_deref() {
+            Some("squash") => Some(Fit::Squash),
+            Some("crop") => Some(Fit::Crop),
+            Some(other) => return Err(throw(&Error::Argument(format!("{other} is no fit: squash or crop")))),
+            None => None,
+        };
+        weights::convert(file, Overrides { labels, filter, fit }).map_err(|error| throw(&error))
+    }
+
+    /// Pixels of a decoded image.
+    #[wasm_bindgen]
+    pub struct Pixels {
+        /// Columns.
+        pub width: u32,
+        /// Rows.
+        pub height: u32,
+        data: Vec<u8>,
+    }
+
+    #[wasm_bindgen]
+    impl Pixels {
+        /// RGBA, 8 bits each, row by row.
+        #[wasm_bindgen(getter)]
+        pub fn data(&self) -> Vec<u8> {
+            self.data.clone()
+        }
+    }
+
+    /// Decodes an image file, for places without a browser's decoders.
+    #[wasm_bindgen]
+    pub fn decode(file: &[u8]) -> Result<Pixels, JsValue> {
+        let photo = crate::image::decode(file).map_err(|error| throw(&error))?;
+        let (width, height) = (photo.width() as u32, photo.height() as u32);
+        Ok(Pixels { width, height, data: photo.into_data() })
+    }
+}
+
+#[cfg(feature = "gpu")]
+mod core {
+    use js_sys::Object;
+    use web_sys::ImageBitmap;
+
+    use super::*;
+    use crate::classifier::{Classifier, Loader};
+    use crate::gpu::Gpu;
+    use crate::weights::Format;
+    use crate::weights::safetensors::Header;
+
+    /// Whether a weights file that begins with these (at least 16) bytes is the project's own kind; throws where it is no
+    /// weights file at all.
+    #[wasm_bindgen(js_name = isOwnFormat)]
+    pub fn is_own_format(start: &[u8]) -> Result<bool, JsValue> {
+        Format::detect(start).map(|format| format == Format::Safetensors).map_err(|error| throw(&error))
+    }
+
+    /// The length of the header of a file that begins with these bytes.
+    #[wasm_bindgen(js_name = headerLength)]
+    pub fn header_length(start: &[u8]) -> Result<usize, JsValue> {
+        Header::len(start).map_err(|error| throw(&error))
+    }
+
+    /// Throws where an encoded image is empty, or too large by what its header says.
+    #[wasm_bindgen(js_name = checkImage)]
+    pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
+        crate::photo::check_size(file).map_err(|error| throw(&error))
+    }
+
+    /// A model whose weights are on their way to the GPU.
+    #[wasm_bindgen(js_name = Loader)]
+    pub struct WebLoader {
+        loader: Loader,
+        length: usize,
+    }
+
+    #[wasm_bindgen(js_class = Loader)]
+    impl WebLoader {
+        /// Makes everything on the GPU that a file with this header needs.
+        pub async fn create(header: Vec<u8>) -> Result<WebLoader, JsValue> {
+            let header = Header::parse(&header).map_err(|error| throw(&error))?;
+            let gpu = Gpu::new().await.map_err(|error| throw(&error))?;
+            let length = header.file_len;
+            let loader = Loader::new(&gpu, header).await.map_err(|error| throw(&error))?;
+            Ok(Self { loader, length })
+        }
+
+        /// The length of the whole file in bytes.
+        #[wasm_bindgen(getter)]
+        pub fn length(&self) -> usize {
+            self.length
+        }
+
+        /// Takes the next bytes behind the header.
+        pub fn push(&mut self, bytes: &[u8]) -> Result<(), JsValue> {
+            self.loader.push(bytes).map_err(|error| throw(&error))
+        }
+
+        /// The model, once all bytes have come.
+        pub fn finish(self) -> Result<WebModel, JsValue> {
+            self.loader.finish().map(|classifier| WebModel { classifier }).map_err(|error| throw(&error))
+        }
+    }
+
+    #[wasm_bindgen]
+    extern "C" {
+        /// A `GPUQueue`, called directly: wgpu panics where the browser throws.
+        type RawQueue;
+        #[wasm_bindgen(method, catch, js_name = copyExternalImageToTexture)]
+        fn copy_external_image(
+            this: &RawQueue,
+            source: &Object,
+            destination: &Object,
+            size: &Object,
+        ) -> Result<(), JsValue>;
+    }
+
+    fn object(entries: &[(&str, JsValue)]) -> Object {
+        let object = Object::new();
+        for (key, value) in entries {
+            // Setting a property of a fresh object cannot fail.
+            let _ = Reflect::set(&object, &(*key).into(), value);
+        }
+        object
+    }
+
+    /// A model on the GPU.
+    #[wasm_bindgen(js_name = Model)]
+    pub struct WebModel {
+        classifier: Classifier,
+    }
+
+    #[wasm_bindgen(js_class = Model)]
+    impl WebModel {
+        /// What the model is, as JSON.
+        pub fn info(&self) -> String {
+            let (meta, plan, gpu) = (self.classifier.meta(), self.classifier.plan(), self.classifier.gpu());
+            let adapter = [&gpu.info.name, &gpu.info.driver].map(String::as_str).join(" ");
+            let info = serde_json::json!({
+                "inputSize": meta.input_size,
+                "classes": plan.slots[plan.logits],
+                "labels": meta.labels,
+                "preprocessing": meta.preprocessing,
+                "source": meta.source,
+                "dispatches": self.classifier.runner().dispatches(),
+                "pipelines": self.classifier.runner().pipelines(),
+                "gpuBytes": plan.weight_bytes() + plan.activation_bytes(),
+                "adapter": adapter.trim(),
+            });
+            info.to_string()
+        }
+
+        /// The largest side of a bitmap that [`Self::upload`] takes.
+        #[wasm_bindgen(getter, js_name = maxPhotoSide)]
+        pub fn max_photo_side(&self) -> u32 {
+            self.classifier.gpu().max_photo_side()
+        }
+
+        /// Brings a photo to the GPU.
+        pub async fn upload(&mut self, bitmap: ImageBitmap) -> Result<(), JsValue> {
+            let (width, height) = (bitmap.width(), bitmap.height());
+            if width == 0 || height == 0 {
+                return Err(throw(&Error::Argument("the image has no pixels: its bitmap was closed".to_owned())));
+            }
+            let queue = self.classifier.gpu().queue.clone();
+            let texture = self.classifier.prepare(width, height).await.map_err(|error| throw(&error))?;
+            let (Some(queue), Some(texture)) = (queue.as_webgpu(), texture.as_webgpu()) else {
+                return Err(throw(&Error::Gpu("this is not WebGPU".to_owned())));
+            };
+            let destination = object(&[("texture", texture.into()), ("premultipliedAlpha", false.into())]);
+            let size = object(&[("width", width.into()), ("height", height.into())]);
+            let queue: &RawQueue = AsRef::<JsValue>::as_ref(queue).unchecked_ref();
+            queue.copy_external_image(&object(&[("source", bitmap.into())]), &destination, &size)
+        }
+
+        /// The most likely classes of the photo that was uploaded last, as JSON.
+        pub async fn classify(&mut self, top: usize) -> Result<String, JsValue> {
+            let predictions = self.classifier.classify(top).await.map_err(|error| throw(&error))?;
+            serde_json::to_string(&predictions).map_err(|error| throw(&Error::Gpu(error.to_string())))
+        }
+    }
+}
