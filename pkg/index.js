@@ -285,14 +285,20 @@ function join(pieces) {
   return joined;
 }
 
+/** The largest encoded image that is read at all: 256 MiB. */
+const MAX_IMAGE_BYTES = 2 ** 28;
+
 /** Any image as an upright bitmap with the file's own pixel values, no larger than the GPU takes. */
 async function decode(image, maxSide) {
   let source = image;
   if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) source = new Blob([image]);
   if (source instanceof Blob) {
-    // Refused by its header, before the browser takes memory for the pixels.
-    const start = new Uint8Array(await source.slice(0, 1 << 20).arrayBuffer());
-    await core.call(({ checkImage }) => checkImage(start));
+    if (source.size > MAX_IMAGE_BYTES) {
+      throw new XceptionError('too-large', `a file of ${source.size} bytes is more than an image has: give a smaller one`);
+    }
+    // Refused by its bytes, before the browser takes memory for the pixels.
+    const bytes = new Uint8Array(await source.arrayBuffer());
+    await core.call(({ checkImage }) => checkImage(bytes));
   }
   const options = { imageOrientation: 'from-image', premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
   let bitmap;

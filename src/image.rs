@@ -14,7 +14,7 @@ use crate::resize::Rgba;
 /// [`crate::photo::MAX_PIXELS`], before memory is taken.
 pub fn decode(bytes: &[u8]) -> Result<Rgba> {
     let damaged = |error: image::ImageError| Error::Decode(error.to_string());
-    crate::photo::check_size(bytes)?;
+    crate::photo::check(bytes)?;
     let reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| Error::Decode(error.to_string()))?;
     let mut decoder = reader.into_decoder().map_err(damaged)?;

@@ -114,10 +114,10 @@ mod core {
         Header::len(start).map_err(|error| throw(&error))
     }
 
-    /// Throws where an encoded image is empty, or too large by what its header says.
+    /// Throws where an encoded image is empty, cut short, or too large by what its header says.
     #[wasm_bindgen(js_name = checkImage)]
     pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
-        crate::photo::check_size(file).map_err(|error| throw(&error))
+        crate::photo::check(file).map_err(|error| throw(&error))
     }
 
     /// A model whose weights are on their way to the GPU.

@@ -1,4 +1,4 @@
-// A headless Chromium with WebGPU on its software adapter.
+// A headless Chromium with WebGPU on its software adapter, and the demo page in it.
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
@@ -13,18 +13,83 @@ const PATHS = [
 
 export const executablePath = PATHS.find((path) => path && existsSync(path));
 
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+export function launch() {
+  return chromium.launch({
+    executablePath,
+    args: [
+      '--no-sandbox',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      '--enable-unsafe-webgpu',
+      '--use-webgpu-adapter=swiftshader',
+    ],
+  });
+}
 
-/** Starts it; `webgpu: 'off'` takes navigator.gpu away, `'no-adapter'` the adapter. */
-export function launch({ webgpu = 'on' } = {}) {
-  const args = { on: WEBGPU, off: ['--disable-features=WebGPU', '--disable-blink-features=WebGPU'], 'no-adapter': ['--disable-gpu', '--disable-software-rasterizer', '--enable-unsafe-webgpu'] };
-  return chromium.launch({ executablePath, args: [...FLAGS, ...args[webgpu]] });
+/** What a page shows, and files dropped on it. */
+export class Demo {
+  constructor(page, url) {
+    this.page = page;
+    this.url = url;
+    /** Paths of everything the page fetched. */
+    this.requests = [];
+    /** Whatever went to the console as an error, and exceptions that nobody caught. */
+    this.complaints = [];
+    page.on('request', (request) => this.requests.push(new URL(request.url()).pathname));
+    page.on('pageerror', (error) => this.complaints.push(String(error)));
+  }
+
+  /** Opens the page and waits until its model is there, or cannot be. */
+  async open() {
+    await this.page.goto(this.url);
+    await this.settled();
+  }
+
+  async settled() {
+    const done = () => /^(Ready|No model|This browser)/.test(document.getElementById('status').textContent);
+    await this.page.waitForFunction(done, null, { timeout: 90_000 });
+  }
+
+  /** Drops a file on the page: its bytes, or the path on the server that has them. */
+  async drop(name, content) {
+    const bytes = typeof content === 'string' ? content : [...content];
+    await this.page.evaluate(
+      async ([name, bytes]) => {
+        const data = typeof bytes === 'string' ? await (await fetch(bytes)).blob() : new Uint8Array(bytes);
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([data], name));
+        document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
+      },
+      [name, bytes],
+    );
+  }
+
+  /** Drops a photo and reads the rows of its answer, or what went wrong. */
+  async classify(name, content) {
+    await this.drop(name, content);
+    const done = (name) => {
+      const error = document.getElementById('error');
+      const answered = document.getElementById('status').textContent.startsWith(`${name}: `);
+      return answered || (!error.hidden && error.textContent.startsWith(name));
+    };
+    await this.page.waitForFunction(done, name, { timeout: 90_000 });
+    return { rows: await this.rows(), error: await this.error() };
+  }
+
+  rows() {
+    const read = (items) =>
+      items.map((item) => ({
+        label: item.querySelector('.label').textContent,
+        percent: parseFloat(item.querySelector('.score').textContent),
+      }));
+    return this.page.$$eval('#predictions li', read);
+  }
+
+  /** The sentence that says what went wrong; empty where nothing did. */
+  error() {
+    return this.page.$eval('#error', (element) => (element.hidden ? '' : element.textContent));
+  }
 }

@@ -1,0 +1,103 @@
+// The package itself: its size, its types, and its API called from a page.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { serve } from '../../scripts/serve.mjs';
+import { launch } from './browser.mjs';
+
+let server, browser, page;
+
+before(async () => {
+  let url;
+  ({ server, url } = await serve(0));
+  browser = await launch();
+  page = await browser.newPage();
+  await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
+  await page.goto(`${url}empty`);
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+test('the core wasm is at most 150 KB gzip', (context) => {
+  const gzip = (name) => gzipSync(readFileSync(`pkg/dist/${name}_bg.wasm`), { level: 9 }).length;
+  context.diagnostic(`core ${gzip('xception')} bytes gzip, formats ${gzip('formats')} bytes gzip`);
+  assert.ok(gzip('xception') <= 150_000, `${gzip('xception')} bytes`);
+});
+
+test('the types describe the package', () => {
+  const args = ['node_modules/typescript/bin/tsc', '--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext'];
+  const { status, stdout } = spawnSync('node', [...args, '--lib', 'es2022,dom', 'tests/e2e/types.ts'], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
+
+test('the API answers in order, counts, refuses and lets go', async () => {
+  const result = await page.evaluate(async () => {
+    const { Xception, XceptionError } = await import('/pkg/index.js');
+    const refusal = async (promise) => {
+      const error = await promise.then(() => undefined, (error) => error);
+      return error instanceof XceptionError ? error.code : String(error);
+    };
+    const weights = '/models/kitchenware.safetensors';
+    const phases = [];
+    const aborter = new AbortController();
+    const aborted = Xception.load({ weights, signal: aborter.signal, onProgress: () => aborter.abort() });
+    const result = {
+      aborted: await refusal(aborted),
+      missing: await refusal(Xception.load({ weights: '/models/none.safetensors' })),
+      nothing: await refusal(Xception.load()),
+      labels: await refusal(Xception.load({ weights, labels: ['one', 'two'] })),
+    };
+    const model = await Xception.load({ weights, onProgress: (progress) => phases.push(progress) });
+    const bytes = await (await fetch('/models/kitchenware/photos/0009.jpg')).arrayBuffer();
+    const bitmap = await createImageBitmap(new Blob([bytes]));
+    const canvas = new OffscreenCanvas(300, 200);
+    canvas.getContext('2d').drawImage(bitmap, 0, 0, 300, 200);
+    const inputs = [bytes, new Uint8Array(bytes), new Blob([bytes]), bitmap, canvas];
+    const many = inputs.map((input) => model.classify(input, { topK: 2 }));
+    const answers = await Promise.all(many);
+    result.first = answers[0];
+    result.same = answers.slice(0, 4).every((answer) => JSON.stringify(answer.predictions) === JSON.stringify(answers[0].predictions));
+    result.canvas = answers[4].predictions[0].label;
+    result.open = bitmap.width > 0;
+    result.all = (await model.classify(bytes, { topK: 99 })).predictions.length;
+    result.zero = await refusal(model.classify(bytes, { topK: 0 }));
+    result.number = await refusal(model.classify(7));
+    result.info = model.info;
+    result.last = phases.at(-1);
+    const waiting = model.classify(bytes);
+    const disposed = model.dispose();
+    result.waiting = (await waiting).predictions.length;
+    await disposed;
+    result.after = await refusal(model.classify(bytes));
+    const again = await Xception.load({ weights });
+    result.again = (await again.classify(bytes)).predictions[0].label;
+    await again.dispose();
+    return result;
+  });
+  assert.equal(result.aborted, 'aborted');
+  assert.equal(result.missing, 'fetch');
+  assert.equal(result.nothing, 'bad-argument');
+  assert.equal(result.labels, 'bad-weights');
+  assert.equal(result.first.predictions.length, 2);
+  assert.deepEqual(Object.keys(result.first.predictions[0]), ['index', 'label', 'score']);
+  assert.deepEqual(Object.keys(result.first.timings), ['decode', 'preprocess', 'gpu', 'total']);
+  assert.ok(result.same, 'bytes, blobs and bitmaps of one photo give one answer');
+  assert.equal(result.canvas, 'cup');
+  assert.ok(result.open, 'a bitmap that was handed in is not closed');
+  assert.equal(result.all, 6);
+  assert.equal(result.zero, 'bad-argument');
+  assert.equal(result.number, 'bad-argument');
+  assert.deepEqual(result.info.inputSize, [150, 150]);
+  assert.equal(result.info.classes, 6);
+  assert.equal(result.info.dispatches, 82);
+  const length = readFileSync('models/kitchenware.safetensors').length;
+  assert.deepEqual(result.last, { phase: 'weights', loaded: length, total: length });
+  assert.equal(result.waiting, 5);
+  assert.equal(result.after, 'disposed');
+  assert.equal(result.again, 'cup');
+});

@@ -1,0 +1,196 @@
+// The demo page in a real browser: a photo dropped on it, five rows read from the DOM; and everything that can be
+// wrong with a photo, with weights, or with the browser.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { serve } from '../../scripts/serve.mjs';
+import { Demo, launch } from './browser.mjs';
+
+const LABELS = {
+  '0004': 'plate',
+  '0009': 'cup',
+  '0013': 'knife',
+  '0020': 'cup',
+  '0026': 'plate',
+  '0207': 'spoon',
+  '0299': 'cup',
+  '0403': 'cup',
+  '0412': 'fork',
+};
+const photo = (name) => `/models/kitchenware/photos/${name}.jpg`;
+const weights = readFileSync('models/kitchenware.safetensors');
+const jpeg = readFileSync(`.${photo('0009')}`);
+
+let server, browser, url;
+
+before(async () => {
+  ({ server, url } = await serve(0));
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** Runs `body` with a fresh page, which must not have thrown anything in the end. */
+async function withDemo(body) {
+  const page = await browser.newPage();
+  const demo = new Demo(page, url);
+  try {
+    // Every test of this file is about the kitchenware model, also where npm start found the ImageNet weights.
+    const entry = { name: 'Kitchenware', url: 'models/kitchenware.safetensors', samples: [photo('0009').slice(1)] };
+    await page.route('**/models/index.json', (route) => route.fulfill({ json: [entry] }));
+    await body(demo, page);
+    assert.deepEqual(demo.complaints, []);
+  } finally {
+    await page.close();
+  }
+}
+
+/** A PNG that claims a size, without pixels. */
+function pngHeader(width, height) {
+  const png = Buffer.alloc(33);
+  png.write('\x89PNG\r\n\x1a\n\0\0\0\rIHDR', 'latin1');
+  png.writeUInt32BE(width, 16);
+  png.writeUInt32BE(height, 20);
+  png.set([8, 2], 24);
+  return png;
+}
+
+test('photos dropped on the page are classified, without the second wasm module', () =>
+  withDemo(async (demo, page) => {
+    await demo.open();
+    for (const [name, label] of Object.entries(LABELS)) {
+      const { rows, error } = await demo.classify(`${name}.jpg`, photo(name));
+      assert.equal(error, '');
+      assert.equal(rows.length, 5);
+      assert.equal(rows[0].label, label, name);
+      assert.ok(rows.every((row, i) => row.percent >= 0 && (i === 0 || row.percent <= rows[i - 1].percent)), JSON.stringify(rows));
+    }
+    assert.ok(demo.requests.includes('/pkg/dist/xception_bg.wasm'));
+    assert.ok(!demo.requests.some((path) => path.includes('formats')), 'own weights need no reader of foreign files');
+    // The sample and the file picker lead to the same place.
+    await page.click('#samples button');
+    await page.waitForFunction(() => document.getElementById('status').textContent === '0009.jpg: cup');
+    await page.setInputFiles('#file', `.${photo('0207')}`);
+    await page.waitForFunction(() => document.getElementById('status').textContent === '0207.jpg: spoon');
+  }));
+
+test('a photo costs one submit and one compute pass, and makes no GPU object', () =>
+  withDemo(async (demo, page) => {
+    await page.addInitScript(() => {
+      globalThis.calls = {};
+      const count = (type, name) => {
+        const original = type.prototype[name];
+        type.prototype[name] = function (...args) {
+          calls[name] = (calls[name] ?? 0) + 1;
+          return original.apply(this, args);
+        };
+      };
+      for (const name of ['createBuffer', 'createTexture', 'createBindGroup', 'createComputePipeline', 'createShaderModule']) {
+        count(GPUDevice, name);
+      }
+      count(GPUQueue, 'submit');
+      count(GPUQueue, 'copyExternalImageToTexture');
+      count(GPUCommandEncoder, 'beginComputePass');
+      count(GPUComputePassEncoder, 'dispatchWorkgroups');
+    });
+    await demo.open();
+    const load = await page.evaluate(() => structuredClone(calls));
+    // 8 slots, 121 tensors, 1 staging buffer, 3 for the photo; 82 passes and 2 of preprocessing.
+    assert.equal(load.createBuffer, 8 + 121 + 1 + 3);
+    assert.equal(load.createBindGroup, 84);
+    assert.ok(load.createComputePipeline <= 45, `${load.createComputePipeline} pipelines`);
+    await demo.classify('0009.jpg', photo('0009'));
+    await page.evaluate(() => (globalThis.calls = {}));
+    await demo.classify('0026.jpg', photo('0026'));
+    const counts = await page.evaluate(() => calls);
+    assert.deepEqual(counts, { submit: 1, copyExternalImageToTexture: 1, beginComputePass: 1, dispatchWorkgroups: 84 });
+  }));
+
+test('bad photos get a sentence, and the next photo is classified', () =>
+  withDemo(async (demo) => {
+    await demo.open();
+    const png = pngHeader(64, 64);
+    const bad = {
+      'text.jpg': [Buffer.from('this is no image'), /not a readable image/],
+      'empty.png': [Buffer.alloc(0), /empty/],
+      'cut.jpg': [jpeg.subarray(0, jpeg.length / 2), /cut short/],
+      'huge.png': [pngHeader(30_000, 30_000), /30000×30000 pixels.*scale it down/],
+      'cut.png': [png, /cut short/],
+      'broken.png': [Buffer.concat([png, Buffer.from('IEND')]), /not a readable image/],
+    };
+    for (const [name, [bytes, sentence]] of Object.entries(bad)) {
+      const { rows, error } = await demo.classify(name, bytes);
+      assert.match(error, sentence);
+      assert.ok(error.startsWith(`${name}: `), error);
+      assert.deepEqual(rows, []);
+    }
+    const { rows, error } = await demo.classify('0009.jpg', photo('0009'));
+    assert.equal(error, '');
+    assert.equal(rows[0].label, 'cup');
+  }));
+
+test('bad weights get a sentence, the model that was there stays, and a Keras file replaces it', () =>
+  withDemo(async (demo, page) => {
+    await demo.open();
+    // Too large to send through the debugger each time: the page's server hands them out.
+    const files = new Map();
+    await page.route('**/bad/*', (route) => route.fulfill({ body: files.get(route.request().url().split('/').at(-1)) }));
+    const nan = Buffer.from(weights);
+    nan.writeUInt32LE(0x7fc00000, nan.length - 4000);
+    const renamed = Buffer.from(weights);
+    renamed.write('block9_sepconvX', renamed.indexOf('block9_sepconv1'));
+    const keras = readFileSync('models/kitchenware/kitchenware.keras');
+    const bad = {
+      'text.h5': [Buffer.from('<!doctype html><title>Not found</title>'), /not a weights file/],
+      'empty.h5': [Buffer.alloc(0), /empty/],
+      'cut.safetensors': [weights.subarray(0, weights.length / 2), /cut short: \d+ of its \d+ bytes/],
+      'header.safetensors': [weights.subarray(0, 1000), /cut short/],
+      'nan.safetensors': [nan, /not a finite number/],
+      'missing.safetensors': [renamed, /block9_sepconv1\.\S+ is missing/],
+      'cut.keras': [keras.subarray(0, keras.length / 2), /damaged/],
+    };
+    for (const [name, [bytes, sentence]] of Object.entries(bad)) {
+      files.set(name, bytes);
+      await demo.drop(name, `/bad/${name}`);
+      await page.waitForFunction((name) => document.getElementById('error').textContent.startsWith(`${name}: `), name);
+      await demo.settled();
+      assert.match(await demo.error(), sentence);
+    }
+    assert.equal((await demo.classify('0013.jpg', photo('0013'))).rows[0].label, 'knife');
+
+    await demo.drop('kitchenware.keras', '/models/kitchenware/kitchenware.keras');
+    await page.waitForFunction(() => document.getElementById('model').textContent.startsWith('kitchenware.keras: 6 classes'));
+    await demo.settled();
+    assert.ok(demo.requests.includes('/pkg/dist/formats_bg.wasm'), 'the second module comes now');
+    assert.equal(await demo.error(), '');
+    assert.equal((await demo.classify('0013.jpg', photo('0013'))).rows[0].label, 'class 3');
+  }));
+
+test('without a model the page opens, says so, and takes weights by drop', () =>
+  withDemo(async (demo, page) => {
+    await page.route('**/models/index.json', (route) => route.fulfill({ status: 404 }));
+    await demo.open();
+    assert.match(await page.textContent('#status'), /No model: drop a weights file/);
+    const { error } = await demo.classify('0009.jpg', photo('0009'));
+    assert.match(error, /no model yet/);
+    await demo.drop('kitchenware.safetensors', '/models/kitchenware.safetensors');
+    await page.waitForFunction(() => document.getElementById('model').textContent.includes('6 classes'));
+    await demo.settled();
+    assert.equal((await demo.classify('0009.jpg', photo('0009'))).rows[0].label, 'cup');
+  }));
+
+test('a browser without WebGPU, or without an adapter, is told what to do', async () => {
+  await withDemo(async (demo, page) => {
+    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }));
+    await demo.open();
+    assert.match(await demo.error(), /no WebGPU: use a current Chrome/);
+  });
+  await withDemo(async (demo, page) => {
+    await page.addInitScript(() => (GPU.prototype.requestAdapter = async () => null));
+    await demo.open();
+    assert.match(await demo.error(), /no GPU adapter was found.*enable hardware acceleration/);
+  });
+});

@@ -1,0 +1,298 @@
+//! Each kernel on the GPU against the reference, on ragged shapes; and both against values worked out by hand.
+
+mod common;
+
+use std::panic::catch_unwind;
+use std::sync::LazyLock;
+
+use common::{Random, assert_close, block_on, gpu};
+use xception::gpu::{Gpu, Runner};
+use xception::kernel::Op;
+use xception::layer::Shape;
+use xception::plan::{Binding, Pass, Plan};
+use xception::reference;
+
+/// Values behind the result that a kernel must leave alone.
+const GUARD: [f32; 256] = [1234.5; 256];
+
+fn on_gpu(op: Op, reads: &[Vec<f32>]) -> Vec<f32> {
+    static GPU: LazyLock<Gpu> = LazyLock::new(gpu);
+    let (writes, len) = (reads.len(), op.output_len());
+    let bindings = (0..writes).map(Binding::Slot).collect();
+    let plan = Plan {
+        passes: vec![Pass { label: format!("{op:?}"), op, reads: bindings, writes }],
+        slots: reads.iter().map(Vec::len).chain([len + GUARD.len()]).collect(),
+        answer: writes,
+        ..Plan::default()
+    };
+    let run = async {
+        let runner = Runner::new(&GPU, &plan).await?;
+        reads.iter().enumerate().for_each(|(slot, values)| runner.write_slot(slot, values));
+        runner.write_slot(writes, &[&vec![f32::NAN; len][..], &GUARD].concat());
+        runner.run(|_| {}, .., writes, 4 * (len + GUARD.len()) as u64).await
+    };
+    let bytes = block_on(run).unwrap_or_else(|error| panic!("{op:?}: {error}"));
+    let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+    assert_eq!(values.split_off(len), GUARD, "{op:?} writes beyond its result");
+    values
+}
+
+fn on_cpu(op: Op, reads: &[Vec<f32>]) -> Vec<f32> {
+    reference::run(op, &reads.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+/// The shape of what an operation writes, for messages.
+fn shape(op: Op) -> Vec<usize> {
+    match op {
+        Op::Conv { output, .. } | Op::Pointwise { output, .. } | Op::MaxPoolAdd { output, .. } => {
+            vec![output.height, output.width, output.channels]
+        }
+        Op::Depthwise { shape, .. } => vec![shape.height, shape.width, shape.channels],
+        Op::Mean { .. } | Op::Dense { .. } | Op::SoftmaxTopk { .. } => vec![op.output_len()],
+    }
+}
+
+/// atol and rtol: sums of n products of values below 1 err by about √n roundings, in whatever order they are added.
+fn tolerance(op: Op) -> (f32, f32) {
+    match op {
+        Op::Conv { .. } => (2e-5, 1e-5),
+        Op::Depthwise { .. } | Op::Mean { .. } => (2e-6, 1e-6),
+        Op::Pointwise { .. } | Op::Dense { .. } => (1e-4, 1e-5),
+        // One addition, rounded alike everywhere.
+        Op::MaxPoolAdd { .. } => (0.0, 0.0),
+        // WGSL grants exp(x) an error of 3 + 2·|x| units in the last place.
+        Op::SoftmaxTopk { .. } => (1e-7, 1e-4),
+    }
+}
+
+fn compare(op: Op, actual: &[f32], expected: &[f32]) {
+    let ((atol, rtol), what) = (tolerance(op), format!("{op:?}"));
+    let Op::SoftmaxTopk { top, .. } = op else { return assert_close(&what, actual, expected, &shape(op), atol, rtol) };
+    let bits = |values: &[f32]| values[..top].iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(actual), bits(expected), "{what}: ranked classes");
+    assert_close(&what, &actual[top..], &expected[top..], &[expected.len() - top], atol, rtol);
+}
+
+/// Random buffers for an operation.
+fn random_reads(op: Op, random: &mut Random) -> Vec<Vec<f32>> {
+    let lengths = match op {
+        Op::Conv { input, output, .. } => {
+            vec![input.stored(), 9 * input.channels * output.channels, output.channels]
+        }
+        Op::Depthwise { shape, .. } => vec![shape.stored(), 9 * shape.channels],
+        Op::Pointwise { input, output, .. } => {
+            vec![input.len(), input.channels * output.channels, output.channels, output.len()]
+        }
+        Op::MaxPoolAdd { input, output } => vec![input.len(), output.len()],
+        Op::Mean { input } => vec![input.len()],
+        Op::Dense { inputs, outputs, .. } => vec![inputs, inputs * outputs, outputs],
+        Op::SoftmaxTopk { classes, .. } => vec![classes],
+    };
+    lengths.into_iter().map(|len| random.values(len)).collect()
+}
+
+fn check(op: Op, random: &mut Random) {
+    let reads = random_reads(op, random);
+    compare(op, &on_gpu(op, &reads), &on_cpu(op, &reads));
+}
+
+fn conv([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize) -> Op {
+    let side = |length: usize| (length - 3) / stride + 1;
+    let output = Shape::new(side(height), side(width), to);
+    Op::Conv { input: Shape::new(height, width, from), output, stride }
+}
+
+fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) -> Op {
+    Op::Depthwise { shape: Shape::new(height, width, channels), relu_before }
+}
+
+fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: bool, relu_after: bool) -> Op {
+    let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
+    Op::Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after }
+}
+
+fn maxpool([height, width]: [usize; 2], channels: usize) -> Op {
+    let output = Shape::new(height.div_ceil(2), width.div_ceil(2), channels);
+    Op::MaxPoolAdd { input: Shape::new(height, width, channels), output }
+}
+
+fn softmax(classes: usize) -> Op {
+    Op::SoftmaxTopk { classes, top: classes.min(10) }
+}
+
+#[test]
+fn conv3x3() {
+    let mut random = Random(1);
+    for size in [[3, 3], [3, 5], [5, 4], [19, 37], [37, 19], [71, 8]] {
+        for channels in [[3, 32], [32, 64], [8, 4], [3, 728]] {
+            check(conv(size, channels, 1), &mut random);
+            check(conv(size, channels, 2), &mut random);
+        }
+    }
+}
+
+#[test]
+fn depthwise3x3() {
+    let mut random = Random(2);
+    for size in [[1, 1], [1, 5], [2, 3], [3, 2], [5, 1], [19, 37]] {
+        for channels in [4, 64, 260, 728] {
+            check(depthwise(size, channels, false), &mut random);
+            check(depthwise(size, channels, true), &mut random);
+        }
+    }
+}
+
+#[test]
+fn pointwise1x1() {
+    let mut random = Random(3);
+    for size in [[1, 1], [2, 5], [5, 3], [19, 7]] {
+        for channels in [[4, 8], [8, 64], [32, 728], [728, 72]] {
+            for (add, relu_after) in [(false, false), (false, true), (true, false), (true, true)] {
+                check(pointwise(size, channels, 1, add, relu_after), &mut random);
+            }
+            check(pointwise(size, channels, 2, false, false), &mut random);
+        }
+    }
+    check(pointwise([19, 19], [728, 728], 1, true, false), &mut random);
+    check(pointwise([5, 5], [1536, 2048], 1, false, true), &mut random);
+}
+
+#[test]
+fn maxpool3x3_and_add() {
+    let mut random = Random(4);
+    for height in [1, 2, 5, 18] {
+        for width in [1, 2, 3, 4, 37] {
+            for channels in [8, 728] {
+                check(maxpool([height, width], channels), &mut random);
+            }
+        }
+    }
+}
+
+#[test]
+fn mean_of_pixels() {
+    let mut random = Random(5);
+    for [height, width] in [[1, 1], [1, 2], [3, 5], [10, 10], [37, 19]] {
+        for channels in [4, 8, 64, 728, 2048] {
+            check(Op::Mean { input: Shape::new(height, width, channels) }, &mut random);
+        }
+    }
+}
+
+#[test]
+fn dense() {
+    let mut random = Random(6);
+    // 17,000 classes right after the mean are beyond the 128 MiB that WebGPU grants every buffer.
+    for (inputs, widest) in [(1, 17_000), (3, 17_000), (100, 17_000), (2048, 1000)] {
+        for outputs in [1, 6, 7, 65, 1000, widest] {
+            for relu_after in [false, true] {
+                check(Op::Dense { inputs, outputs, relu_after }, &mut random);
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_and_ranking() {
+    let mut random = Random(7);
+    for classes in [1, 2, 6, 7, 11, 257, 1000, 17_000] {
+        let op = softmax(classes);
+        let scaled =
+            [1e-30, 1.0, 80.0, 1e4, 1e30].map(|scale| random.values(classes).iter().map(|x| x * scale).collect());
+        // Three values for all classes: nearly every rank is a tie, and the smaller number wins it.
+        let ties = (0..classes).map(|_| [-30.0, 0.5, 2.0][random.below(3)]).collect();
+        for logits in scaled.into_iter().chain([ties, vec![-1e30; classes], vec![0.0; classes]]) {
+            let reads = [logits];
+            compare(op, &on_gpu(op, &reads), &on_cpu(op, &reads));
+        }
+    }
+}
+
+/// Both ways of computing must give the literal.
+fn by_hand(op: Op, reads: &[Vec<f32>], expected: &[f32]) {
+    compare(op, &on_cpu(op, reads), expected);
+    compare(op, &on_gpu(op, reads), expected);
+}
+
+/// Zeros but for these values.
+fn sparse(len: usize, values: &[(usize, f32)]) -> Vec<f32> {
+    let mut out = vec![0.0; len];
+    values.iter().for_each(|&(at, value)| out[at] = value);
+    out
+}
+
+#[test]
+fn convolutions_worked_out_by_hand() {
+    // Pixel (y, x) of channel c is 100y + 10x + c. Window places (1, 1), (0, 0) and (2, 2), a channel each.
+    let image = (0..15).flat_map(|p| (0..4).map(move |c| (100 * (p / 5) + 10 * (p % 5) + c) as f32)).collect();
+    let weight = sparse(9 * 3 * 4, &[(4 * 12, 2.0), (4 + 1, 3.0), (8 * 12 + 8 + 2, -1.0), (8 * 12 + 8 + 3, -1.0)]);
+    let expected = [221.0, 3.0, 28.0, 8.0, 261.0, 63.0, 8.0, 0.0];
+    by_hand(conv([3, 5], [3, 4], 2), &[image, weight, vec![1.0, 0.0, 250.0, 230.0]], &expected);
+
+    // Channel 0 keeps its pixel, 1 sums the window, 2 takes the upper left pixel, 3 the right one.
+    let image = vec![1., -1., 5., 1., -2., 2., 6., 2., 3., 3., 7., 3., 4., 4., 8., 4.];
+    let mut weight = sparse(9 * 4, &[(4 * 4, 1.0), (2, 1.0), (5 * 4 + 3, 1.0)]);
+    weight.iter_mut().skip(1).step_by(4).for_each(|value| *value = 1.0);
+    let expected = [1., 8., 0., 2., -2., 8., 0., 0., 3., 8., 0., 4., 4., 8., 5., 0.];
+    by_hand(depthwise([2, 2], 4, false), &[image.clone(), weight.clone()], &expected);
+    let expected = [1., 9., 0., 2., 0., 9., 0., 0., 3., 9., 0., 4., 4., 9., 5., 0.];
+    by_hand(depthwise([2, 2], 4, true), &[image, weight], &expected);
+
+    // Output n takes n + 1 times channel n % 4 and adds n; stride 2 sees the corners; −20 is added to output 0.
+    let image: Vec<f32> = (0..9).flat_map(|p| [(10 * (p / 3) + p % 3) as f32, -1.0, 0.5, 0.0]).collect();
+    let weight = sparse(4 * 8, &std::array::from_fn::<_, 8, _>(|n| (n % 4 * 8 + n, (n + 1) as f32)));
+    let bias: Vec<f32> = (0..8).map(|n| n as f32).collect();
+    let residual = sparse(4 * 8, &[(0, -20.0), (8, -20.0), (16, -20.0), (24, -20.0)]);
+    let row = |n0: f32, n4: f32| [n0, 0.0, 3.5, 3.0, n4, 0.0, 9.5, 7.0];
+    let expected = [row(0.0, 4.0), row(0.0, 14.0), row(0.0, 104.0), row(2.0, 114.0)].concat();
+    by_hand(pointwise([3, 3], [4, 8], 2, true, true), &[image, weight, bias, residual], &expected);
+}
+
+#[test]
+fn the_rest_worked_out_by_hand() {
+    let spread = |values: &[f32]| values.iter().flat_map(|&value| [value; 4]).collect::<Vec<_>>();
+    let shortcut = vec![10., 20., 30., 40., 50., 60., 70., 80.];
+    // An odd length is padded on both sides, an even one only after.
+    let expected = [12., 22., 32., 42., 55., 65., 75., 85.];
+    by_hand(maxpool([3, 2], 4), &[spread(&[1., 2., -3., -4., 5., -6.]), shortcut.clone()], &expected);
+    let expected = [18., 28., 38., 48., 58., 68., 78., 88.];
+    by_hand(maxpool([4, 1], 4), &[spread(&[1., 2., 8., 3.]), shortcut.clone()], &expected);
+    by_hand(maxpool([1, 4], 4), &[spread(&[1., 2., 8., 3.]), shortcut], &expected);
+
+    let mean = Op::Mean { input: Shape::new(2, 1, 4) };
+    by_hand(mean, &[vec![1., 2., 3., 4., 3., 2., 1., -4.]], &[2., 2., 2., 0.]);
+
+    let dense = |relu_after| Op::Dense { inputs: 3, outputs: 2, relu_after };
+    let reads = [vec![1., 2., 3.], vec![1., 0., 0., 1., 1., -1.], vec![0.5, 0.5]];
+    by_hand(dense(false), &reads, &[4.5, -0.5]);
+    by_hand(dense(true), &reads, &[4.5, 0.0]);
+
+    let index = f32::from_bits;
+    let expected = [index(1), index(0), index(2), 0.6, 0.2, 0.2, 0.2, 0.6, 0.2];
+    by_hand(softmax(3), &[vec![0.0, 3f32.ln(), 0.0]], &expected);
+}
+
+#[test]
+fn a_changed_value_is_noticed() {
+    let mut random = Random(8);
+    let ops = [
+        conv([5, 7], [3, 32], 2),
+        depthwise([5, 3], 728, true),
+        pointwise([3, 3], [64, 72], 1, true, false),
+        maxpool([5, 4], 8),
+        Op::Mean { input: Shape::new(3, 3, 8) },
+        Op::Dense { inputs: 100, outputs: 7, relu_after: false },
+        softmax(7),
+    ];
+    for op in ops {
+        let reads = random_reads(op, &mut random);
+        let expected = on_cpu(op, &reads);
+        for read in 0..reads.len() {
+            let mut changed = reads.clone();
+            changed[read][0] += 100.0;
+            let actual = on_gpu(op, &changed);
+            assert!(catch_unwind(|| compare(op, &actual, &expected)).is_err(), "{op:?}: buffer {read} was changed");
+        }
+    }
+    assert!(catch_unwind(|| assert_close("NaN", &[f32::NAN], &[0.0], &[1], 1.0, 1.0)).is_err());
+}

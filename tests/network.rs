@@ -1,0 +1,239 @@
+//! The network against what is published of Xception, and the plan against the network.
+
+use xception::kernel::Op;
+use xception::layer::{Layer, Operation, Shape};
+use xception::network::{Dense, MAX_SIDE, MAX_UNITS, Network};
+use xception::plan::{Binding, Pass, Plan};
+
+fn dense(name: &str, units: usize, relu: bool) -> Dense {
+    Dense { name: name.to_owned(), units, relu }
+}
+
+fn imagenet(size: [usize; 2]) -> Network {
+    Network::new(size, &[dense("predictions", 1000, false)]).unwrap()
+}
+
+/// The output shape of a layer.
+fn output(network: &Network, layer: &str) -> Shape {
+    network.layers.iter().find(|candidate| candidate.name == layer).unwrap_or_else(|| panic!("no {layer}")).output
+}
+
+#[test]
+fn parameters_are_the_published_ones() {
+    let network = imagenet([299, 299]);
+    assert_eq!(network.parameter_count(), 22_910_480);
+    let statistics = network.layers.iter().flat_map(Layer::parameters).filter(|(name, _)| name.starts_with("moving"));
+    let frozen: usize = statistics.map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    assert_eq!(network.parameter_count() - frozen, 22_855_952);
+}
+
+#[test]
+fn layers_are_the_published_ones() {
+    let network = imagenet([299, 299]);
+    let count = |is: fn(&Operation) -> bool| network.layers.iter().filter(|layer| is(&layer.operation)).count();
+    assert_eq!(count(|operation| matches!(operation, Operation::Conv { .. } | Operation::SeparableConv)), 36);
+    assert_eq!(count(|operation| *operation == Operation::Shortcut), 4);
+    assert_eq!(network.layers.iter().filter(|layer| layer.add.is_some()).count(), 12);
+    assert_eq!(format!("{:.3}", network.macs() as f64 / 1e9), "8.357");
+    let mean = network.layers.iter().find(|layer| layer.operation == Operation::Mean).unwrap();
+    assert_eq!(mean.input, Shape::new(10, 10, 2048));
+}
+
+#[test]
+fn blocks_have_the_sides_that_keras_computes() {
+    const NAMES: [&str; 8] = [
+        "block1_conv1",
+        "block1_conv2",
+        "block2_pool",
+        "block3_pool",
+        "block4_pool",
+        "block12_sepconv3",
+        "block13_pool",
+        "block14_sepconv2",
+    ];
+    const CHANNELS: [usize; 8] = [32, 64, 128, 256, 728, 728, 1024, 2048];
+    let sides = [
+        (299, [149, 147, 74, 37, 19, 19, 10, 10]),
+        (150, [74, 72, 36, 18, 9, 9, 5, 5]),
+        (71, [35, 33, 17, 9, 5, 5, 3, 3]),
+    ];
+    for (height, rows) in sides {
+        for (width, columns) in sides {
+            let network = imagenet([height, width]);
+            for (i, name) in NAMES.into_iter().enumerate() {
+                assert_eq!(output(&network, name), Shape::new(rows[i], columns[i], CHANNELS[i]), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn any_list_of_dense_layers_makes_a_head() {
+    for units in [&[1][..], &[7], &[64, 7], &[512, 256, 17_000], &[MAX_UNITS]] {
+        let head: Vec<_> =
+            units.iter().enumerate().map(|(i, &units)| dense(&format!("fc{i}"), units, i + 1 < units)).collect();
+        let network = Network::new([71, 71], &head).unwrap();
+        assert_eq!(network.classes(), *units.last().unwrap());
+        let inputs = [&[2048], units].concat();
+        for (layer, (dense, inputs)) in
+            network.layers[network.layers.len() - head.len()..].iter().zip(head.iter().zip(inputs))
+        {
+            assert_eq!((&layer.name, layer.relu_after), (&dense.name, dense.relu));
+            assert_eq!((layer.input.len(), layer.output.len()), (inputs, dense.units));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_network_is_refused() {
+    let one = [dense("predictions", 7, false)];
+    let refused = |size, head: &[Dense], reason: &str| {
+        let error = Network::new(size, head).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error:?} does not mention {reason:?}");
+    };
+    refused([70, 71], &one, "70×71");
+    refused([71, 0], &one, "71×0");
+    refused([MAX_SIDE + 1, 299], &one, "4097×299");
+    refused([299, usize::MAX], &one, &usize::MAX.to_string());
+    refused([299, 299], &[], "no classification head");
+    refused([299, 299], &[dense("fc1", 0, true), one[0].clone()], "fc1 has 0 units");
+    refused([299, 299], &[dense("fc1", MAX_UNITS + 1, true)], "fc1 has 262145 units");
+    refused([299, 299], &[one[0].clone(), one[0].clone()], "two dense layers have the name predictions");
+}
+
+#[test]
+fn the_plan_for_imagenet_has_its_size() {
+    let plan = Plan::new(&imagenet([299, 299]));
+    assert_eq!(plan.passes.len(), 81);
+    // The fullest moment is block 2's second pointwise: three activations of 147×147×128 and the shortcut's input.
+    let most = 147 * 147 * (3 * 128 + 64);
+    let kept = 2048 + 1000 + (10 + 10 + 1000);
+    assert_eq!((plan.slots.len(), plan.activation_bytes()), (7, 4 * (most + kept)));
+    assert_eq!(plan.activation_bytes(), 38_739_600);
+    assert_eq!((plan.top, plan.slots[plan.answer], plan.slots[plan.logits]), (10, 1020, 1000));
+    assert_eq!(plan.slots[plan.embedding], 2048);
+    let network = Network::new([150, 150], &[dense("fc1", 64, true), dense("predictions", 7, false)]).unwrap();
+    let plan = Plan::new(&network);
+    assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer]), (82, 7, 21));
+}
+
+#[test]
+fn the_plan_carries_the_networks_tensors() {
+    let network = imagenet([150, 150]);
+    let plan = Plan::new(&network);
+    let tensors: Vec<_> = plan.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect();
+    assert_eq!(tensors, network.tensors());
+    // Batch norm's four arrays a channel become one bias: γ, β and one statistic are folded away.
+    let channels: usize =
+        network.layers.iter().flat_map(Layer::parameters).filter(|p| p.0 == "gamma").map(|p| p.1[0]).sum();
+    assert_eq!(plan.weight_bytes(), 4 * (network.parameter_count() - 3 * channels) as u64);
+}
+
+/// What a slot holds: an activation of the network, or a separable convolution's first half.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Content {
+    Value(usize),
+    Half(usize),
+}
+
+/// A pass as its layer wants it: label, slots read, tensors read, result, and its shapes and flags.
+type Want = (String, Vec<Content>, Vec<String>, Content, Op);
+
+/// What a layer wants, written from the layer's meaning alone.
+fn wants(index: usize, layer: &Layer) -> Vec<Want> {
+    let (from, result) = (Content::Value(layer.from), Content::Value(index + 1));
+    let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.relu_after);
+    let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
+    let with = |first| [Some(first), layer.add.map(Content::Value)].into_iter().flatten().collect::<Vec<_>>();
+    let add = layer.add.is_some();
+    let (label, both) = (name.clone(), tensors(&["weight", "bias"]));
+    match layer.operation {
+        Operation::Conv { stride } => vec![(label, vec![from], both, result, Op::Conv { input, output, stride })],
+        Operation::SeparableConv => {
+            let half = Content::Half(index);
+            let depthwise = Op::Depthwise { shape: input, relu_before: layer.relu_before };
+            let pointwise = Op::Pointwise { input, output, stride: 1, add, relu_after };
+            let weights = tensors(&["pointwise.weight", "pointwise.bias"]);
+            vec![
+                (format!("{name}.depthwise"), vec![from], tensors(&["depthwise.weight"]), half, depthwise),
+                (format!("{name}.pointwise"), with(half), weights, result, pointwise),
+            ]
+        }
+        Operation::Shortcut => {
+            vec![(label, vec![from], both, result, Op::Pointwise { input, output, stride: 2, add, relu_after })]
+        }
+        Operation::MaxPool => vec![(label, with(from), vec![], result, Op::MaxPoolAdd { input, output })],
+        Operation::Mean => vec![(label, vec![from], vec![], result, Op::Mean { input })],
+        Operation::Dense => {
+            let op = Op::Dense { inputs: input.len(), outputs: output.len(), relu_after };
+            vec![(label, vec![from], both, result, op)]
+        }
+    }
+}
+
+/// Runs the plan on symbols: an error where a pass does not find in its slots what its layer reads.
+fn simulate(network: &Network, plan: &Plan) -> Result<(), String> {
+    let last = Content::Value(network.layers.len());
+    let top = network.classes().min(10);
+    let softmax = Op::SoftmaxTopk { classes: network.classes(), top };
+    let mut wanted: Vec<Want> = network.layers.iter().enumerate().flat_map(|(i, layer)| wants(i, layer)).collect();
+    wanted.push(("softmax_topk".to_owned(), vec![last], vec![], Content::Half(usize::MAX), softmax));
+    let mut contents = vec![None; plan.slots.len()];
+    contents[plan.image] = Some(Content::Value(0));
+    if wanted.len() != plan.passes.len() {
+        return Err(format!("{} passes for {}", plan.passes.len(), wanted.len()));
+    }
+    for (Pass { label, op, reads, writes }, (name, values, weights, result, want)) in plan.passes.iter().zip(wanted) {
+        let slots: Vec<usize> =
+            reads.iter().filter_map(|read| if let Binding::Slot(slot) = read { Some(*slot) } else { None }).collect();
+        let tensors: Vec<&String> = reads
+            .iter()
+            .filter_map(
+                |read| if let Binding::Tensor(tensor) = read { Some(&plan.tensors[*tensor].name) } else { None },
+            )
+            .collect();
+        let held: Vec<_> = slots.iter().take(values.len()).map(|&slot| contents[slot]).collect();
+        let fits = plan.slots[*writes] >= op.output_len();
+        if (label, op) != (&name, &want)
+            || held != values.into_iter().map(Some).collect::<Vec<_>>()
+            || tensors != weights.iter().collect::<Vec<_>>()
+            || slots.contains(writes)
+            || !fits
+        {
+            return Err(format!("{label}: {op:?} reads {held:?} {tensors:?}, writes slot {writes}; wanted {want:?}"));
+        }
+        contents[*writes] = Some(result);
+    }
+    let mean = network.layers.iter().position(|layer| layer.operation == Operation::Mean).ok_or("no mean")?;
+    let kept = [plan.embedding, plan.logits, plan.answer].map(|slot| contents[slot]);
+    let want = [Content::Value(mean + 1), last, Content::Half(usize::MAX)].map(Some);
+    if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }
+}
+
+#[test]
+fn every_pass_reads_what_its_layer_wants() {
+    let heads = [vec![dense("predictions", 1000, false)], vec![dense("fc1", 64, true), dense("predictions", 7, false)]];
+    for size in [[299, 299], [150, 150], [71, 71], [71, 400], [MAX_SIDE, MAX_SIDE]] {
+        for head in &heads {
+            let network = Network::new(size, head).unwrap();
+            let plan = Plan::new(&network);
+            simulate(&network, &plan).unwrap_or_else(|error| panic!("{size:?}: {error}"));
+            let mut labels: Vec<_> = plan.passes.iter().map(|pass| &pass.label).collect();
+            labels.sort();
+            labels.dedup();
+            assert_eq!(labels.len(), plan.passes.len(), "labels are unique");
+        }
+    }
+}
+
+#[test]
+fn the_simulation_notices_a_wrong_slot() {
+    let network = imagenet([150, 150]);
+    let plan = Plan::new(&network);
+    for pass in 0..plan.passes.len() {
+        let wrong = (plan.passes[pass].writes + 1) % plan.slots.len();
+        let mut broken = plan.clone();
+        broken.passes[pass].writes = wrong;
+        assert!(simulate(&network, &broken).is_err(), "{} writes slot {wrong}", plan.passes[pass].label);
+    }
+}

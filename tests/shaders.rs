@@ -1,0 +1,173 @@
+//! The shader files as text: whole, valid, within WebGPU's default limits, and in step with [`Op`]. No GPU.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use naga::back::pipeline_constants::process_overrides;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
+use xception::kernel::{KERNELS, Kernel, Op, RESIZE_HORIZONTAL, RESIZE_VERTICAL};
+use xception::layer::Shape;
+use xception::network::{Dense, MAX_SIDE, Network};
+use xception::plan::Plan;
+
+/// Limits of every WebGPU implementation.
+const MAX_WORKGROUP_INVOCATIONS: u32 = 256;
+const MAX_WORKGROUP_BYTES: u32 = 16384;
+const MAX_WORKGROUPS: u32 = 65535;
+const MAX_STORAGE_BUFFERS: usize = 8;
+
+/// All operations of networks of usual, ragged and extreme sizes.
+fn ops() -> Vec<Op> {
+    let mut ops: Vec<Op> = Vec::new();
+    for (size, units) in
+        [([299, 299], &[1000][..]), ([71, 150], &[64, 7]), ([150, 71], &[1]), ([MAX_SIDE; 2], &[17_000])]
+    {
+        let dense = |(i, &units): (usize, &usize)| Dense { name: format!("fc{i}"), units, relu: i + 1 < units };
+        let head: Vec<Dense> = units.iter().enumerate().map(dense).collect();
+        let plan = Plan::new(&Network::new(size, &head).unwrap());
+        for pass in plan.passes {
+            if !ops.contains(&pass.op) {
+                ops.push(pass.op);
+            }
+        }
+    }
+    ops
+}
+
+/// Every kernel with constants it is made with.
+fn uses() -> Vec<(&'static Kernel, Vec<(&'static str, f64)>)> {
+    let resize = [
+        (&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", 299.0)]),
+        (&RESIZE_VERTICAL, vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)]),
+    ];
+    ops().iter().map(|op| (op.kernel(), op.constants())).chain(resize).collect()
+}
+
+fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
+    let fail = |error: String| -> ! { panic!("{}.wgsl: {error}", kernel.name) };
+    let module =
+        naga::front::wgsl::parse_str(kernel.source).unwrap_or_else(|error| fail(error.emit_to_string(kernel.source)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+    let info = info.unwrap_or_else(|error| fail(error.emit_to_string(kernel.source)));
+    (module, info)
+}
+
+fn workgroup_size(kernel: &Kernel) -> [u32; 3] {
+    parse(kernel).0.entry_points[0].workgroup_size
+}
+
+#[test]
+fn every_shader_file_is_a_kernel() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let kernels: BTreeSet<String> = KERNELS.iter().map(|kernel| format!("{}.wgsl", kernel.name)).collect();
+    assert_eq!(files.collect::<BTreeSet<_>>(), kernels);
+    let used: BTreeSet<String> = uses().iter().map(|(kernel, _)| format!("{}.wgsl", kernel.name)).collect();
+    assert_eq!(used, kernels, "kernels that a plan or the preprocessor uses");
+    for kernel in KERNELS {
+        assert_eq!(fs::read_to_string(folder.join(format!("{}.wgsl", kernel.name))).unwrap(), kernel.source);
+    }
+}
+
+#[test]
+fn every_shader_is_valid_with_its_constants() {
+    for (kernel, constants) in uses() {
+        let (module, info) = parse(kernel);
+        let entry = [(&*module.entry_points[0].name, module.entry_points[0].stage, module.entry_points.len())];
+        assert_eq!(entry, [("main", ShaderStage::Compute, 1)], "{}: the entry point", kernel.name);
+        let names: BTreeSet<_> = module.overrides.iter().map(|(_, value)| value.name.as_deref().unwrap()).collect();
+        assert_eq!(names, constants.iter().map(|constant| constant.0).collect(), "{}: overrides", kernel.name);
+        assert!(module.overrides.iter().all(|(_, value)| value.init.is_none()), "{}: no defaults", kernel.name);
+
+        let constants = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+        let entry = Some((ShaderStage::Compute, "main"));
+        let (module, _) = process_overrides(&module, &info, entry, &constants)
+            .unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name));
+        Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name));
+        let size = module.entry_points[0].workgroup_size;
+        assert!(size.iter().product::<u32>() <= MAX_WORKGROUP_INVOCATIONS, "{}: {size:?}", kernel.name);
+        let shared = module.global_variables.iter().filter(|(_, variable)| variable.space == AddressSpace::WorkGroup);
+        let bytes: u32 = shared.map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx())).sum();
+        assert!(bytes <= MAX_WORKGROUP_BYTES, "{}: {bytes} bytes of workgroup memory", kernel.name);
+    }
+}
+
+#[test]
+fn a_missing_constant_is_an_error() {
+    for (kernel, constants) in uses() {
+        let (module, info) = parse(kernel);
+        let some = constants[1..].iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+        let made = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &some);
+        assert!(made.is_err(), "{} without {}", kernel.name, constants[0].0);
+    }
+}
+
+#[test]
+fn bindings_are_what_is_read_and_then_the_result() {
+    let reads = [
+        ("conv3x3", 3),
+        ("depthwise", 2),
+        ("pointwise", 4),
+        ("maxpool_add", 2),
+        ("mean", 1),
+        ("dense", 3),
+        ("softmax_topk", 1),
+        ("resize_horizontal", 2),
+        ("resize_vertical", 2),
+    ];
+    assert_eq!(reads.len(), KERNELS.len());
+    for (name, reads) in reads {
+        let kernel = KERNELS.iter().find(|kernel| kernel.name == name).unwrap_or_else(|| panic!("no kernel {name}"));
+        let (module, _) = parse(kernel);
+        let bound =
+            module.global_variables.iter().filter_map(|(_, variable)| Some((variable.binding?, variable.space)));
+        let mut bound: Vec<_> = bound.map(|(binding, space)| (binding.group, binding.binding, space)).collect();
+        bound.sort_by_key(|&(group, binding, _)| (group, binding));
+        let space = |binding| match binding {
+            0 if name == "resize_horizontal" => AddressSpace::Handle,
+            _ if binding < reads => AddressSpace::Storage { access: StorageAccess::LOAD },
+            _ => AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE },
+        };
+        assert_eq!(bound, (0..=reads).map(|binding| (0, binding, space(binding))).collect::<Vec<_>>(), "{name}");
+        assert!(bound.len() <= MAX_STORAGE_BUFFERS, "{name}");
+    }
+}
+
+/// What an operation computes in x, y and z, and how much of it one invocation does.
+fn work(op: Op) -> ([usize; 3], [usize; 3]) {
+    let image = |shape: Shape| [shape.channels, shape.width, shape.height];
+    match op {
+        Op::Conv { output, .. } => (image(output), [4, 4, 1]),
+        Op::Depthwise { shape, .. } => (image(shape), [4, 4, 1]),
+        Op::Pointwise { output, .. } => ([output.channels, output.pixels(), 1], [8, 8, 1]),
+        Op::MaxPoolAdd { output, .. } => (image(output), [4, 1, 1]),
+        Op::Mean { input } => ([input.channels, 1, 1], [4, 1, 1]),
+        Op::Dense { outputs, .. } => ([outputs, 1, 1], [1, 1, 1]),
+        Op::SoftmaxTopk { .. } => ([1, 1, 1], [1, 1, 1]),
+    }
+}
+
+#[test]
+fn the_grid_covers_the_output_and_no_more() {
+    for op in ops() {
+        let (extent, tile) = work(op);
+        let (size, grid) = (workgroup_size(op.kernel()), op.grid());
+        for axis in 0..3 {
+            let group = size[axis] as usize * tile[axis];
+            assert_eq!(grid[axis] as usize, extent[axis].div_ceil(group), "{op:?}, axis {axis}");
+            assert!(grid[axis] <= MAX_WORKGROUPS, "{op:?}: {} workgroups along axis {axis}", grid[axis]);
+        }
+        // The kernels store whole tiles of channels.
+        if !matches!(op, Op::Dense { .. } | Op::SoftmaxTopk { .. }) {
+            assert_eq!(extent[0] % tile[0], 0, "{op:?}");
+        }
+    }
+    // The preprocessor's grids are in its own code: 16 by 16 pixels a workgroup.
+    for kernel in [&RESIZE_HORIZONTAL, &RESIZE_VERTICAL] {
+        assert_eq!(workgroup_size(kernel), [16, 16, 1], "{}", kernel.name);
+    }
+}

@@ -1,0 +1,277 @@
+//! Weights files: every layout Keras has had gives the same model, and no damaged file gives anything but an error.
+
+mod common;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
+
+use common::{Random, fixture};
+use hdf5_pure::FileBuilder;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use xception::error::{Error, Result};
+use xception::network::Dense;
+use xception::resize::{Filter, Fit};
+use xception::weights::safetensors::{Header, Model, Splitter};
+use xception::weights::{Overrides, convert, labels};
+
+/// A whole model of Keras 3, with 1000 classes.
+static KERAS: LazyLock<Vec<u8>> = LazyLock::new(|| fixture("keras3.h5"));
+
+/// The same in the project's own format.
+static OWN: LazyLock<Vec<u8>> = LazyLock::new(|| convert(KERAS.clone(), Overrides::default()).unwrap());
+
+fn read(file: Vec<u8>) -> Result<Model> {
+    Model::deserialize(&convert(file, Overrides::default())?)
+}
+
+/// Panics unless it is an error whose text mentions `reason`.
+fn refused<T>(what: &str, result: Result<T>, reason: &str) {
+    let Err(error) = result else { panic!("{what} is accepted") };
+    assert!(error.to_string().contains(reason), "{what}: {error:?} does not mention {reason:?}");
+}
+
+/// Reads one file after another that has one bit of a good one flipped: how many are refused. None may panic.
+fn refusals(
+    what: &str,
+    file: &[u8],
+    places: impl IntoIterator<Item = usize>,
+    read: fn(Vec<u8>) -> Result<Model>,
+) -> usize {
+    let refused = |&place: &usize| {
+        let mut damaged = file.to_vec();
+        damaged[place] ^= 1 << (place % 8);
+        let read = catch_unwind(AssertUnwindSafe(|| read(damaged).is_err()));
+        read.unwrap_or_else(|_| panic!("{what}: panics where byte {place} is flipped"))
+    };
+    places.into_iter().filter(refused).count()
+}
+
+/// Random places: half anywhere, half close behind signatures of the file's own structures.
+fn places(file: &[u8], signatures: &[&[u8; 4]], count: usize) -> Vec<usize> {
+    let is_signature = |(_, window): &(usize, &[u8])| signatures.iter().any(|signature| signature[..] == **window);
+    let found: Vec<usize> = file.windows(4).enumerate().filter(is_signature).map(|(at, _)| at).collect();
+    let mut random = Random(file.len() as u64);
+    let behind = |random: &mut Random| found[random.below(found.len())] + random.below(300);
+    let place = |i| if i % 2 == 0 { behind(&mut random) } else { random.below(file.len()) };
+    (0..count).map(place).map(|place| place.min(file.len() - 1)).collect()
+}
+
+/// Where some bytes are first.
+fn find(file: &[u8], bytes: &[u8]) -> usize {
+    file.windows(bytes.len()).position(|window| window == bytes).expect("the bytes are in the file")
+}
+
+/// Puts other bytes of the same number everywhere.
+fn replaced(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut file = file.to_vec();
+    let places: Vec<usize> =
+        file.windows(from.len()).enumerate().filter(|(_, window)| *window == from).map(|(at, _)| at).collect();
+    assert!(!places.is_empty(), "the bytes to replace are in the file");
+    places.into_iter().for_each(|at| file[at..at + to.len()].copy_from_slice(to));
+    file
+}
+
+#[test]
+fn every_layout_gives_the_same_tensors() {
+    let expected = Model::deserialize(&OWN).unwrap();
+    assert_eq!(expected.meta.input_size, [299, 299]);
+    assert_eq!(expected.meta.head, [Dense { name: "predictions".to_owned(), units: 1000, relu: false }]);
+    for name in ["keras3.weights.h5", "keras1.h5"] {
+        let model = read(fixture(name)).unwrap();
+        assert_eq!(model.meta.network().unwrap().classes(), 1000, "{name}");
+        assert!(model.tensors == expected.tensors, "{name} has other tensors");
+    }
+    let backbone = expected.tensors.len() - 2;
+    let dense = |name: &str, units, relu| Dense { name: name.to_owned(), units, relu };
+    let two = vec![dense("fc1", 64, true), dense("predictions", 7, false)];
+    let one = vec![dense("predictions", 7, false)];
+    for (name, head, scale, offset) in
+        [("keras2.h5", two, 1.0 / 127.5, -1.0), ("sequential.keras", one, 1.0 / 255.0, 0.0)]
+    {
+        let model = read(fixture(name)).unwrap();
+        assert_eq!((model.meta.input_size, model.meta.head), ([150, 150], head), "{name}");
+        let preprocessing = model.meta.preprocessing;
+        assert_eq!((preprocessing.scale, preprocessing.offset), (scale, offset), "{name}");
+        assert!(model.tensors[..backbone] == expected.tensors[..backbone], "{name} has another backbone");
+    }
+    let mut other = expected.clone();
+    other.tensors[backbone - 1][0] += 1.0;
+    assert!(other != expected);
+}
+
+#[test]
+fn overrides_change_the_meta_alone() {
+    let names: Vec<String> = (0..1000).map(|class| format!("name {class}")).collect();
+    let overrides = Overrides { labels: Some(names.clone()), filter: Some(Filter::Bicubic), fit: Some(Fit::Crop) };
+    let (before, after) =
+        (Model::deserialize(&OWN).unwrap(), Model::deserialize(&convert(OWN.clone(), overrides).unwrap()).unwrap());
+    assert_eq!((after.meta.preprocessing.filter, after.meta.preprocessing.fit), (Filter::Bicubic, Fit::Crop));
+    assert_eq!((after.meta.label(999), before.meta.label(999)), ("name 999".to_owned(), "class 999".to_owned()));
+    assert!(after.tensors == before.tensors);
+    let few = Overrides { labels: Some(names[..7].to_vec()), ..Overrides::default() };
+    for file in [&OWN, &KERAS] {
+        refused("7 labels", convert(file.to_vec(), few.clone()), "there are 7 labels for 1000 classes");
+    }
+}
+
+#[test]
+fn labels_have_three_forms() {
+    let expected = ["tench", "great white shark"];
+    for text in [
+        "tench\ngreat white shark\n",
+        "\r\n tench \r\n\r\ngreat white shark",
+        r#"["tench", "great white shark"]"#,
+        r#"{"1": ["n01484850", "great white shark"], "0": ["n01440764", "tench"]}"#,
+    ] {
+        assert_eq!(labels::parse(text).unwrap(), expected, "{text}");
+    }
+    for text in
+        ["", " \n\n", "[]", "{}", "[1, 2]", r#"["tench", null]"#, r#"{"0": "tench", "2": "gap"}"#, r#"{"a": 1}"#]
+    {
+        assert!(matches!(labels::parse(text), Err(Error::Argument(_))), "{text}");
+    }
+}
+
+#[test]
+fn other_files_are_refused() {
+    let mut random = Random(10);
+    let noise: Vec<u8> = (0..5000).map(|_| random.bits() as u8).collect();
+    refused("an empty file", read(vec![]), "the file is empty");
+    refused("noise", read(noise), "not a weights file");
+    refused("a web page", read(b"<!DOCTYPE html><html>Not found</html>".to_vec()), "not a weights file");
+    let values = [0; 24];
+    let foreign = TensorView::new(Dtype::F32, vec![2, 3], &values).unwrap();
+    let foreign = serialize([("conv.weight", &foreign)], None::<HashMap<_, _>>).unwrap();
+    refused("another's safetensors", read(foreign), "not made by this project");
+    let mut file = FileBuilder::new();
+    for (layer, shape) in [("conv2d", &[3, 3, 3, 8][..]), ("conv2d_1", &[3, 3, 8, 8]), ("dense", &[2048, 10])] {
+        let mut group = file.create_group(layer);
+        let kernel = vec![0.5; shape.iter().product::<u64>() as usize];
+        group.create_dataset("kernel:0").with_f32_data(&kernel).with_shape(shape);
+        file.add_group(group.finish());
+    }
+    refused("another network", read(file.finish().unwrap()), "not an Xception");
+}
+
+#[test]
+fn a_wrong_layer_is_named() {
+    let renamed = replaced(&KERAS, b"block7_sepconv2", b"block7_sepconvX");
+    refused("a missing layer", read(renamed), "block7_sepconv2 is missing");
+    let dimensions = |shape: [u64; 4]| shape.map(u64::to_le_bytes).concat();
+    let reshaped = replaced(&KERAS, &dimensions([3, 3, 32, 64]), &dimensions([3, 3, 64, 32]));
+    refused("a wrong shape", read(reshaped), "must have [3, 3, 32, 64]");
+    let model = Model::deserialize(&OWN).unwrap();
+    let bias = bytemuck::cast_slice(&model.tensors.last().unwrap()[..16]);
+    let mut poked = KERAS.clone();
+    let at = find(&KERAS, bias);
+    poked[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    refused("NaN", read(poked), "bias holds a value that is not a finite number");
+}
+
+#[test]
+fn a_wrong_tensor_is_named() {
+    let head = &OWN[..Header::len(&OWN).unwrap()];
+    for (from, to, reason) in [
+        (r#""block5_sepconv1.pointwise.bias""#, r#""block5_sepconv1.pointwise.bibs""#, "pointwise.bias is missing"),
+        ("[3,3,3,32]", "[3,3,32,3]", "block1_conv1.weight is F32 [3, 3, 32, 3] and must be F32 [3, 3, 3, 32]"),
+        (r#""format_version":"1""#, r#""format_version":"2""#, "format version \"2\""),
+        (r#""format":"xception-webgpu""#, r#""format":"xception-webGPU""#, "not made by this project"),
+        ("[299,299]", "[29,2999]", "29×2999"),
+        (r#"\"units\":1000"#, r#"\"units\":1001"#, "predictions.weight"),
+        (r#"\"labels\":[]"#, r#"\"labels\":{}"#, "description of the model is damaged"),
+        (r#"{"__metadata__""#, r#"["__metadata__""#, "header is damaged"),
+    ] {
+        refused(to, Header::parse(&replaced(head, from.as_bytes(), to.as_bytes())), reason);
+    }
+    for length in [0, 1, (16 << 20) + 1, 1 << 40, u64::MAX] {
+        let start = [&length.to_le_bytes()[..], &head[8..]].concat();
+        refused("an absurd header", Header::parse(&start), &format!("claims a length of {length} bytes"));
+    }
+    refused("a byte too many", Model::deserialize(&[&OWN[..], &[0]].concat()), "longer than");
+
+    let header = Header::parse(&OWN).unwrap();
+    let mut file = OWN.clone();
+    for (tensor, value) in [(0, f32::NAN), (60, f32::INFINITY), (header.ranges.len() - 1, f32::NEG_INFINITY)] {
+        let at = header.data_start + header.ranges[tensor].1 - 4;
+        let good = file[at..at + 4].to_vec();
+        file[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        let name = &header.network.tensors()[tensor].0;
+        refused(
+            "not a number",
+            Model::deserialize(&file),
+            &format!("{name} holds a value that is not a finite number"),
+        );
+        file[at..at + 4].copy_from_slice(&good);
+    }
+    Model::deserialize(&file).unwrap();
+}
+
+#[test]
+fn a_file_cut_short_is_refused() {
+    let mut random = Random(11);
+    let header = Header::len(&OWN).unwrap();
+    let lengths = (0..20).chain([header - 1, header, header + 1, OWN.len() - 1]);
+    for length in lengths.chain((0..50).map(|_| random.below(OWN.len()))) {
+        refused(&format!("{length} bytes"), Model::deserialize(&OWN[..length]), "the file is cut short");
+    }
+    let archive = fixture("sequential.keras");
+    for (file, start, reason) in [(&*KERAS, 8, "cut short"), (&archive, 4, ".keras archive is damaged")] {
+        let lengths = [start, 16, 100, 2048, file.len() / 2, file.len() - 100, file.len() - 1];
+        for length in lengths.into_iter().chain((0..20).map(|_| random.below(file.len()))) {
+            refused(&format!("{length} of {} bytes", file.len()), read(file[..length].to_vec()), reason);
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_panics_nowhere() {
+    let (h5, zip) = ([b"TREE", b"SNOD", b"HEAP"], [b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06"]);
+    for (name, file) in [("keras3.h5", &*KERAS), ("keras1.h5", &fixture("keras1.h5"))] {
+        assert!(refusals(name, file, places(file, &h5, 70), read) > 0, "{name}");
+    }
+    let archive = fixture("sequential.keras");
+    assert!(refusals("sequential.keras", &archive, places(&archive, &zip, 60), read) > 30);
+    let head = Header::len(&OWN).unwrap();
+    let own = |file: Vec<u8>| Header::parse(&file).map(|header| Model { meta: header.meta, tensors: vec![] });
+    let mut random = Random(12);
+    assert!(refusals("own format", &OWN[..head], (0..2000).map(|_| random.below(head)), own) > 1000);
+}
+
+/// What a splitter hands on of a file that comes in pieces of some length: the bytes of each tensor, in place.
+fn split(header: &Header, data: &[u8], piece: usize) -> HashMap<usize, Vec<u8>> {
+    let mut splitter = Splitter::new(header);
+    let mut tensors: HashMap<usize, Vec<u8>> = HashMap::new();
+    for bytes in data.chunks(piece) {
+        let keep = |tensor, offset, values: &[u8]| {
+            let Range { start, end } = offset..offset + values.len();
+            assert!(start % 4 == 0 && end % 4 == 0, "whole values");
+            let tensor = tensors.entry(tensor).or_default();
+            assert_eq!(tensor.len(), start, "in order, nothing left out");
+            tensor.extend(values);
+        };
+        splitter.push(bytes, keep).unwrap();
+    }
+    assert_eq!(splitter.finish().is_ok(), data.len() == OWN.len() - header.data_start);
+    tensors
+}
+
+#[test]
+fn pieces_of_any_length_make_the_same_tensors() {
+    let header = Header::parse(&OWN).unwrap();
+    // The first tensors in the file are short: 26,208 and 2,912 bytes.
+    let data = &OWN[header.data_start..];
+    let prefix = &data[..40_003];
+    let expected = split(&header, prefix, prefix.len());
+    assert_eq!(expected.len(), 3);
+    for (tensor, bytes) in &expected {
+        let start = header.ranges[*tensor].0;
+        assert!(*bytes == prefix[start..start + bytes.len()], "tensor {tensor}");
+    }
+    for piece in [1, 3, 5, 1000] {
+        assert!(split(&header, prefix, piece) == expected, "pieces of {piece}");
+    }
+    assert!(split(&header, data, 1_000_003) == split(&header, data, data.len()));
+}
