@@ -5,8 +5,8 @@ import sirv from 'sirv';
 const folders = { '/pkg': 'pkg', '/models': 'models', '': 'www' };
 
 /** Starts a server on the first free port from `port` on (0: any) and returns it with its address. */
-export function serve(port) {
-  const mounts = Object.entries(folders).map(([prefix, folder]) => [prefix, sirv(folder, { dev: true, etag: true })]);
+export function serve(port, more = {}) {
+  const mounts = Object.entries({ ...more, ...folders }).map(([prefix, folder]) => [prefix, sirv(folder, { dev: true, etag: true })]);
   const server = createServer((request, response) => {
     const [prefix, files] = mounts.find(([prefix]) => request.url.startsWith(`${prefix}/`));
     request.url = request.url.slice(prefix.length);

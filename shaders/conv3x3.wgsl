@@ -2,7 +2,7 @@
 //
 //   output[y, x, n] = max(0, bias[n] + Σ_{i, j, c} input[y·STRIDE + i, x·STRIDE + j, c] · weight[i, j, c, n])
 //
-// input   [IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4, channels beyond IN_CHANNELS unused
+// input   [IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
 // weight  [3][3][IN_CHANNELS][OUT_CHANNELS/4] vec4
 // bias    [OUT_CHANNELS/4] vec4
 // output  [OUT_HEIGHT][OUT_WIDTH][OUT_CHANNELS/4] vec4

@@ -87,7 +87,8 @@ impl Runner {
         self.gpu.queue.write_buffer(&self.slots[slot], 0, bytemuck::cast_slice(values));
     }
 
-    pub(crate) fn slot(&self, slot: usize) -> &wgpu::Buffer {
+    /// The buffer of a slot.
+    pub fn slot(&self, slot: usize) -> &wgpu::Buffer {
         &self.slots[slot]
     }
 

@@ -70,7 +70,10 @@ pub struct Overrides {
 pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
     let changed = overrides.labels.is_some() || overrides.filter.is_some() || overrides.fit.is_some();
     let mut model = match Format::detect(&file)? {
-        Format::Safetensors if !changed => return Ok(file),
+        Format::Safetensors if !changed => {
+            safetensors::Header::parse(&file)?.check(&file)?;
+            return Ok(file);
+        }
         Format::Safetensors => safetensors::Model::deserialize(&file)?,
         Format::Hdf5 => keras::read_h5(file)?,
         Format::Zip => keras::read_archive(file)?,

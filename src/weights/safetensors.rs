@@ -70,16 +70,12 @@ impl Model {
     /// Reads a whole file.
     ///
     /// # Errors
-    /// As [`Header::parse`] and [`Splitter::push`].
+    /// As [`Header::parse`] and [`Header::check`].
     pub fn deserialize(file: &[u8]) -> Result<Self> {
         let header = Header::parse(file)?;
-        let mut splitter = Splitter::new(&header);
-        let mut tensors: Vec<Vec<f32>> =
-            header.ranges.iter().map(|(start, end)| Vec::with_capacity((end - start).min(file.len()) / 4)).collect();
-        splitter.push(&file[header.data_start..], |tensor, _, bytes| {
-            tensors[tensor].extend(bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
-        })?;
-        splitter.finish()?;
+        header.check(file)?;
+        let values = |&(start, end): &(usize, usize)| &file[header.data_start + start..header.data_start + end];
+        let tensors = header.ranges.iter().map(|range| bytemuck::pod_collect_to_vec(values(range))).collect();
         Ok(Self { meta: header.meta, tensors })
     }
 
@@ -175,6 +171,16 @@ impl Header {
         };
         let ranges = network.tensors().into_iter().map(range).collect::<Result<_>>()?;
         Ok(Self { meta, network, data_start, file_len: data_start + header.data_len(), ranges })
+    }
+
+    /// Checks the rest of a file that is in memory: it is whole, and all values are finite.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where it is not.
+    pub fn check(&self, file: &[u8]) -> Result<()> {
+        let mut splitter = Splitter::new(self);
+        splitter.push(&file[self.data_start..], |_, _, _| {})?;
+        splitter.finish()
     }
 }
 

@@ -65,7 +65,7 @@ fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
     if !optimizer.exists() {
         return Err("wasm-opt is missing: run `npm install --ignore-scripts` first".into());
     }
-    run(Command::new("node").arg(optimizer).arg("-O3").args(FEATURES).arg(&output).arg("-o").arg(&output))?;
+    run(Command::new("node").arg(optimizer).arg("-Os").args(FEATURES).arg(&output).arg("-o").arg(&output))?;
     fs::write(stamp_file, stamp)?;
     Ok(())
 }
