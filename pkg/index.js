@@ -308,7 +308,7 @@ async function decode(image, maxSide) {
     if (error instanceof TypeError) {
       throw new XceptionError('bad-argument', 'the image must be a Blob, File, bytes, or an image, video or canvas element', { cause: error });
     }
-    throw new XceptionError('decode', 'not a readable image: this browser cannot decode it', { cause: error });
+    throw new XceptionError('decode', 'not a readable image: this browser cannot decode it; give a JPEG, PNG or WebP file that opens elsewhere', { cause: error });
   }
   const side = Math.max(bitmap.width, bitmap.height);
   if (side <= maxSide) return bitmap;

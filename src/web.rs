@@ -33,8 +33,13 @@ pub fn on_panic(callback: Function) {
 #[cfg(feature = "formats")]
 mod formats {
     use super::*;
-    use crate::resize::{Filter, Fit};
     use crate::weights::{self, Overrides};
+
+    /// An option by its name, which is the one that files have.
+    fn choice<T: serde::de::DeserializeOwned>(option: &str, name: Option<String>) -> Result<Option<T>, JsValue> {
+        let parse = |name| serde_json::from_value(serde_json::Value::String(name));
+        name.map(parse).transpose().map_err(|error| throw(&Error::Argument(format!("{option}: {error}"))))
+    }
 
     /// Converts a weights file of any supported kind to the project's own format.
     #[wasm_bindgen]
@@ -44,21 +49,7 @@ mod formats {
         filter: Option<String>,
         fit: Option<String>,
     ) -> Result<Vec<u8>, JsValue> {
-        let filter = match filter.as_deref() {
-            Some("nearest") => Some(Filter::Nearest),
-            Some("bilinear") => Some(Filter::Bilinear),
-            Some("bicubic") => Some(Filter::Bicubic),
-            Some(other) => {
-                return Err(throw(&Error::Argument(format!("{other} is no filter: nearest, bilinear or bicubic"))));
-            }
-            None => None,
-        };
-        let fit = match fit.as_deref() {
-            Some("squash") => Some(Fit::Squash),
-            Some("crop") => Some(Fit::Crop),
-            Some(other) => return Err(throw(&Error::Argument(format!("{other} is no fit: squash or crop")))),
-            None => None,
-        };
+        let (filter, fit) = (choice("filter", filter)?, choice("fit", fit)?);
         weights::convert(file, Overrides { labels, filter, fit }).map_err(|error| throw(&error))
     }
 

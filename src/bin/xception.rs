@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use xception::classifier::{Classifier, Loader, Prediction};
@@ -41,10 +41,10 @@ enum Command {
         json: bool,
         /// Resampling filter, as PIL's; by default what the weights say, else bilinear.
         #[arg(long)]
-        filter: Option<FilterName>,
+        filter: Option<Filter>,
         /// What happens to other aspect ratios; by default what the weights say, else squash.
         #[arg(long)]
-        fit: Option<FitName>,
+        fit: Option<Fit>,
         /// Photos: JPEG, PNG, WebP, GIF or BMP.
         #[arg(required = true)]
         images: Vec<PathBuf>,
@@ -60,48 +60,16 @@ enum Command {
         labels: Option<PathBuf>,
         /// The resampling filter the model was trained with.
         #[arg(long)]
-        filter: Option<FilterName>,
+        filter: Option<Filter>,
         /// How photos of other aspect ratios were brought to its input.
         #[arg(long)]
-        fit: Option<FitName>,
+        fit: Option<Fit>,
     },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
         /// The weights to read.
         model: PathBuf,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum FilterName {
-    Nearest,
-    Bilinear,
-    Bicubic,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum FitName {
-    Squash,
-    Crop,
-}
-
-impl From<FilterName> for Filter {
-    fn from(name: FilterName) -> Self {
-        match name {
-            FilterName::Nearest => Self::Nearest,
-            FilterName::Bilinear => Self::Bilinear,
-            FilterName::Bicubic => Self::Bicubic,
-        }
-    }
-}
-
-impl From<FitName> for Fit {
-    fn from(name: FitName) -> Self {
-        match name {
-            FitName::Squash => Self::Squash,
-            FitName::Crop => Self::Crop,
-        }
-    }
 }
 
 /// A sentence that names the file it is about.
@@ -202,11 +170,10 @@ fn spinner<T: Send>(what: &'static str, work: impl FnOnce() -> T + Send) -> T {
 fn read_model(
     path: &Path,
     labels: Option<Vec<String>>,
-    (filter, fit): (Option<FilterName>, Option<FitName>),
+    (filter, fit): (Option<Filter>, Option<Fit>),
 ) -> Result<Vec<u8>, Failure> {
     let file = fs::read(path).map_err(about(path))?;
-    let preprocessing =
-        xception::weights::Overrides { labels, filter: filter.map(Into::into), fit: fit.map(Into::into) };
+    let preprocessing = xception::weights::Overrides { labels, filter, fit };
     spinner("converting", || weights::convert(file, preprocessing)).map_err(about(path))
 }
 
@@ -214,7 +181,7 @@ async fn classify(
     model: &Path,
     top: usize,
     json: bool,
-    preprocessing: (Option<FilterName>, Option<FitName>),
+    preprocessing: (Option<Filter>, Option<Fit>),
     images: &[PathBuf],
 ) -> Result<bool, Failure> {
     let file = read_model(model, None, preprocessing)?;
@@ -279,7 +246,7 @@ fn convert(
     input: &Path,
     output: &Path,
     labels: Option<&Path>,
-    preprocessing: (Option<FilterName>, Option<FitName>),
+    preprocessing: (Option<Filter>, Option<Fit>),
 ) -> Result<(), Failure> {
     let labels = match labels {
         Some(path) => {

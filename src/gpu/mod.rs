@@ -61,7 +61,7 @@ impl Gpu {
         let note = |failure: &Arc<Mutex<Option<Error>>>| {
             let failure = failure.clone();
             move |error| {
-                let mut failure = failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 failure.get_or_insert(error);
             }
         };
@@ -83,7 +83,7 @@ impl Gpu {
     /// # Errors
     /// That failure; a lost device stays lost.
     pub fn check(&self) -> Result<()> {
-        let failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         failure.clone().map_or(Ok(()), Err)
     }
 

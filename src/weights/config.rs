@@ -7,7 +7,7 @@ use crate::network::Dense;
 
 /// What the config says; a model without one has [`Config::default`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Config {
+pub(super) struct Config {
     /// Height and width of the first image input, where they are fixed.
     pub input_size: Option<[usize; 2]>,
     /// The dense layers in order.
@@ -40,7 +40,7 @@ impl Config {
     ///
     /// # Errors
     /// [`Error::Weights`] where it is no JSON, or names a layer or an activation that Xception has not.
-    pub fn parse(json: &str) -> Result<Self> {
+    pub(super) fn parse(json: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(json)
             .map_err(|error| Error::Weights(format!("the model's config is damaged: {error}")))?;
         let mut walk = Walk::default();

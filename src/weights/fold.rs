@@ -4,7 +4,7 @@
 
 /// Batch norm as it is trained, one value per channel each.
 #[derive(Clone, Debug)]
-pub struct BatchNorm {
+pub(super) struct BatchNorm {
     /// γ.
     pub gamma: Vec<f32>,
     /// β.
@@ -19,7 +19,7 @@ pub struct BatchNorm {
 
 impl BatchNorm {
     /// Multiplies `weight` (`[…, channels]`) by the gain of its last dimension and returns the bias.
-    pub fn fold(&self, weight: &mut [f32]) -> Vec<f32> {
+    pub(super) fn fold(&self, weight: &mut [f32]) -> Vec<f32> {
         let gain = |(&gamma, &variance): (&f32, &f32)| f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt();
         let gains: Vec<f64> = self.gamma.iter().zip(&self.variance).map(gain).collect();
         for row in weight.chunks_exact_mut(gains.len()) {

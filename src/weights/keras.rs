@@ -35,7 +35,9 @@ const MAX_DEPTH: usize = 12;
 /// # Errors
 /// [`Error::Format`] where it is another kind of zip, [`Error::Weights`] where it cannot be used.
 pub fn read_archive(file: Vec<u8>) -> Result<Model> {
-    let damaged = |error: &dyn std::fmt::Display| Error::Weights(format!("the .keras archive is damaged: {error}"));
+    let damaged = |error: &dyn std::fmt::Display| {
+        Error::Weights(format!("the .keras archive is damaged or cut short ({error}); fetch it again"))
+    };
     let file_len = file.len() as u64;
     let mut archive = zip::ZipArchive::new(Cursor::new(file)).map_err(|error| damaged(&error))?;
     let mut entry = |name: &str| -> Result<Vec<u8>> {
@@ -58,7 +60,7 @@ pub fn read_archive(file: Vec<u8>) -> Result<Model> {
     let config = Config::parse(&config)?;
     let weights = entry("model.weights.h5")?;
     drop(archive);
-    read(&open(weights)?, config, "Keras 3 (.keras)")
+    read(&open(weights)?, &config, "Keras 3 (.keras)")
 }
 
 /// Reads an `.h5` or `.weights.h5` file.
@@ -76,11 +78,11 @@ pub fn read_h5(file: Vec<u8>) -> Result<Model> {
         },
         None => Config::default(),
     };
-    read(&file, config, "Keras (.h5)")
+    read(&file, &config, "Keras (.h5)")
 }
 
 fn damaged(error: impl std::fmt::Display) -> Error {
-    Error::Weights(format!("the HDF5 file is damaged or cut short: {error}"))
+    Error::Weights(format!("the HDF5 file is damaged or cut short ({error}); fetch it again"))
 }
 
 fn open(bytes: Vec<u8>) -> Result<File> {
@@ -219,7 +221,9 @@ impl Layers {
         if found.len() != names.len() || missing().is_some() {
             let detail = missing().map_or(String::new(), |name| format!(": {name} is missing"));
             let counts = format!("it has {} {what}, an Xception has {}{detail}", found.len(), names.len());
-            return Err(Error::Weights(format!("this is not an Xception, or not a whole one: {counts}")));
+            return Err(Error::Weights(format!(
+                "this is not a whole Xception: {counts}; give a model that keras.applications.Xception is part of"
+            )));
         }
         let mut rest = found.iter().filter(|layer| !names.contains(&layer.name));
         let matched = names.iter().map(|name| by_name(name).or_else(|| rest.next()).cloned());
@@ -227,13 +231,13 @@ impl Layers {
     }
 }
 
-fn read(file: &File, config: Config, source: &str) -> Result<Model> {
+fn read(file: &File, config: &Config, source: &str) -> Result<Model> {
     let layers = Layers::gather(file)?;
     let preprocessing = match config.rescaling {
         Some((scale, offset)) => Preprocessing { scale, offset, ..Preprocessing::default() },
         None => Preprocessing::default(),
     };
-    let (head, dense_layers) = head(file, &config, layers.of(Kind::Dense))?;
+    let (head, dense_layers) = head(file, config, layers.of(Kind::Dense))?;
     let meta = Meta {
         input_size: config.input_size.unwrap_or([SIDE; 2]),
         head,

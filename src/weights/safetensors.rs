@@ -135,12 +135,13 @@ impl Header {
         let data_start = Self::len(file)?;
         let Some(json) = file.get(8..data_start) else {
             return Err(Error::Weights(format!(
-                "the file is cut short: {} of the header's {data_start} bytes are there",
+                "the file is cut short: {} of the header's {data_start} bytes are there; fetch it again",
                 file.len()
             )));
         };
-        let header: Metadata = serde_json::from_slice(json)
-            .map_err(|error| Error::Weights(format!("its safetensors header is damaged: {error}")))?;
+        let header: Metadata = serde_json::from_slice(json).map_err(|error| {
+            Error::Weights(format!("its safetensors header is damaged ({error}); fetch the file again"))
+        })?;
         let entries = header.metadata().clone().unwrap_or_default();
         let entry = |key: &str| entries.get(key).map_or("", String::as_str);
         if entry("format") != FORMAT {
@@ -260,7 +261,9 @@ impl Splitter {
         let came = self.data_start + self.position + self.carry.len();
         if came < self.file_len {
             let want = self.file_len;
-            return Err(Error::Weights(format!("the file is cut short: {came} of its {want} bytes are there")));
+            return Err(Error::Weights(format!(
+                "the file is cut short: {came} of its {want} bytes are there; fetch it again"
+            )));
         }
         Ok(())
     }

@@ -11,11 +11,11 @@ const PATHS = [
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
 ];
 
-export const executablePath = PATHS.find((path) => path && existsSync(path));
+export const findChromium = () => PATHS.find((path) => path && existsSync(path));
 
 export function launch() {
   return chromium.launch({
-    executablePath,
+    executablePath: findChromium(),
     args: [
       '--no-sandbox',
       '--disable-quic',

@@ -1,0 +1,39 @@
+// Running commands, and installing what the machine lacks.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+// All paths are from the repository's root.
+process.chdir(join(dirname(fileURLToPath(import.meta.url)), '..'));
+
+/** Ends with a sentence instead of a stack. */
+export function stop(message) {
+  console.error(`\n${message}`);
+  process.exit(1);
+}
+
+/** Runs a command in the foreground; ends where it fails. */
+export function run(command, args, options = {}) {
+  console.log(`> ${[command, ...args].join(' ')}`);
+  const { status, error, signal } = spawnSync(command, args, { stdio: 'inherit', ...options });
+  if (error) stop(`${command} could not be started: ${error.message}`);
+  if (status !== 0) stop(`${command} failed with ${signal ?? `exit code ${status}`}; the lines above tell why.`);
+}
+
+export function has(command) {
+  const names = process.platform === 'win32' ? [`${command}.exe`, `${command}.cmd`] : [command];
+  return process.env.PATH.split(delimiter).some((folder) => names.some((name) => existsSync(join(folder, name))));
+}
+
+/** Whether Debian packages can be installed without asking. */
+const mayInstall = has('apt-get') && process.getuid() === 0;
+
+/** Installs Debian packages where this may; returns what a person has to do where it may not. */
+export function debian(...packages) {
+  if (!mayInstall) return `install what Debian calls ${packages.join(' and ')}, then try again`;
+  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+  run('apt-get', ['update', '-qq'], options);
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], options);
+  return undefined;
+}
