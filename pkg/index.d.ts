@@ -26,6 +26,8 @@ export interface LoadOptions {
   filter?: Filter;
   /** What happens to other aspect ratios, instead of what the file says. */
   fit?: Fit;
+  /** Side of the network's input in pixels, for files of weights alone, which do not tell; else 299. */
+  inputSize?: number;
   /** Called as bytes arrive. */
   onProgress?: (progress: Progress) => void;
   /** Ends the download; `load` then rejects with the code `aborted`. */

@@ -14,15 +14,14 @@ export class XceptionError extends Error {
   }
 
   /** Anything thrown, as an XceptionError. */
-  static from(thrown, code) {
+  static from(thrown) {
     if (thrown instanceof XceptionError) return thrown;
-    if (thrown?.name === 'AbortError') return new XceptionError('aborted', 'the work was cancelled', { cause: thrown });
     if (thrown?.name === 'SecurityError') {
       const message = 'the image comes from another site that does not allow reading it (CORS): save it and open the file';
       return new XceptionError('cors', message, { cause: thrown });
     }
     // A DOMException's code is a number, and not one of ours.
-    const own = typeof thrown?.code === 'string' ? thrown.code : code;
+    const own = typeof thrown?.code === 'string' ? thrown.code : 'internal';
     return new XceptionError(own, thrown?.message ?? String(thrown), { cause: thrown });
   }
 }
@@ -89,7 +88,8 @@ export class Xception {
     this.info = Object.freeze(JSON.parse(model.info()));
   }
 
-  static async load({ weights, labels, filter, fit, onProgress = () => {}, signal } = {}) {
+  static async load(options) {
+    const { weights, labels, filter, fit, inputSize, onProgress = () => {}, signal } = options ?? {};
     try {
       if (!globalThis.navigator?.gpu) {
         throw new XceptionError(
@@ -97,15 +97,15 @@ export class Xception {
           'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
         );
       }
-      const overrides = { labels, filter, fit };
-      const changed = Object.values(overrides).some((value) => value !== undefined);
+      const overrides = [labels, filter, fit, inputSize];
+      const changed = overrides.some((value) => value !== undefined);
       const file = new ByteReader(await open(weights, signal), signal, onProgress);
       try {
         const start = await file.atLeast(16);
         if (!(await core.call(({ isOwnFormat }) => isOwnFormat(start))) || changed) {
           const whole = await file.rest();
           onProgress({ phase: 'convert', loaded: whole.length, total: whole.length });
-          const converted = await formats.call(({ convert }) => convert(whole, labels, filter, fit));
+          const converted = await formats.call(({ convert }) => convert(whole, ...overrides));
           return await stream(new ByteReader(new Blob([converted]).stream(), signal, () => {}));
         }
         return await stream(file);
@@ -113,12 +113,14 @@ export class Xception {
         file.cancel();
       }
     } catch (error) {
-      throw XceptionError.from(error, 'device-lost');
+      // Whatever a broken-off step made of it.
+      if (signal?.aborted) throw new XceptionError('aborted', 'the work was cancelled', { cause: signal.reason });
+      throw XceptionError.from(error);
     }
   }
 
-  classify(image, { topK = 5 } = {}) {
-    const turn = this.#queue.then(() => this.#classify(image, topK));
+  classify(image, options) {
+    const turn = this.#queue.then(() => this.#classify(image, options?.topK ?? 5));
     // A failure must not hold up the next photo.
     this.#queue = turn.catch(() => {});
     return turn;
@@ -148,7 +150,7 @@ export class Xception {
       timings.total = lap - start;
       return { predictions, timings };
     } catch (error) {
-      throw XceptionError.from(error, 'device-lost');
+      throw XceptionError.from(error);
     }
   }
 
@@ -189,13 +191,15 @@ async function open(weights, signal) {
     try {
       response = await fetch(weights, { signal });
     } catch (error) {
-      if (error.name === 'AbortError') throw error;
       const why = 'the server is out of reach, or does not allow this page to read it (CORS)';
       throw new XceptionError('fetch', `${weights.url ?? weights} could not be fetched: ${why}`, { cause: error });
     }
   }
   if (!(response instanceof Response)) {
     throw new XceptionError('bad-argument', 'weights must be a URL, File, Blob, Response or ArrayBuffer');
+  }
+  if (response.bodyUsed || response.body?.locked) {
+    throw new XceptionError('bad-argument', 'the body of this Response was read already: fetch it again');
   }
   if (!response.ok || !response.body) {
     throw new XceptionError('fetch', `${response.url} answered ${response.status} ${response.statusText}`);
@@ -206,6 +210,9 @@ async function open(weights, signal) {
   body.total = response.headers.get('content-encoding') ? undefined : length || undefined;
   return body;
 }
+
+/** The largest file that is read whole to be converted: 1 GiB. A model with its optimizer has about 300 MB. */
+const MAX_FOREIGN_BYTES = 2 ** 30;
 
 /** Reads a stream by pieces, some of which are looked at before they are taken. */
 class ByteReader {
@@ -228,7 +235,6 @@ class ByteReader {
     try {
       result = await this.#reader.read();
     } catch (error) {
-      if (error.name === 'AbortError') throw error;
       throw new XceptionError('fetch', `the download broke off after ${this.#loaded} bytes: try again`, { cause: error });
     }
     if (result.done) return undefined;
@@ -265,7 +271,12 @@ class ByteReader {
   /** Everything that is left. */
   async rest() {
     const pieces = [];
-    for (let piece = await this.next(); piece; piece = await this.next()) pieces.push(piece);
+    for (let piece = await this.next(); piece; piece = await this.next()) {
+      if (this.#loaded > MAX_FOREIGN_BYTES) {
+        throw new XceptionError('too-large', `the weights go on beyond ${MAX_FOREIGN_BYTES} bytes: this is no Xception`);
+      }
+      pieces.push(piece);
+    }
     return join(pieces);
   }
 

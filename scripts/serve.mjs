@@ -8,12 +8,12 @@ const folders = { '/pkg': 'pkg', '/models': 'models', '': 'www' };
 export function serve(port, more = {}) {
   const mounts = Object.entries({ ...more, ...folders }).map(([prefix, folder]) => [prefix, sirv(folder, { dev: true, etag: true })]);
   const server = createServer((request, response) => {
-    const [prefix, files] = mounts.find(([prefix]) => request.url.startsWith(`${prefix}/`));
+    const missing = () => response.writeHead(404, { 'content-type': 'text/plain' }).end('not found\n');
+    const mount = mounts.find(([prefix]) => request.url.startsWith(`${prefix}/`));
+    if (!mount) return missing();
+    const [prefix, files] = mount;
     request.url = request.url.slice(prefix.length);
-    files(request, response, () => {
-      response.writeHead(404, { 'content-type': 'text/plain' });
-      response.end('not found\n');
-    });
+    files(request, response, missing);
   });
   return new Promise((resolve, reject) => {
     server.on('error', (error) => {

@@ -32,4 +32,5 @@ run('cargo', ['clippy', '--profile', 'wasm', '--lib', ...wasm, '--', '-D', 'warn
 run('cargo', ['check', release, '--lib', '--no-default-features']);
 run('cargo', ['doc', release, '--no-deps', '--lib'], { env: { ...process.env, RUSTDOCFLAGS: '-D warnings' } });
 run('cargo', ['test', release]);
-run('node', ['--test', '--test-timeout=300000', '--test-concurrency=1', 'tests/e2e/']);
+const pages = readdirSync('tests/e2e').filter((name) => name.endsWith('.test.mjs'));
+run('node', ['--test', '--test-timeout=300000', '--test-concurrency=1', ...pages.map((name) => `tests/e2e/${name}`)]);

@@ -3,7 +3,7 @@
 //   output[y, x] = SCALE · round(Σ_t weights[y, t] · 255 · input[first[y] − first_row + t, x]) + OFFSET
 //
 // input   [rows][WIDTH] RGB in 8 bits each, as resize_horizontal leaves it
-// taps    stride, first_row, 0, 0; then [HEIGHT] pairs of (first row, count); then
+// taps    stride, first_row, rows, 0; then [HEIGHT] pairs of (first row, count); then
 //         [HEIGHT][stride] weights as the bits of f32
 // output  [HEIGHT][WIDTH] vec4: RGB and 0
 //

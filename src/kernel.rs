@@ -1,7 +1,7 @@
 //! The kernels as data: WGSL source, constants and grid. Nothing here needs a GPU.
 //!
-//! Every kernel reads and writes storage buffers bound in the order its operation lists them, the
-//! result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
+//! Every kernel reads and writes storage buffers (the first resize a texture) bound in the order its operation lists
+//! them, the result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
 //! forgotten one fails when the pipeline is made.
 
 use crate::layer::Shape;
@@ -110,8 +110,8 @@ pub enum Op {
 /// Constants of a pipeline, by name.
 pub type Constants = Vec<(&'static str, f64)>;
 
-/// Rows or columns of zeros before the first one where a 3×3 window of stride 2 is padded to
-/// half the size, rounded up, as Keras does: an odd length gets one on each side, an even one none before.
+/// How far the first 3×3 window of stride 2 begins before the first row or column, where the result has half the
+/// length, rounded up, as Keras does it: an odd length gets one on each side, an even one none before.
 pub const fn pool_padding(length: usize) -> usize {
     length % 2
 }

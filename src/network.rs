@@ -10,6 +10,9 @@ pub const MIN_SIDE: usize = 71;
 /// The largest side the network is planned for; a GPU's own limits usually end before.
 pub const MAX_SIDE: usize = 4096;
 
+/// The most dense layers.
+pub const MAX_DENSE: usize = 16;
+
 /// The most units of a dense layer.
 pub const MAX_UNITS: usize = 1 << 18;
 
@@ -78,8 +81,8 @@ impl Network {
     /// The network for images of `[height, width]` pixels with `head` after the mean.
     ///
     /// # Errors
-    /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty, or one of its
-    /// layers has no or more than [`MAX_UNITS`] units.
+    /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty or has more than
+    /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units.
     pub fn new([height, width]: [usize; 2], head: &[Dense]) -> Result<Self> {
         if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
             return Err(Error::Weights(format!(
@@ -97,6 +100,9 @@ impl Network {
                 "{} has {} units: 1 to {MAX_UNITS} are supported",
                 dense.name, dense.units
             )));
+        }
+        if head.len() > MAX_DENSE {
+            return Err(Error::Weights(format!("{} dense layers are more than the {MAX_DENSE} supported", head.len())));
         }
         if let Some(dense) = head.iter().find(|dense| head.iter().filter(|other| other.name == dense.name).count() > 1)
         {

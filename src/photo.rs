@@ -29,6 +29,11 @@ fn is_complete(bytes: &[u8]) -> bool {
         // Segments before the first scan may hold a thumbnail with an end of its own; in a scan, 0xff 0xd9 is the end.
         let mut at = 2;
         while let Some(&[0xff, marker, high, low]) = bytes.get(at..at + 4) {
+            // Markers may be filled up with 0xff.
+            if marker == 0xff {
+                at += 1;
+                continue;
+            }
             at += 2 + usize::from(u16::from_be_bytes([high, low]));
             if marker == 0xda {
                 break;
@@ -49,7 +54,7 @@ fn is_complete(bytes: &[u8]) -> bool {
 /// # Errors
 /// [`Error::TooLarge`] beyond [`MAX_PIXELS`].
 pub fn check_pixels(width: usize, height: usize) -> Result<()> {
-    if width as u64 * height as u64 > MAX_PIXELS {
+    if (width as u64).saturating_mul(height as u64) > MAX_PIXELS {
         return Err(Error::TooLarge(format!(
             "the image has {width}×{height} pixels, more than the {} million accepted: scale it down",
             MAX_PIXELS / 1_000_000

@@ -131,7 +131,7 @@ impl Lowering {
         slot
     }
 
-    /// A slot that is never shared, so that it can be read after the last pass.
+    /// A new slot. The mean and the dense layers have their own, so that they can be read after the last pass.
     fn fresh(&mut self, len: usize) -> usize {
         self.plan.slots.push(len);
         self.plan.slots.len() - 1

@@ -48,9 +48,11 @@ mod formats {
         labels: Option<Vec<String>>,
         filter: Option<String>,
         fit: Option<String>,
+        input_size: Option<usize>,
     ) -> Result<Vec<u8>, JsValue> {
         let (filter, fit) = (choice("filter", filter)?, choice("fit", fit)?);
-        weights::convert(file, Overrides { labels, filter, fit }).map_err(|error| throw(&error))
+        let input_size = input_size.map(|side| [side; 2]);
+        weights::convert(file, Overrides { labels, filter, fit, input_size }).map_err(|error| throw(&error))
     }
 
     /// Pixels of a decoded image.

@@ -1,9 +1,12 @@
 //! The command line tool as people call it: its output, its exit codes, and what it says of bad input.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
+use common::KITCHEN_LABELS;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -55,32 +58,21 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
 
 #[test]
 fn all_labelled_photos_are_right_from_jpeg_bytes() {
-    let labels = [
-        ("0004", "plate"),
-        ("0009", "cup"),
-        ("0013", "knife"),
-        ("0020", "cup"),
-        ("0026", "plate"),
-        ("0207", "spoon"),
-        ("0299", "cup"),
-        ("0403", "cup"),
-        ("0412", "fork"),
-    ];
     let converted = scratch("kitchenware.safetensors", b"");
     let names = scratch("labels.txt", b"cup\nfork\nglass\nknife\nplate\nspoon\n");
     let output = xception(&["convert", &model(), &converted, "--labels", &names, "--filter", "nearest"]);
     assert!(output.status.success(), "{output:?}");
     assert!(stdout(&output).contains("6 classes, input 150×150"), "{output:?}");
 
-    let photos: Vec<String> = labels.iter().map(|(name, _)| photo(&format!("{name}.jpg"))).collect();
+    let photos: Vec<String> = KITCHEN_LABELS.iter().map(|(name, _)| photo(&format!("{name}.jpg"))).collect();
     let mut arguments = vec!["classify", "--json", "--top", "3", "--model", &converted];
     arguments.extend(photos.iter().map(String::as_str));
     let output = xception(&arguments);
     assert!(output.status.success(), "{output:?}");
     let text = stdout(&output);
     let objects: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(objects.len(), labels.len());
-    for ((object, (_, label)), photo) in objects.iter().zip(labels).zip(&photos) {
+    assert_eq!(objects.len(), KITCHEN_LABELS.len());
+    for ((object, (_, label)), photo) in objects.iter().zip(KITCHEN_LABELS).zip(&photos) {
         assert_eq!(object["file"], **photo);
         assert_eq!(object["predictions"].as_array().unwrap().len(), 3);
         assert_eq!(object["predictions"][0]["label"], label, "{object}");

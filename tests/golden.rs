@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{assert_close, block_on, fixture, golden, gpu, pattern};
+use common::{KITCHEN_LABELS, assert_close, block_on, fixture, golden, gpu, pattern};
 use xception::classifier::Classifier;
 use xception::image::decode;
 use xception::plan::Binding;
@@ -16,19 +16,6 @@ use xception::weights::{Overrides, convert};
 
 const ATOL: f32 = 1e-3;
 const RTOL: f32 = 1e-3;
-
-/// The labelled photos of the kitchenware package; its `train.csv` names them.
-const LABELS: [(&str, &str); 9] = [
-    ("0004", "plate"),
-    ("0009", "cup"),
-    ("0013", "knife"),
-    ("0020", "cup"),
-    ("0026", "plate"),
-    ("0207", "spoon"),
-    ("0299", "cup"),
-    ("0403", "cup"),
-    ("0412", "fork"),
-];
 
 fn kitchenware() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/kitchenware");
@@ -41,7 +28,7 @@ fn kitchenware() -> PathBuf {
 
 fn kitchen_classifier() -> Classifier {
     let labels = ["cup", "fork", "glass", "knife", "plate", "spoon"].map(str::to_owned).to_vec();
-    let overrides = Overrides { labels: Some(labels), filter: Some(Filter::Nearest), fit: None };
+    let overrides = Overrides { labels: Some(labels), filter: Some(Filter::Nearest), ..Overrides::default() };
     let file = convert(fs::read(kitchenware().join("kitchenware.keras")).unwrap(), overrides).unwrap();
     block_on(Classifier::load(&gpu(), &file)).unwrap()
 }
@@ -128,7 +115,7 @@ fn kitchenware_logits_agree_with_keras() {
 fn labelled_photos_are_right() {
     let mut classifier = kitchen_classifier();
     let photos = photos();
-    for (name, label) in LABELS {
+    for (name, label) in KITCHEN_LABELS {
         let photo = decode(&fs::read(&photos[name]).unwrap()).unwrap();
         block_on(classifier.upload(&photo)).unwrap();
         let five = block_on(classifier.classify(5)).unwrap();

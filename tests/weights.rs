@@ -7,12 +7,12 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use common::{Random, fixture};
+use common::{Random, assert_close, fixture};
 use hdf5_pure::FileBuilder;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use xception::error::{Error, Result};
 use xception::network::Dense;
-use xception::resize::{Filter, Fit};
+use xception::resize::{Filter, Fit, Preprocessing};
 use xception::weights::safetensors::{Header, Model, Splitter};
 use xception::weights::{Overrides, convert, labels};
 
@@ -86,17 +86,17 @@ fn every_layout_gives_the_same_tensors() {
     }
     let backbone = expected.tensors.len() - 2;
     let dense = |name: &str, units, relu| Dense { name: name.to_owned(), units, relu };
-    let two = vec![dense("fc1", 64, true), dense("predictions", 7, false)];
-    let one = vec![dense("predictions", 7, false)];
-    for (name, head, scale, offset) in
-        [("keras2.h5", two, 1.0 / 127.5, -1.0), ("sequential.keras", one, 1.0 / 255.0, 0.0)]
-    {
+    let head = vec![dense("dense_1", 64, true), dense("dense", 64, true), dense("predictions", 7, false)];
+    let nested = ["keras2.h5", "sequential.keras"].map(|name| {
         let model = read(fixture(name)).unwrap();
-        assert_eq!((model.meta.input_size, model.meta.head), ([150, 150], head), "{name}");
-        let preprocessing = model.meta.preprocessing;
-        assert_eq!((preprocessing.scale, preprocessing.offset), (scale, offset), "{name}");
+        assert_eq!((model.meta.input_size, &model.meta.head), ([150, 150], &head), "{name}");
+        let Preprocessing { scale, offset, .. } = model.meta.preprocessing;
+        assert_close("scale and offset", &[scale, offset], &[1.0 / 127.5, -1.0], &[2], 0.0, 1e-6);
         assert!(model.tensors[..backbone] == expected.tensors[..backbone], "{name} has another backbone");
-    }
+        model
+    });
+    assert!(nested[0].tensors == nested[1].tensors, "the dense layers are the same, whatever their groups are called");
+    assert_eq!(nested[0].tensors[backbone + 3], [0.0; 64], "a layer without a bias");
     let mut other = expected.clone();
     other.tensors[backbone - 1][0] += 1.0;
     assert!(other != expected);
@@ -105,9 +105,11 @@ fn every_layout_gives_the_same_tensors() {
 #[test]
 fn overrides_change_the_meta_alone() {
     let names: Vec<String> = (0..1000).map(|class| format!("name {class}")).collect();
-    let overrides = Overrides { labels: Some(names.clone()), filter: Some(Filter::Bicubic), fit: Some(Fit::Crop) };
+    let (labels, filter, fit) = (Some(names.clone()), Some(Filter::Bicubic), Some(Fit::Crop));
+    let overrides = Overrides { labels, filter, fit, input_size: Some([150, 150]) };
     let (before, after) =
         (Model::deserialize(&OWN).unwrap(), Model::deserialize(&convert(OWN.clone(), overrides).unwrap()).unwrap());
+    assert_eq!(after.meta.input_size, [150, 150]);
     assert_eq!((after.meta.preprocessing.filter, after.meta.preprocessing.fit), (Filter::Bicubic, Fit::Crop));
     assert_eq!((after.meta.label(999), before.meta.label(999)), ("name 999".to_owned(), "class 999".to_owned()));
     assert!(after.tensors == before.tensors);
@@ -153,7 +155,7 @@ fn other_files_are_refused() {
         group.create_dataset("kernel:0").with_f32_data(&kernel).with_shape(shape);
         file.add_group(group.finish());
     }
-    refused("another network", read(file.finish().unwrap()), "not an Xception");
+    refused("another network", read(file.finish().unwrap()), "not a whole Xception");
 }
 
 #[test]
@@ -274,4 +276,52 @@ fn pieces_of_any_length_make_the_same_tensors() {
         assert!(split(&header, prefix, piece) == expected, "pieces of {piece}");
     }
     assert!(split(&header, data, 1_000_003) == split(&header, data, data.len()));
+}
+
+/// A header of our own format, changed.
+fn changed_header(change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) -> Vec<u8> {
+    let mut header: serde_json::Value = serde_json::from_slice(&OWN[8..Header::len(&OWN).unwrap()]).unwrap();
+    change(header.as_object_mut().unwrap());
+    let json = header.to_string().into_bytes();
+    [&(json.len() as u64).to_le_bytes()[..], &json].concat()
+}
+
+#[test]
+fn hostile_headers_are_refused() {
+    let misaligned = changed_header(|header| {
+        for (name, tensor) in header.iter_mut().filter(|(name, _)| *name != "__metadata__") {
+            for offset in tensor["data_offsets"].as_array_mut().unwrap() {
+                *offset = (offset.as_u64().unwrap_or_else(|| panic!("{name}")) + 1).into();
+            }
+        }
+        header.insert("odd".into(), serde_json::json!({"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}));
+    });
+    refused("a tensor between two values", Header::parse(&misaligned), "multiple of 4");
+    let with_meta = |change: &dyn Fn(&mut serde_json::Value)| {
+        changed_header(|header| {
+            let model = &mut header["__metadata__"]["model"];
+            let mut meta = serde_json::from_str(model.as_str().unwrap()).unwrap();
+            change(&mut meta);
+            *model = meta.to_string().into();
+        })
+    };
+    let dense = |i| serde_json::json!({"name": format!("d{i}"), "units": 1, "relu": true});
+    let many = with_meta(&|meta| meta["head"] = (0..100_000).map(dense).collect());
+    refused("a hundred thousand layers", Header::parse(&many), "100000 dense layers");
+    let infinite = with_meta(&|meta| meta["preprocessing"]["scale"] = 1e39.into());
+    refused("an infinite scale", Header::parse(&infinite), "inf");
+    let huge = with_meta(&|meta| meta["input_size"] = serde_json::json!([4_000_000_000_u32, 299]));
+    refused("a huge input", Header::parse(&huge), "4000000000×299");
+}
+
+#[test]
+fn hostile_hdf5_is_refused() {
+    let vector = |name: &str| {
+        let mut file = FileBuilder::new();
+        let mut group = file.create_group(name);
+        group.create_dataset("kernel:0").with_f32_data(&[1.0, 2.0]).with_shape(&[2]);
+        file.add_group(group.finish());
+        file.finish().unwrap()
+    };
+    refused("a dense layer of rank 1", read(vector("dense")), "no classification head");
 }

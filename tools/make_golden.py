@@ -126,6 +126,16 @@ def keras1_file(path):
         write("dense_2", "predictions", [("W", "kernel"), ("b", "bias")])
 
 
+def head(layers):
+    """Dense layers whose names are not the ones that Keras 3 gives to their groups, one without a bias."""
+    return [
+        layers.Dense(64, activation="relu", name="dense_1"),
+        layers.Dropout(0.2),
+        layers.Dense(64, activation="relu", name="dense", use_bias=False),
+        layers.Dense(7, name="predictions"),
+    ]
+
+
 def fixtures():
     def path(name):
         return os.path.join(SCRATCH, name)
@@ -133,20 +143,24 @@ def fixtures():
     plain = fill(keras.applications.Xception(weights=None))
     plain.save_weights(path("keras3.weights.h5"))
     plain.save(path("keras3.h5"))
-    backbone = keras.applications.Xception(weights=None, include_top=False, input_shape=(150, 150, 3))
-    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.2), keras.layers.Dense(7, name="predictions")]
-    rescale = keras.layers.Rescaling(1 / 255.0)
-    sequential = keras.Sequential([keras.Input((150, 150, 3)), rescale, backbone, *head, keras.layers.Softmax()])
-    fill(sequential).save(path("sequential.keras"))
+    # Keras 3: augmentation, two rescalings, a nested backbone.
+    layers = keras.layers
+    backbone = keras.applications.Xception(weights=None, include_top=False, input_shape=(150, 150, 3), pooling="avg")
+    augment = keras.Sequential([layers.RandomFlip("horizontal"), layers.RandomRotation(0.1)])
+    rescale = [layers.Rescaling(1 / 255.0), layers.Rescaling(2.0, -1.0)]
+    model = keras.Sequential([keras.Input((150, 150, 3)), augment, *rescale, backbone, *head(layers), layers.Softmax()])
+    fill(model).save(path("sequential.keras"))
     keras1_file(path("keras1.h5"))
-    # Keras 2: a nested backbone, preprocessing inside, two dense layers.
+    # Keras 2: preprocessing as arithmetic, a nested backbone.
     layers = tf_keras.layers
     backbone = tf_keras.applications.Xception(weights=None, include_top=False, input_shape=(150, 150, 3))
     image = tf_keras.Input((150, 150, 3))
-    x = backbone(layers.Rescaling(1 / 127.5, -1)(image), training=False)
-    x = layers.Dense(64, activation="relu", name="fc1")(layers.GlobalAveragePooling2D()(x))
-    model = tf_keras.Model(image, layers.Dense(7, activation="softmax", name="predictions")(x))
-    fill(model).compile("adam", "categorical_crossentropy")
+    x = backbone(tf_keras.applications.xception.preprocess_input(image), training=False)
+    x = layers.GlobalAveragePooling2D()(x)
+    for layer in [*head(layers), layers.Activation("softmax")]:
+        x = layer(x)
+    model = fill(tf_keras.Model(image, x))
+    model.compile("adam", "categorical_crossentropy")
     model.save(path("keras2.h5"))
     for name in ["keras3.weights.h5", "keras3.h5", "sequential.keras", "keras1.h5", "keras2.h5"]:
         keep(path(name))

@@ -9,21 +9,29 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 let model;
 let loading = Promise.resolve();
 let latest = 0;
+/** Why there is no model, as long as there is none. */
+let missing = 'there is no model yet: drop a weights file on this page first';
 
 function status(text) {
   $('status').textContent = text;
 }
 
-/** Shows what went wrong, with the file it is about in front; nothing takes it away. */
+/** Shows what went wrong, with the file it is about in front; the next file takes it away. */
 function fail(name, error) {
-  $('error').textContent = name ? `${name}: ${error.message}` : error.message;
-  $('error').hidden = !error.message;
+  const line = document.createElement('span');
+  line.textContent = name ? `${name}: ${error.message}` : error.message;
+  $('error').append(line);
+  $('error').hidden = false;
+}
+
+function forget() {
+  $('error').replaceChildren();
+  $('error').hidden = true;
 }
 
 /** Loads weights from a URL or a File. A file that cannot be used leaves the model that was there. */
 function loadModel(weights, name) {
   loading = loading.then(async () => {
-    fail('', { message: '' });
     const bar = $('progress');
     bar.hidden = false;
     status(`Loading ${name}…`);
@@ -42,6 +50,7 @@ function loadModel(weights, name) {
         `${name}: ${classes} classes, input ${inputSize.join('×')}, ${megabytes(gpuBytes)} on the GPU${adapter ? ` (${adapter})` : ''}`;
     } catch (error) {
       fail(name, error);
+      if (error.code === 'no-adapter') missing = error.message;
     } finally {
       bar.hidden = true;
       status(model ? 'Ready for a photo.' : 'No model: drop a weights file on this page.');
@@ -51,15 +60,10 @@ function loadModel(weights, name) {
 }
 
 /** Classifies a photo; of several in a row the last one's answer stays. */
-async function classify(photo, name) {
-  const turn = ++latest;
+async function classify(photo, name, turn = ++latest) {
   await loading;
-  fail('', { message: '' });
-  if (!model) return fail(name, { message: 'there is no model yet: drop a weights file on this page first' });
-  show(photo, name);
-  $('predictions').replaceChildren();
-  $('timings').textContent = '';
-  status(`Looking at ${name}…`);
+  if (!model) return fail(name, { message: missing });
+  if (turn === latest) show(photo, name);
   try {
     const { predictions, timings } = await model.classify(photo, { topK: 5 });
     if (turn !== latest) return;
@@ -68,14 +72,17 @@ async function classify(photo, name) {
     $('timings').textContent = `${Math.round(total)} ms: decode ${Math.round(decode)}, GPU ${Math.round(gpu)}`;
     status(`${name}: ${predictions[0].label}`);
   } catch (error) {
+    fail(name, error);
     if (turn !== latest) return;
     $('photo').hidden = true;
     status('Ready for a photo.');
-    fail(name, error);
   }
 }
 
 function show(photo, name) {
+  $('predictions').replaceChildren();
+  $('timings').textContent = '';
+  status(`Looking at ${name}…`);
   const image = $('photo');
   URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(photo);
@@ -109,6 +116,7 @@ for (const input of [$('file'), $('weights')]) {
     // The same file may be chosen again.
     input.value = '';
     if (!file) return;
+    forget();
     if (input.id === 'weights') loadModel(file, file.name);
     else classify(file, file.name);
   });
@@ -118,6 +126,7 @@ for (const event of ['dragenter', 'dragover', 'dragleave', 'drop']) {
     drag.preventDefault();
     document.body.classList.toggle('dragging', event === 'dragenter' || event === 'dragover');
     if (event !== 'drop') return;
+    forget();
     for (const file of drag.dataTransfer.files) take(file);
   });
 }
@@ -132,10 +141,12 @@ function offerSamples(urls) {
     image.loading = 'lazy';
     element.append(image);
     element.addEventListener('click', async () => {
+      const turn = ++latest;
+      forget();
       try {
         const response = await fetch(url);
         if (!response.ok) throw new Error(`the server answered ${response.status}`);
-        await classify(await response.blob(), name);
+        await classify(await response.blob(), name, turn);
       } catch (error) {
         fail(name, error);
       }
@@ -147,11 +158,13 @@ function offerSamples(urls) {
 }
 
 async function start() {
-  const list = await fetch(MODELS).then((response) => (response.ok ? response.json() : []), () => []);
   if (!navigator.gpu) {
-    fail('', { message: 'This browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost.' });
+    missing = 'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost';
+    fail('', { message: missing });
     return status('This browser cannot run the model.');
   }
+  // A host may answer with a page of its own where there is no list.
+  const list = await fetch(MODELS).then((response) => (response.ok ? response.json() : [])).catch(() => []);
   if (!list.length) return status('No model: drop a weights file on this page.');
   const [{ name, url, samples = [] }] = list;
   offerSamples(samples);

@@ -4,17 +4,20 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use xception::classifier::{Classifier, Loader, Prediction};
 use xception::gpu::Gpu;
+use xception::image;
 use xception::plan::Plan;
 use xception::resize::{Filter, Fit};
 use xception::weights::safetensors::Header;
-use xception::{image, weights};
+use xception::weights::{self, Overrides};
 
 /// Chollet's Xception on the GPU: a photo in, the most likely classes out.
 ///
@@ -39,12 +42,8 @@ enum Command {
         /// Print one JSON object per image.
         #[arg(long)]
         json: bool,
-        /// Resampling filter, as PIL's; by default what the weights say, else bilinear.
-        #[arg(long)]
-        filter: Option<Filter>,
-        /// What happens to other aspect ratios; by default what the weights say, else squash.
-        #[arg(long)]
-        fit: Option<Fit>,
+        #[command(flatten)]
+        preprocessing: Preprocessing,
         /// Photos: JPEG, PNG, WebP, GIF or BMP.
         #[arg(required = true)]
         images: Vec<PathBuf>,
@@ -58,18 +57,34 @@ enum Command {
         /// Names of the classes: one a line, a JSON array, or Keras's imagenet_class_index.json.
         #[arg(long)]
         labels: Option<PathBuf>,
-        /// The resampling filter the model was trained with.
-        #[arg(long)]
-        filter: Option<Filter>,
-        /// How photos of other aspect ratios were brought to its input.
-        #[arg(long)]
-        fit: Option<Fit>,
+        #[command(flatten)]
+        preprocessing: Preprocessing,
     },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
         /// The weights to read.
         model: PathBuf,
     },
+}
+
+/// How photos become input, where the weights do not say it or say it wrongly.
+#[derive(Args)]
+struct Preprocessing {
+    /// Resampling filter, as PIL's; by default what the weights say, else bilinear.
+    #[arg(long)]
+    filter: Option<Filter>,
+    /// What happens to other aspect ratios; by default what the weights say, else squash.
+    #[arg(long)]
+    fit: Option<Fit>,
+    /// Side of the network's input in pixels; by default what the weights say, else 299.
+    #[arg(long)]
+    size: Option<usize>,
+}
+
+impl Preprocessing {
+    fn with(self, labels: Option<Vec<String>>) -> Overrides {
+        Overrides { labels, filter: self.filter, fit: self.fit, input_size: self.size.map(|side| [side; 2]) }
+    }
 }
 
 /// A sentence that names the file it is about.
@@ -79,11 +94,11 @@ fn main() -> ExitCode {
     // Only errors of wgpu itself, and only where RUST_LOG asks for them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let result = match Arguments::parse().command {
-        Command::Classify { model, top, json, filter, fit, images } => {
-            pollster::block_on(classify(&model, top as usize, json, (filter, fit), &images))
+        Command::Classify { model, top, json, preprocessing, images } => {
+            pollster::block_on(classify(&model, top as usize, json, preprocessing, &images))
         }
-        Command::Convert { input, output, labels, filter, fit } => {
-            convert(&input, &output, labels.as_deref(), (filter, fit)).map(|()| true)
+        Command::Convert { input, output, labels, preprocessing } => {
+            convert(&input, &output, labels.as_deref(), preprocessing).map(|()| true)
         }
         Command::Inspect { model } => inspect(&model).map(|()| true),
     };
@@ -114,90 +129,70 @@ fn print(text: &str) {
     }
 }
 
-/// A bar on stderr that appears after a second, and only where stderr is a terminal.
+/// A bar on stderr that appears after a second and then keeps moving, and only where stderr is a terminal.
 struct Progress {
     bar: ProgressBar,
-    start: Instant,
+    watch: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    fn new(total: u64, what: &'static str, template: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(total), indicatif::ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_message(what);
-        Self { bar, start: Instant::now() }
-    }
-
-    fn bytes(total: u64, what: &'static str) -> Self {
-        Self::new(total, what, "{msg} {wide_bar} {bytes}/{total_bytes} {eta}")
-    }
-
-    fn advance(&self, by: u64) {
-        let late = self.start.elapsed() > Duration::from_secs(1);
-        if late && self.bar.is_hidden() && std::io::stderr().is_terminal() {
-            self.bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-        }
-        self.bar.inc(by);
+    /// A bar of `total` steps, or a spinner where that is not known.
+    fn new(total: Option<u64>, template: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let watch = std::io::stderr().is_terminal().then(|| {
+            let (done, finished) = channel();
+            let late = bar.clone();
+            let show = move || {
+                if finished.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                    late.set_draw_target(ProgressDrawTarget::stderr());
+                    late.enable_steady_tick(Duration::from_millis(100));
+                }
+            };
+            (done, std::thread::spawn(show))
+        });
+        Self { bar, watch }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
+        if let Some((done, watch)) = self.watch.take() {
+            drop(done);
+            // It only waits for what was just dropped.
+            let _ = watch.join();
+        }
         self.bar.finish_and_clear();
     }
 }
 
-/// A spinner for work whose length is unknown, under the same conditions.
-fn spinner<T: Send>(what: &'static str, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let (done, finished) = std::sync::mpsc::channel::<()>();
-        scope.spawn(move || {
-            let progress = Progress::new(0, what, "{spinner} {msg} {elapsed}");
-            while finished.recv_timeout(Duration::from_millis(100)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                progress.advance(0);
-                progress.bar.tick();
-            }
-        });
-        let result = work();
-        drop(done);
-        result
-    })
-}
-
-/// A model's file in the project's own format, preprocessing changed as asked.
-fn read_model(
-    path: &Path,
-    labels: Option<Vec<String>>,
-    (filter, fit): (Option<Filter>, Option<Fit>),
-) -> Result<Vec<u8>, Failure> {
-    let file = fs::read(path).map_err(about(path))?;
-    let preprocessing = xception::weights::Overrides { labels, filter, fit };
-    spinner("converting", || weights::convert(file, preprocessing)).map_err(about(path))
+/// A model's file in the project's own format.
+fn read_model(path: &Path, overrides: Overrides) -> Result<Vec<u8>, Failure> {
+    let _progress = Progress::new(None, "{spinner} reading the weights {elapsed}");
+    weights::convert(fs::read(path).map_err(about(path))?, overrides).map_err(about(path))
 }
 
 async fn classify(
     model: &Path,
     top: usize,
     json: bool,
-    preprocessing: (Option<Filter>, Option<Fit>),
+    preprocessing: Preprocessing,
     images: &[PathBuf],
 ) -> Result<bool, Failure> {
-    let file = read_model(model, None, preprocessing)?;
+    let file = read_model(model, preprocessing.with(None))?;
     let header = Header::parse(&file).map_err(about(model))?;
-    let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
     let data = &file[header.data_start..];
-    let progress = Progress::bytes(data.len() as u64, "loading");
+    let progress = Progress::new(Some(data.len() as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
+    let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
     let mut loader = Loader::new(&gpu, header).await.map_err(about(model))?;
     for piece in data.chunks(1 << 22) {
         loader.push(piece).map_err(about(model))?;
-        progress.advance(piece.len() as u64);
+        progress.bar.inc(piece.len() as u64);
     }
     let mut classifier = loader.finish().map_err(about(model))?;
     drop((progress, file));
 
-    let progress = Progress::new(images.len() as u64, "classifying", "{msg} {wide_bar} {pos}/{len} {eta}");
+    let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
     let mut all_good = true;
     for path in images {
         // The bar must not run through what is printed.
@@ -215,7 +210,7 @@ async fn classify(
                 all_good = false;
             }
         });
-        progress.advance(1);
+        progress.bar.inc(1);
     }
     Ok(all_good)
 }
@@ -242,12 +237,7 @@ async fn classify_one(
     Ok((predictions, json!({"decode": decode, "preprocess": preprocess, "gpu": gpu, "total": total})))
 }
 
-fn convert(
-    input: &Path,
-    output: &Path,
-    labels: Option<&Path>,
-    preprocessing: (Option<Filter>, Option<Fit>),
-) -> Result<(), Failure> {
+fn convert(input: &Path, output: &Path, labels: Option<&Path>, preprocessing: Preprocessing) -> Result<(), Failure> {
     let labels = match labels {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(about(path))?;
@@ -255,7 +245,7 @@ fn convert(
         }
         None => None,
     };
-    let file = read_model(input, labels, preprocessing)?;
+    let file = read_model(input, preprocessing.with(labels))?;
     let header = Header::parse(&file).map_err(about(input))?;
     fs::write(output, &file).map_err(about(output))?;
     let (classes, [height, width]) = (header.network.classes(), header.meta.input_size);
@@ -264,7 +254,7 @@ fn convert(
 }
 
 fn inspect(path: &Path) -> Result<(), Failure> {
-    let file = read_model(path, None, (None, None))?;
+    let file = read_model(path, Overrides::default())?;
     let Header { meta, network, .. } = Header::parse(&file).map_err(about(path))?;
     let plan = Plan::new(&network);
     let mut lines =

@@ -10,6 +10,23 @@ pub use run::Runner;
 
 use crate::error::{Error, Result};
 
+/// An error that a callback leaves for whoever asks next.
+#[derive(Clone, Debug, Default)]
+struct Note(Arc<Mutex<Option<Error>>>);
+
+impl Note {
+    fn with<T>(&self, use_it: impl FnOnce(&mut Option<Error>) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Leaves an error, unless an earlier one waits.
+    fn put(&self, error: Error) {
+        self.with(|note| {
+            note.get_or_insert(error);
+        });
+    }
+}
+
 /// A GPU device. Clones are handles to the same one.
 #[derive(Clone, Debug)]
 pub struct Gpu {
@@ -17,8 +34,10 @@ pub struct Gpu {
     pub(crate) queue: wgpu::Queue,
     /// What the adapter calls itself.
     pub info: wgpu::AdapterInfo,
-    /// The first failure that nobody was there to receive: the device was lost, or an error was not expected.
-    failure: Arc<Mutex<Option<Error>>>,
+    /// Why the device was lost.
+    lost: Note,
+    /// The first error since the last look that nobody was there to receive.
+    failure: Note,
 }
 
 impl Gpu {
@@ -57,20 +76,13 @@ impl Gpu {
             Error::NoAdapter(format!("the adapter {} gave no device: {error}", adapter.get_info().name))
         })?;
 
-        let failure = Arc::new(Mutex::new(None));
-        let note = |failure: &Arc<Mutex<Option<Error>>>| {
-            let failure = failure.clone();
-            move |error| {
-                let mut failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                failure.get_or_insert(error);
-            }
-        };
-        let (lost, uncaptured) = (note(&failure), note(&failure));
+        let (lost, failure) = (Note::default(), Note::default());
+        let (on_lost, on_error) = (lost.clone(), failure.clone());
         device.set_device_lost_callback(move |_, message| {
-            lost(Error::Gpu(format!("the device was lost ({message}); load the model again")));
+            on_lost.put(Error::Gpu(format!("the device was lost ({message}); load the model again")));
         });
-        device.on_uncaptured_error(Arc::new(move |error| uncaptured(translate(error))));
-        Ok(Self { device, queue, info: adapter.get_info(), failure })
+        device.on_uncaptured_error(Arc::new(move |error| on_error.put(translate(error))));
+        Ok(Self { device, queue, info: adapter.get_info(), lost, failure })
     }
 
     /// The largest side of a photo that fits a texture, in pixels.
@@ -78,13 +90,12 @@ impl Gpu {
         self.device.limits().max_texture_dimension_2d
     }
 
-    /// Passes on a failure that was noted since the device was made.
+    /// Passes on what nobody was there to receive.
     ///
     /// # Errors
-    /// That failure; a lost device stays lost.
+    /// Why the device was lost, for ever; or else an error since the last call.
     pub fn check(&self) -> Result<()> {
-        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        failure.clone().map_or(Ok(()), Err)
+        self.lost.with(|lost| lost.clone()).or_else(|| self.failure.with(Option::take)).map_or(Ok(()), Err)
     }
 
     /// Runs `make`, and turns what the GPU has to say about it into an error.

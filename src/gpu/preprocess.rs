@@ -8,6 +8,9 @@ use crate::resize::{Preprocessing, Rgba, Taps, taps};
 /// The side of photos for which room is made at load; larger ones make it grow, once.
 const INITIAL_SIDE: u32 = 1024;
 
+/// The most pixels for which room is made beyond a photo's own: 32 Mi, 128 MiB.
+const ROOM_PIXELS: u64 = 1 << 25;
+
 /// The pipelines, and the buffers for the largest photo so far.
 pub struct Preprocessor {
     gpu: Gpu,
@@ -74,10 +77,12 @@ impl Preprocessor {
             let max = self.gpu.max_photo_side();
             let what = |side| format!("a photo side of {side} pixels (at most {max} here)");
             self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64)?;
-            let (width, height) = (width.max(self.room.width), height.max(self.room.height));
+            // Room for the larger sides of both, so that it seldom grows; not where they are long strips.
+            let union = (width.max(self.room.width), height.max(self.room.height));
+            let room = if u64::from(union.0) * u64::from(union.1) > ROOM_PIXELS { (width, height) } else { union };
             let pipelines = (&self.horizontal, &self.vertical);
             self.photo = (0, 0);
-            self.room = self.gpu.scoped(|| Room::new(&self.gpu, (width, height), self.size, pipelines, output)).await?;
+            self.room = self.gpu.scoped(|| Room::new(&self.gpu, room, self.size, pipelines, output)).await?;
         }
         let (across, down) = taps(self.preprocessing, (width as usize, height as usize), self.size);
         let (first, end) = down.range();

@@ -109,7 +109,7 @@ impl Runner {
         let staging = if bytes <= self.staging.size() {
             &self.staging
         } else {
-            larger = staging(&self.gpu, bytes);
+            larger = self.gpu.scoped(|| staging(&self.gpu, bytes)).await?;
             &larger
         };
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());

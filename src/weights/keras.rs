@@ -11,10 +11,11 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
-use hdf5_pure::{AttrValue, File, Group};
+use hdf5_pure::{AttrValue, File};
 
 use super::config::Config;
 use super::fold::BatchNorm;
+use super::layers::{Found, Kind, Layers, damaged, finite};
 use super::safetensors::{Meta, Model};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
@@ -26,9 +27,6 @@ const EPSILON: f64 = 1e-3;
 
 /// The side of the input where no config tells.
 const SIDE: usize = 299;
-
-/// Groups nested deeper are not a model's.
-const MAX_DEPTH: usize = 12;
 
 /// Reads a `.keras` archive: `config.json` and `model.weights.h5` in a zip.
 ///
@@ -60,7 +58,7 @@ pub fn read_archive(file: Vec<u8>) -> Result<Model> {
     let config = Config::parse(&config)?;
     let weights = entry("model.weights.h5")?;
     drop(archive);
-    read(&open(weights)?, &config, "Keras 3 (.keras)")
+    read(open(weights)?, &config, "Keras (.keras)")
 }
 
 /// Reads an `.h5` or `.weights.h5` file.
@@ -78,166 +76,22 @@ pub fn read_h5(file: Vec<u8>) -> Result<Model> {
         },
         None => Config::default(),
     };
-    read(&file, &config, "Keras (.h5)")
-}
-
-fn damaged(error: impl std::fmt::Display) -> Error {
-    Error::Weights(format!("the HDF5 file is damaged or cut short ({error}); fetch it again"))
+    read(file, &config, "Keras (.h5)")
 }
 
 fn open(bytes: Vec<u8>) -> Result<File> {
     File::from_bytes(bytes).map_err(damaged)
 }
 
-/// The kinds of layers that hold weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Conv,
-    SeparableConv,
-    BatchNorm,
-    Dense,
-}
-
-/// A layer found in a file: where each of its arrays is.
-#[derive(Clone, Debug, Default)]
-struct Found {
-    name: String,
-    /// Path by the array's name today, such as `depthwise_kernel`.
-    arrays: BTreeMap<&'static str, String>,
-}
-
-impl Found {
-    fn kind(&self) -> Option<Kind> {
-        let has = |name| self.arrays.contains_key(name);
-        if has("depthwise_kernel") {
-            Some(Kind::SeparableConv)
-        } else if has("gamma") {
-            Some(Kind::BatchNorm)
-        } else if has("kernel") {
-            Some(if has("bias") || self.name.starts_with("dense") { Kind::Dense } else { Kind::Conv })
-        } else {
-            None
-        }
-    }
-
-    /// Sorts `conv2d`, `conv2d_2`, `conv2d_10` as people count.
-    fn order(&self) -> (&str, usize) {
-        let (base, number) = self.name.rsplit_once('_').unwrap_or((&self.name, ""));
-        number.parse().map_or((&self.name, 0), |number| (base, number))
-    }
-}
-
-/// The name that an array has in Keras today. `_W`, `_b` and `_running_std` (which holds the variance) are Keras 1's.
-fn array_name(dataset: &str) -> Option<&'static str> {
-    const NAMES: [(&str, &str); 12] = [
-        ("depthwise_kernel", "depthwise_kernel"),
-        ("pointwise_kernel", "pointwise_kernel"),
-        ("kernel", "kernel"),
-        ("_W", "kernel"),
-        ("bias", "bias"),
-        ("_b", "bias"),
-        ("gamma", "gamma"),
-        ("beta", "beta"),
-        ("moving_mean", "moving_mean"),
-        ("running_mean", "moving_mean"),
-        ("moving_variance", "moving_variance"),
-        ("running_std", "moving_variance"),
-    ];
-    let name = dataset.trim_end_matches(":0");
-    NAMES.iter().find(|(ending, _)| name.ends_with(ending)).map(|&(_, name)| name)
-}
-
-/// The name of array number `index` of a layer group such as `separable_conv2d_3` in Keras 3's own layout.
-fn numbered_name(group: &str, index: &str) -> Option<&'static str> {
-    let class = group.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
-    let names: &[&str] = match class {
-        "separable_conv2d" => &["depthwise_kernel", "pointwise_kernel"],
-        "conv2d" => &["kernel"],
-        "batch_normalization" => &["gamma", "beta", "moving_mean", "moving_variance"],
-        "dense" => &["kernel", "bias"],
-        _ => return None,
-    };
-    names.get(index.parse::<usize>().ok()?).copied()
-}
-
-/// Gathers the layers below a group.
-fn gather(group: &Group, path: &str, depth: usize, layers: &mut BTreeMap<String, Found>) -> Result<()> {
-    if depth > MAX_DEPTH {
-        return Err(damaged("its groups are nested too deep"));
-    }
-    let (parent, own_name) = path.rsplit_once('/').unwrap_or(("", path));
-    for dataset in group.datasets().map_err(damaged)? {
-        let (layer, array) = if own_name == "vars" {
-            (parent, numbered_name(parent.rsplit('/').next().unwrap_or_default(), &dataset))
-        } else {
-            (path, array_name(&dataset))
-        };
-        if let Some(array) = array {
-            let found = layers.entry(layer.to_owned()).or_default();
-            found.name = layer.rsplit('/').next().unwrap_or_default().to_owned();
-            found.arrays.insert(array, format!("{path}/{dataset}"));
-        }
-    }
-    for name in group.groups().map_err(damaged)? {
-        if !name.starts_with("optimizer") {
-            let inner = group.group(&name).map_err(damaged)?;
-            gather(&inner, &format!("{path}/{name}"), depth + 1, layers)?;
-        }
-    }
-    Ok(())
-}
-
-/// All layers of a file by kind, each kind in counting order.
-struct Layers {
-    by_kind: BTreeMap<Kind, Vec<Found>>,
-}
-
-impl Layers {
-    fn gather(file: &File) -> Result<Self> {
-        let mut layers = BTreeMap::new();
-        gather(&file.root(), "", 0, &mut layers)?;
-        let mut by_kind: BTreeMap<Kind, Vec<Found>> = BTreeMap::new();
-        for found in layers.into_values() {
-            if let Some(kind) = found.kind() {
-                by_kind.entry(kind).or_default().push(found);
-            }
-        }
-        for found in by_kind.values_mut() {
-            found.sort_by(|a, b| a.order().cmp(&b.order()));
-        }
-        Ok(Self { by_kind })
-    }
-
-    fn of(&self, kind: Kind) -> &[Found] {
-        self.by_kind.get(&kind).map_or(&[], Vec::as_slice)
-    }
-
-    /// The layers of a kind for the named layers of the network: by name, and the rest in counting order.
-    fn matched(&self, kind: Kind, what: &str, names: &[String]) -> Result<Vec<Found>> {
-        let found = self.of(kind);
-        let by_name = |name: &String| found.iter().find(|layer| layer.name == *name);
-        let named = names.iter().any(|name| by_name(name).is_some());
-        let missing = || names.iter().find(|name| named && !name.contains("shortcut") && by_name(name).is_none());
-        if found.len() != names.len() || missing().is_some() {
-            let detail = missing().map_or(String::new(), |name| format!(": {name} is missing"));
-            let counts = format!("it has {} {what}, an Xception has {}{detail}", found.len(), names.len());
-            return Err(Error::Weights(format!(
-                "this is not a whole Xception: {counts}; give a model that keras.applications.Xception is part of"
-            )));
-        }
-        let mut rest = found.iter().filter(|layer| !names.contains(&layer.name));
-        let matched = names.iter().map(|name| by_name(name).or_else(|| rest.next()).cloned());
-        Ok(matched.flatten().collect())
-    }
-}
-
-fn read(file: &File, config: &Config, source: &str) -> Result<Model> {
+fn read(file: File, config: &Config, source: &str) -> Result<Model> {
     let layers = Layers::gather(file)?;
     let preprocessing = match config.rescaling {
-        Some((scale, offset)) => Preprocessing { scale, offset, ..Preprocessing::default() },
+        Some((scale, offset)) => {
+            Preprocessing { scale: scale as f32, offset: offset as f32, ..Preprocessing::default() }
+        }
         None => Preprocessing::default(),
     };
-    let (head, dense_layers) = head(file, config, layers.of(Kind::Dense))?;
+    let (head, dense_layers) = head(config, layers.of(Kind::Dense))?;
     let meta = Meta {
         input_size: config.input_size.unwrap_or([SIDE; 2]),
         head,
@@ -246,122 +100,107 @@ fn read(file: &File, config: &Config, source: &str) -> Result<Model> {
         source: source.to_owned(),
     };
     let network = meta.network()?;
-    let reader = Reader { file };
-    let mut tensors = backbone(&reader, &network, &layers, config.epsilon.unwrap_or(EPSILON))?;
+    let mut tensors = backbone(&network, &layers, config.epsilon.unwrap_or(EPSILON))?;
     let dense = network.layers.iter().filter(|layer| layer.operation == Operation::Dense);
     for (layer, found) in dense.zip(&dense_layers) {
-        tensors.push(reader.array(layer, found, "kernel")?);
+        tensors.push(layers.array(layer, found, "kernel")?);
         // A layer may go without a bias.
-        let bias = found.arrays.contains_key("bias").then(|| reader.array(layer, found, "bias"));
+        let bias = found.arrays.contains_key("bias").then(|| layers.array(layer, found, "bias"));
         tensors.push(bias.unwrap_or_else(|| Ok(vec![0.0; layer.output.len()]))?);
     }
     Ok(Model { meta, tensors })
 }
 
-/// The dense layers: as the config lists them, else chained by their shapes, ReLU between them.
-fn head(file: &File, config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>)> {
-    let reader = Reader { file };
+/// The dense layers with their arrays: as the config lists them, by group or name; else chained by their shapes, with
+/// ReLU between them.
+fn head(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>)> {
     let mut left: Vec<&Found> = found.iter().collect();
-    let (mut head, mut layers) = (config.head.clone(), Vec::new());
+    let (mut head, mut layers): (Vec<Dense>, Vec<Found>) = (Vec::new(), Vec::new());
     let mut inputs = 2048;
-    while layers.len() < found.len() {
-        let expected = config.head.get(layers.len());
-        let fits = |layer: &&Found| reader.shape(&layer.arrays["kernel"]).is_ok_and(|shape| shape[..1] == [inputs]);
-        let position = left.iter().position(|layer| expected.is_some_and(|dense| dense.name == layer.name));
-        let Some(position) = position.or_else(|| left.iter().position(fits)) else { break };
+    let stopped = |head: &[Dense], left: usize| {
+        Error::Weights(format!(
+            "its {} dense layers do not form a head behind the backbone's 2048 features: {} follow one another and {left} \
+             are left",
+            found.len(),
+            head.len(),
+        ))
+    };
+    loop {
+        let listed = config.head.get(head.len());
+        if left.is_empty() && listed.is_none() {
+            return Ok((head, layers));
+        }
+        let fits = |layer: &&Found| {
+            let shape = &layer.arrays["kernel"].shape;
+            shape[0] == inputs && listed.is_none_or(|(dense, _)| shape[1] == dense.units)
+        };
+        let is = |test: &dyn Fn(&Found, &str, &str) -> bool| {
+            left.iter().position(|layer| listed.is_some_and(|(dense, group)| test(layer, &dense.name, group)))
+        };
+        // Keras 3's groups are called dense_1 and so on by count, whatever a layer's name is.
+        let by_group = is(&|layer, _, group| layer.path == group);
+        let by_name = || is(&|layer, name, _| layer.name == name && !layer.path.starts_with("/layers/"));
+        let position = by_group.or_else(by_name).or_else(|| left.iter().position(fits));
+        let Some(position) = position.filter(|&position| fits(&left[position])) else {
+            return Err(stopped(&head, left.len()));
+        };
         let layer = left.remove(position).clone();
-        inputs = *reader.shape(&layer.arrays["kernel"])?.last().unwrap_or(&0);
-        if expected.is_none() {
+        inputs = layer.arrays["kernel"].shape[1];
+        if let Some((dense, _)) = listed {
+            head.push(dense.clone());
+        } else {
             head.iter_mut().for_each(|dense| dense.relu = true);
             head.push(Dense { name: layer.name.clone(), units: inputs, relu: false });
         }
         layers.push(layer);
     }
-    if layers.len() != head.len() || !left.is_empty() {
-        return Err(Error::Weights(format!(
-            "its {} dense layers do not form the model's head of {}: each must take what the one before gives",
-            found.len(),
-            head.len()
-        )));
-    }
-    Ok((head, layers))
 }
 
 /// The folded tensors of all convolutions.
-fn backbone(reader: &Reader, network: &Network, layers: &Layers, epsilon: f64) -> Result<Vec<Vec<f32>>> {
-    let is = |layer: &Layer, kinds: &[bool]| kinds.contains(&true) && !layer.parameters().is_empty();
-    let separable = |layer: &Layer| layer.operation == Operation::SeparableConv;
-    let conv = |layer: &Layer| matches!(layer.operation, Operation::Conv { .. } | Operation::Shortcut);
-    let normed: Vec<&Layer> =
-        network.layers.iter().filter(|layer| is(layer, &[separable(layer), conv(layer)])).collect();
-    let names = |pick: &dyn Fn(&Layer) -> bool| -> Vec<String> {
-        normed.iter().filter(|layer| pick(layer)).map(|layer| layer.name.clone()).collect()
-    };
-    let separable_convs = layers.matched(Kind::SeparableConv, "separable convolutions", &names(&separable))?;
-    let convs = layers.matched(Kind::Conv, "other convolutions", &names(&conv))?;
-    let mut norm_names = names(&|_| true);
+fn backbone(network: &Network, layers: &Layers, epsilon: f64) -> Result<Vec<Vec<f32>>> {
+    let is_separable = |layer: &&Layer| layer.operation == Operation::SeparableConv;
+    let is_plain = |layer: &&Layer| matches!(layer.operation, Operation::Conv { .. } | Operation::Shortcut);
+    let separable: Vec<&Layer> = network.layers.iter().filter(is_separable).collect();
+    let plain: Vec<&Layer> = network.layers.iter().filter(is_plain).collect();
+    let all: Vec<&Layer> = network.layers.iter().filter(|layer| is_separable(layer) || is_plain(layer)).collect();
+
+    let mut norm_order = all.clone();
     if layers.of(Kind::BatchNorm).iter().any(|found| found.name.starts_with("batchnormalization")) {
         // Keras 1: the shortcut's comes before the block's two.
-        for at in 2..norm_names.len() {
-            if norm_names[at].ends_with("shortcut") {
-                norm_names[at - 2..=at].rotate_right(1);
+        for at in 2..norm_order.len() {
+            if norm_order[at].operation == Operation::Shortcut {
+                norm_order[at - 2..=at].rotate_right(1);
             }
         }
     }
-    let with_ending: Vec<String> = norm_names.iter().map(|name| format!("{name}_bn")).collect();
-    let norms = layers.matched(Kind::BatchNorm, "batch norms", &with_ending)?;
-    let norms: BTreeMap<&String, Found> = norm_names.iter().zip(norms).collect();
+    let found = |kind, what, order: &[&'_ Layer], ending| -> Result<BTreeMap<String, Found>> {
+        let names: Vec<String> = order.iter().map(|layer| format!("{}{ending}", layer.name)).collect();
+        let found = layers.matched(kind, what, &names)?;
+        Ok(order.iter().map(|layer| layer.name.clone()).zip(found).collect())
+    };
+    let mut kernels = found(Kind::SeparableConv, "separable convolutions", &separable, "")?;
+    kernels.extend(found(Kind::Conv, "other convolutions", &plain, "")?);
+    let norms = found(Kind::BatchNorm, "batch norms", &norm_order, "_bn")?;
 
-    let (mut separable_convs, mut convs) = (separable_convs.into_iter(), convs.into_iter());
     let mut tensors = Vec::new();
-    for layer in normed {
-        let norm = &norms[&layer.name];
-        let read = |name| reader.array(layer, norm, name);
+    for layer in all {
+        let (found, norm) = (&kernels[&layer.name], &norms[&layer.name]);
         let norm = BatchNorm {
-            gamma: read("gamma")?,
-            beta: read("beta")?,
-            mean: read("moving_mean")?,
-            variance: read("moving_variance")?,
+            gamma: layers.array(layer, norm, "gamma")?,
+            beta: layers.array(layer, norm, "beta")?,
+            mean: layers.array(layer, norm, "moving_mean")?,
+            variance: layers.array(layer, norm, "moving_variance")?,
             epsilon,
         };
-        let (found, kernel) = if separable(layer) {
-            let found = separable_convs.next().unwrap_or_default();
-            tensors.push(reader.array(layer, &found, "depthwise_kernel")?);
-            (found, "pointwise_kernel")
-        } else {
-            (convs.next().unwrap_or_default(), "kernel")
-        };
-        let mut weight = reader.array(layer, &found, kernel)?;
+        let mut kernel = "kernel";
+        if is_separable(&layer) {
+            tensors.push(layers.array(layer, found, "depthwise_kernel")?);
+            kernel = "pointwise_kernel";
+        }
+        let mut weight = layers.array(layer, found, kernel)?;
         let bias = norm.fold(&mut weight);
-        tensors.extend([weight, bias]);
+        let folded = format!("{}, with its batch norm folded in,", layer.name);
+        tensors.extend([finite(&folded, weight)?, finite(&folded, bias)?]);
     }
     Ok(tensors)
-}
-
-struct Reader<'a> {
-    file: &'a File,
-}
-
-impl Reader<'_> {
-    fn shape(&self, path: &str) -> Result<Vec<usize>> {
-        let shape = self.file.dataset(path).and_then(|dataset| dataset.shape()).map_err(damaged)?;
-        Ok(shape.into_iter().map(|length| length as usize).collect())
-    }
-
-    /// One array of a layer, whose shape must be the network's.
-    fn array(&self, layer: &Layer, found: &Found, name: &'static str) -> Result<Vec<f32>> {
-        let parameter = layer.parameters().into_iter().find(|(parameter, _)| *parameter == name);
-        let (Some(path), Some((_, shape))) = (found.arrays.get(name), parameter) else {
-            return Err(Error::Weights(format!("{} ({}) has no array {name}", layer.name, found.name)));
-        };
-        let actual = self.shape(path)?;
-        if actual != shape {
-            return Err(Error::Weights(format!("{path} has the shape {actual:?} and must have {shape:?}")));
-        }
-        let values = self.file.dataset(path).and_then(|dataset| dataset.read_f32()).map_err(damaged)?;
-        if values.len() != shape.iter().product::<usize>() || values.iter().any(|value| !value.is_finite()) {
-            return Err(Error::Weights(format!("{path} holds a value that is not a finite number (NaN)")));
-        }
-        Ok(values)
-    }
 }

@@ -13,6 +13,8 @@ mod fold;
 pub mod keras;
 #[cfg(feature = "formats")]
 pub mod labels;
+#[cfg(feature = "formats")]
+mod layers;
 
 use crate::error::{Error, Result};
 
@@ -59,6 +61,8 @@ pub struct Overrides {
     pub filter: Option<crate::resize::Filter>,
     /// What happens to photos of another aspect ratio.
     pub fit: Option<crate::resize::Fit>,
+    /// Height and width of the network's input, in pixels, for files of weights alone.
+    pub input_size: Option<[usize; 2]>,
 }
 
 /// Turns any supported weights file into the project's own format, with `overrides` where they are given.
@@ -68,7 +72,8 @@ pub struct Overrides {
 /// of classes than there are labels.
 #[cfg(feature = "formats")]
 pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
-    let changed = overrides.labels.is_some() || overrides.filter.is_some() || overrides.fit.is_some();
+    let Overrides { labels, filter, fit, input_size } = overrides;
+    let changed = labels.is_some() || filter.is_some() || fit.is_some() || input_size.is_some();
     let mut model = match Format::detect(&file)? {
         Format::Safetensors if !changed => {
             safetensors::Header::parse(&file)?.check(&file)?;
@@ -79,8 +84,9 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
         Format::Zip => keras::read_archive(file)?,
     };
     let meta = &mut model.meta;
-    meta.labels = overrides.labels.unwrap_or_else(|| std::mem::take(&mut meta.labels));
-    meta.preprocessing.filter = overrides.filter.unwrap_or(meta.preprocessing.filter);
-    meta.preprocessing.fit = overrides.fit.unwrap_or(meta.preprocessing.fit);
+    meta.labels = labels.unwrap_or_else(|| std::mem::take(&mut meta.labels));
+    meta.preprocessing.filter = filter.unwrap_or(meta.preprocessing.filter);
+    meta.preprocessing.fit = fit.unwrap_or(meta.preprocessing.fit);
+    meta.input_size = input_size.unwrap_or(meta.input_size);
     model.serialize()
 }

@@ -41,8 +41,13 @@ impl Meta {
     /// The network these weights are for.
     ///
     /// # Errors
-    /// [`Error::Weights`] where the input size or the head is not supported, or the labels are not one per class.
+    /// [`Error::Weights`] where the input size, the head or the preprocessing is not supported, or the labels are not
+    /// one per class.
     pub fn network(&self) -> Result<Network> {
+        let Preprocessing { scale, offset, .. } = self.preprocessing;
+        if !scale.is_finite() || !offset.is_finite() {
+            return Err(Error::Weights(format!("its preprocessing is value · {scale} + {offset}")));
+        }
         let network = Network::new(self.input_size, &self.head)?;
         let (labels, classes) = (self.labels.len(), network.classes());
         if labels != 0 && labels != classes {
@@ -167,6 +172,9 @@ impl Header {
             if info.dtype != Dtype::F32 || info.shape != shape {
                 let (dtype, found) = (info.dtype, &info.shape);
                 return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be F32 {shape:?}")));
+            }
+            if info.data_offsets.0 % 4 != 0 {
+                return Err(Error::Weights(format!("{name} does not begin at a multiple of 4 bytes")));
             }
             Ok(info.data_offsets)
         };

@@ -12,6 +12,19 @@ use ruzstd::decoding::StreamingDecoder;
 use safetensors::SafeTensors;
 use xception::gpu::Gpu;
 
+/// The labelled photos of the kitchenware package; its `train.csv` names them.
+pub const KITCHEN_LABELS: [(&str, &str); 9] = [
+    ("0004", "plate"),
+    ("0009", "cup"),
+    ("0013", "knife"),
+    ("0020", "cup"),
+    ("0026", "plate"),
+    ("0207", "spoon"),
+    ("0299", "cup"),
+    ("0403", "cup"),
+    ("0412", "fork"),
+];
+
 /// The test image of `tools/make_golden.py`: RGB, `[height][width][3]`.
 pub fn pattern(height: usize, width: usize) -> Vec<u8> {
     let value = |y: usize, x: usize, c: usize| y * 31 + x * 17 + c * 101 + x * y % 53 * 5 + (x / 9 + y / 7) % 2 * 90;

@@ -36,10 +36,15 @@ export class Demo {
     this.url = url;
     /** Paths of everything the page fetched. */
     this.requests = [];
-    /** Whatever went to the console as an error, and exceptions that nobody caught. */
+    /** Errors and warnings on the console, and exceptions that nobody caught. */
     this.complaints = [];
     page.on('request', (request) => this.requests.push(new URL(request.url()).pathname));
     page.on('pageerror', (error) => this.complaints.push(String(error)));
+    page.on('console', (message) => {
+      // That a file is not there is a test's own doing.
+      const expected = message.text().startsWith('Failed to load resource');
+      if (['error', 'warning'].includes(message.type()) && !expected) this.complaints.push(message.text());
+    });
   }
 
   /** Opens the page and waits until its model is there, or cannot be. */

@@ -49,7 +49,11 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     const result = {
       aborted: await refusal(aborted),
       missing: await refusal(Xception.load({ weights: '/models/none.safetensors' })),
+      reason: await refusal(Xception.load({ weights, signal: AbortSignal.abort('enough') })),
       nothing: await refusal(Xception.load()),
+      nothing2: await refusal(Xception.load(null)),
+      size: await refusal(Xception.load({ weights, inputSize: 50 })),
+      filter: await refusal(Xception.load({ weights, filter: 'lanczos' })),
       labels: await refusal(Xception.load({ weights, labels: ['one', 'two'] })),
     };
     const model = await Xception.load({ weights, onProgress: (progress) => phases.push(progress) });
@@ -81,7 +85,11 @@ test('the API answers in order, counts, refuses and lets go', async () => {
   });
   assert.equal(result.aborted, 'aborted');
   assert.equal(result.missing, 'fetch');
+  assert.equal(result.reason, 'aborted');
   assert.equal(result.nothing, 'bad-argument');
+  assert.equal(result.nothing2, 'bad-argument');
+  assert.equal(result.size, 'bad-weights');
+  assert.equal(result.filter, 'bad-argument');
   assert.equal(result.labels, 'bad-weights');
   assert.equal(result.first.predictions.length, 2);
   assert.deepEqual(Object.keys(result.first.predictions[0]), ['index', 'label', 'score']);

@@ -175,6 +175,9 @@ test('without a model the page opens, says so, and takes weights by drop', () =>
     await page.route('**/models/index.json', (route) => route.fulfill({ status: 404 }));
     await demo.open();
     assert.match(await page.textContent('#status'), /No model: drop a weights file/);
+    await page.route('**/models/index.json', (route) => route.fulfill({ contentType: 'text/html', body: '<h1>Not found</h1>' }));
+    await demo.open();
+    assert.match(await page.textContent('#status'), /No model: drop a weights file/);
     const { error } = await demo.classify('0009.jpg', photo('0009'));
     assert.match(error, /no model yet/);
     await demo.drop('kitchenware.safetensors', '/models/kitchenware.safetensors');
@@ -188,6 +191,8 @@ test('a browser without WebGPU, or without an adapter, is told what to do', asyn
     await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }));
     await demo.open();
     assert.match(await demo.error(), /no WebGPU: use a current Chrome/);
+    const { error } = await demo.classify('0009.jpg', photo('0009'));
+    assert.match(error, /^0009\.jpg: .*no WebGPU/, 'the reason stays');
   });
   await withDemo(async (demo, page) => {
     await page.addInitScript(() => (GPU.prototype.requestAdapter = async () => null));

@@ -1,0 +1,200 @@
+//! The arrays of an HDF5 file, gathered into the layers of whatever Keras wrote it.
+
+use std::collections::BTreeMap;
+
+use hdf5_pure::{DType, File, Group};
+
+use crate::error::{Error, Result};
+use crate::layer::Layer;
+
+/// The most groups a file is searched for: a whole Xception has about 500. Links can make a small file endless.
+const MAX_GROUPS: usize = 5000;
+
+pub(super) fn damaged(error: impl std::fmt::Display) -> Error {
+    Error::Weights(format!("the HDF5 file is damaged or cut short ({error}); fetch it again"))
+}
+
+/// The kinds of layers that hold weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Conv,
+    SeparableConv,
+    BatchNorm,
+    Dense,
+}
+
+/// An array in a file: its path and shape.
+#[derive(Clone, Debug)]
+pub(super) struct Array {
+    path: String,
+    pub shape: Vec<usize>,
+}
+
+/// A layer found in a file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    /// The group it is.
+    pub path: String,
+    /// The last part of the path.
+    pub name: String,
+    /// Its arrays by the name they have today, such as `depthwise_kernel`.
+    pub arrays: BTreeMap<&'static str, Array>,
+}
+
+impl Found {
+    fn kind(&self) -> Option<Kind> {
+        let rank = |name| self.arrays.get(name).map_or(0, |array| array.shape.len());
+        if rank("depthwise_kernel") > 0 {
+            Some(Kind::SeparableConv)
+        } else if rank("gamma") > 0 {
+            Some(Kind::BatchNorm)
+        } else {
+            match rank("kernel") {
+                4 => Some(Kind::Conv),
+                2 => Some(Kind::Dense),
+                _ => None,
+            }
+        }
+    }
+
+    /// Sorts `conv2d`, `conv2d_2`, `conv2d_10` as people count.
+    fn order(&self) -> (&str, usize) {
+        let (base, number) = self.name.rsplit_once('_').unwrap_or((&self.name, ""));
+        number.parse().map_or((&self.name, 0), |number| (base, number))
+    }
+}
+
+/// The name that an array has in Keras today. `_W`, `_b` and `_running_std` (which holds the variance) are Keras 1's.
+fn array_name(dataset: &str) -> Option<&'static str> {
+    const NAMES: [(&str, &str); 12] = [
+        ("depthwise_kernel", "depthwise_kernel"),
+        ("pointwise_kernel", "pointwise_kernel"),
+        ("kernel", "kernel"),
+        ("_W", "kernel"),
+        ("bias", "bias"),
+        ("_b", "bias"),
+        ("gamma", "gamma"),
+        ("beta", "beta"),
+        ("moving_mean", "moving_mean"),
+        ("running_mean", "moving_mean"),
+        ("moving_variance", "moving_variance"),
+        ("running_std", "moving_variance"),
+    ];
+    let name = dataset.trim_end_matches(":0");
+    NAMES.iter().find(|(ending, _)| name.ends_with(ending)).map(|&(_, name)| name)
+}
+
+/// The name of array number `index` of a layer group such as `separable_conv2d_3` in Keras 3's own layout.
+fn numbered_name(group: &str, index: &str) -> Option<&'static str> {
+    let class = group.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
+    let names: &[&str] = match class {
+        "separable_conv2d" => &["depthwise_kernel", "pointwise_kernel"],
+        "conv2d" => &["kernel"],
+        "batch_normalization" => &["gamma", "beta", "moving_mean", "moving_variance"],
+        "dense" => &["kernel", "bias"],
+        _ => return None,
+    };
+    names.get(index.parse::<usize>().ok()?).copied()
+}
+
+/// Gathers the layers below a group; `visits` counts down the groups a file may have.
+fn gather(group: &Group, path: &str, visits: &mut usize, layers: &mut BTreeMap<String, Found>) -> Result<()> {
+    *visits = visits.checked_sub(1).ok_or_else(|| damaged("it has more groups than a model"))?;
+    let (parent, own_name) = path.rsplit_once('/').unwrap_or(("", path));
+    for dataset in group.datasets().map_err(damaged)? {
+        let (layer, array) = if own_name == "vars" {
+            (parent, numbered_name(parent.rsplit('/').next().unwrap_or_default(), &dataset))
+        } else {
+            (path, array_name(&dataset))
+        };
+        if let Some(array) = array {
+            let shape = group.dataset(&dataset).and_then(|dataset| dataset.shape()).map_err(damaged)?;
+            let shape = shape.into_iter().map(|length| length as usize).collect();
+            let found = layers.entry(layer.to_owned()).or_default();
+            layer.clone_into(&mut found.path);
+            layer.rsplit('/').next().unwrap_or_default().clone_into(&mut found.name);
+            found.arrays.insert(array, Array { path: format!("{path}/{dataset}"), shape });
+        }
+    }
+    for name in group.groups().map_err(damaged)? {
+        if !name.starts_with("optimizer") {
+            let inner = group.group(&name).map_err(damaged)?;
+            gather(&inner, &format!("{path}/{name}"), visits, layers)?;
+        }
+    }
+    Ok(())
+}
+
+/// All layers of a file by kind, each kind in counting order.
+pub(super) struct Layers {
+    file: File,
+    by_kind: BTreeMap<Kind, Vec<Found>>,
+}
+
+impl Layers {
+    pub(super) fn gather(file: File) -> Result<Self> {
+        let mut layers = BTreeMap::new();
+        gather(&file.root(), "", &mut { MAX_GROUPS }, &mut layers)?;
+        let mut by_kind: BTreeMap<Kind, Vec<Found>> = BTreeMap::new();
+        for found in layers.into_values() {
+            if let Some(kind) = found.kind() {
+                by_kind.entry(kind).or_default().push(found);
+            }
+        }
+        for found in by_kind.values_mut() {
+            found.sort_by(|a, b| a.order().cmp(&b.order()));
+        }
+        Ok(Self { file, by_kind })
+    }
+
+    pub(super) fn of(&self, kind: Kind) -> &[Found] {
+        self.by_kind.get(&kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// The layers of a kind for the named layers of the network: by name, and the rest in counting order.
+    pub(super) fn matched(&self, kind: Kind, what: &str, names: &[String]) -> Result<Vec<Found>> {
+        let found = self.of(kind);
+        let by_name = |name: &String| found.iter().find(|layer| layer.name == *name);
+        let named = names.iter().any(|name| by_name(name).is_some());
+        let missing = || names.iter().find(|name| named && !name.contains("shortcut") && by_name(name).is_none());
+        if found.len() != names.len() || missing().is_some() {
+            let detail = missing().map_or(String::new(), |name| format!(": {name} is missing"));
+            let counts = format!("it has {} {what}, an Xception has {}{detail}", found.len(), names.len());
+            return Err(Error::Weights(format!(
+                "this is not a whole Xception: {counts}; give a model that keras.applications.Xception is part of"
+            )));
+        }
+        let mut rest = found.iter().filter(|layer| !names.contains(&layer.name));
+        let matched = names.iter().map(|name| by_name(name).or_else(|| rest.next()).cloned());
+        let twice = || Error::Weights(format!("this is not a whole Xception: two of its {what} have the same name"));
+        matched.collect::<Option<_>>().ok_or_else(twice)
+    }
+
+    /// One array of a layer, whose shape must be the network's.
+    pub(super) fn array(&self, layer: &Layer, found: &Found, name: &'static str) -> Result<Vec<f32>> {
+        let parameter = layer.parameters().into_iter().find(|(parameter, _)| *parameter == name);
+        let (Some(Array { path, shape: actual }), Some((_, shape))) = (found.arrays.get(name), parameter) else {
+            return Err(Error::Weights(format!("{} ({}) has no array {name}", layer.name, found.name)));
+        };
+        if *actual != shape {
+            return Err(Error::Weights(format!("{path} has the shape {actual:?} and must have {shape:?}")));
+        }
+        let dataset = self.file.dataset(path).map_err(damaged)?;
+        if !matches!(dataset.dtype().map_err(damaged)?, DType::F32 | DType::F64) {
+            return Err(Error::Weights(format!("{path} is not in float32: save the model in float32")));
+        }
+        let values = dataset.read_f32().map_err(damaged)?;
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(damaged(format!("{path} is incomplete")));
+        }
+        finite(path, values)
+    }
+}
+
+/// Passes values on that are all finite.
+pub(super) fn finite(what: &str, values: Vec<f32>) -> Result<Vec<f32>> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(values);
+    }
+    Err(Error::Weights(format!("{what} holds a value that is not a finite number (NaN)")))
+}
