@@ -32,9 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Builds the crate with one feature into `pkg/dist/<name>.js` and `<name>_bg.wasm`.
 fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
-    let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
-    run(Command::new(env!("CARGO")).args([
-        "build",
+    // Both modules are called xception.wasm: in one folder each would make cargo forget the other.
+    let target = Path::new(&env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(name);
+    run(Command::new(env!("CARGO")).arg("build").arg("--target-dir").arg(&target).args([
         "--lib",
         "--profile=wasm",
         "--target=wasm32-unknown-unknown",
@@ -42,7 +42,7 @@ fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
         "--features",
         feature,
     ]))?;
-    let compiled = Path::new(&target).join("wasm32-unknown-unknown/wasm/xception.wasm");
+    let compiled = target.join("wasm32-unknown-unknown/wasm/xception.wasm");
     let mut hasher = DefaultHasher::new();
     hasher.write(&fs::read(&compiled)?);
     hasher.write(FEATURES.concat().as_bytes());
