@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { has, run, stop } from './shell.mjs';
+import { debian, has, run, stop } from './shell.mjs';
 
 function npmPackages() {
   const lock = readFileSync('package-lock.json', 'utf8');
@@ -17,6 +17,8 @@ function npmPackages() {
 
 function wasmModules() {
   if (!has('cargo')) stop('Rust is missing: install it from https://rustup.rs, then try again.');
+  const advice = process.platform === 'win32' || has('cc') ? undefined : debian('gcc', 'libc6-dev');
+  if (advice) stop(`Rust needs a C linker: ${advice}.`);
   const target = 'wasm32-unknown-unknown';
   const sysroot = execFileSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).trim();
   if (!existsSync(join(sysroot, 'lib/rustlib', target))) {

@@ -67,14 +67,13 @@ mod formats {
 
     #[wasm_bindgen]
     impl Pixels {
-        /// RGBA, 8 bits each, row by row.
-        #[wasm_bindgen(getter)]
-        pub fn data(&self) -> Vec<u8> {
-            self.data.clone()
+        /// Hands over RGBA, 8 bits each, row by row.
+        pub fn take(self) -> Vec<u8> {
+            self.data
         }
     }
 
-    /// Decodes an image file, for places without a browser's decoders.
+    /// Decodes an image file that the browser cannot.
     #[wasm_bindgen]
     pub fn decode(file: &[u8]) -> Result<Pixels, JsValue> {
         let photo = crate::image::decode(file).map_err(|error| throw(&error))?;

@@ -71,6 +71,13 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     result.all = (await model.classify(bytes, { topK: 99 })).predictions.length;
     result.zero = await refusal(model.classify(bytes, { topK: 0 }));
     result.number = await refusal(model.classify(7));
+    // A browser without a decoder for the file.
+    const browsers = globalThis.createImageBitmap;
+    globalThis.createImageBitmap = (source, options) =>
+      source instanceof Blob ? Promise.reject(new DOMException('no decoder')) : browsers(source, options);
+    result.decoded = (await model.classify(bytes)).predictions;
+    result.undecoded = await refusal(model.classify(new TextEncoder().encode('no image')));
+    globalThis.createImageBitmap = browsers;
     result.info = model.info;
     result.last = phases.at(-1);
     const waiting = model.classify(bytes);
@@ -100,6 +107,10 @@ test('the API answers in order, counts, refuses and lets go', async () => {
   assert.equal(result.all, 6);
   assert.equal(result.zero, 'bad-argument');
   assert.equal(result.number, 'bad-argument');
+  assert.equal(result.decoded[0].label, 'cup');
+  // Two JPEG decoders, each within the standard's tolerance.
+  assert.ok(Math.abs(result.decoded[0].score - result.first.predictions[0].score) < 1e-3);
+  assert.equal(result.undecoded, 'decode');
   assert.deepEqual(result.info.inputSize, [150, 150]);
   assert.equal(result.info.classes, 6);
   assert.equal(result.info.dispatches, 82);
