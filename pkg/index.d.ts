@@ -17,7 +17,7 @@ export type Fit = 'squash' | 'crop';
 export interface LoadOptions {
   /**
    * The weights: a URL, or a file in memory. This project's `.safetensors` streams to the GPU as it arrives; Keras's
-   * `.keras`, `.weights.h5` and `.h5` are read whole and converted first.
+   * `.keras`, `.weights.h5` and `.h5` and timm's `.safetensors` are read whole and converted first.
    */
   weights: string | URL | Request | Response | Blob | ArrayBuffer | ArrayBufferView;
   /** A name for each class, instead of the file's own. */
@@ -65,7 +65,14 @@ export interface ModelInfo {
   readonly classes: number;
   /** A name for each class, or empty. */
   readonly labels: readonly string[];
-  readonly preprocessing: { readonly filter: Filter; readonly fit: Fit; readonly scale: number; readonly offset: number };
+  readonly preprocessing: {
+    readonly filter: Filter;
+    readonly fit: Fit;
+    /** The share of the largest possible centre that `crop` keeps. */
+    readonly crop: number;
+    readonly scale: number;
+    readonly offset: number;
+  };
   /** What kind of file the weights came from. */
   readonly source: string;
   /** Dispatches a photo takes, without the two of preprocessing. */

@@ -102,7 +102,10 @@ export class Xception {
       const file = new ByteReader(await open(weights, signal), signal, onProgress);
       try {
         const start = await file.atLeast(16);
-        if (!(await core.call(({ isOwnFormat }) => isOwnFormat(start))) || changed) {
+        const length = await core.call(({ headerLength }) => headerLength(start));
+        const header = await file.atLeast(length);
+        const own = length > 0 && (await core.call(({ isOwnFormat }) => isOwnFormat(header)));
+        if (!own || changed) {
           const whole = await file.rest();
           onProgress({ phase: 'convert', loaded: whole.length, total: whole.length });
           const converted = await formats.call(({ convert }) => convert(whole, ...overrides));

@@ -83,6 +83,8 @@ pub enum Op {
         input: Shape,
         /// Shape of the shortcut and of the result.
         output: Shape,
+        /// How far the first window begins before the first row and the first column.
+        before: [usize; 2],
     },
     /// Reads input.
     Mean {
@@ -109,12 +111,6 @@ pub enum Op {
 
 /// Constants of a pipeline, by name.
 pub type Constants = Vec<(&'static str, f64)>;
-
-/// How far the first 3×3 window of stride 2 begins before the first row or column, where the result has half the
-/// length, rounded up, as Keras does it: an odd length gets one on each side, an even one none before.
-pub const fn pool_padding(length: usize) -> usize {
-    length % 2
-}
 
 impl Op {
     /// The shader that computes it.
@@ -172,14 +168,14 @@ impl Op {
                 flag("ADD", add),
                 flag("RELU_AFTER", relu_after),
             ],
-            Self::MaxPoolAdd { input, output } => vec![
+            Self::MaxPoolAdd { input, output, before: [top, left] } => vec![
                 n("IN_HEIGHT", input.height),
                 n("IN_WIDTH", input.width),
                 n("OUT_HEIGHT", output.height),
                 n("OUT_WIDTH", output.width),
                 n("CHANNELS", input.channels),
-                n("PAD_TOP", pool_padding(input.height)),
-                n("PAD_LEFT", pool_padding(input.width)),
+                n("PAD_TOP", top),
+                n("PAD_LEFT", left),
             ],
             Self::Mean { input } => vec![n("PIXELS", input.pixels()), n("CHANNELS", input.channels)],
             Self::Dense { inputs, outputs, relu_after } => {

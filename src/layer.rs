@@ -65,8 +65,11 @@ pub enum Operation {
     SeparableConv,
     /// 1×1 convolution with stride 2: the shortcut around a block that halves the resolution.
     Shortcut,
-    /// 3×3 max pooling with stride 2, padded as Keras does for "same", then the shortcut is added.
-    MaxPool,
+    /// 3×3 max pooling with stride 2 to half the size, rounded up; then the shortcut is added.
+    MaxPool {
+        /// How far the first window begins before the first row and the first column.
+        before: [usize; 2],
+    },
     /// Mean over all pixels.
     Mean,
     /// Fully connected layer with a bias.
@@ -110,7 +113,7 @@ impl Layer {
             }
             Operation::Shortcut => vec![("kernel", vec![1, 1, i, o])],
             Operation::Dense => return vec![("kernel", vec![i, o]), ("bias", vec![o])],
-            Operation::MaxPool | Operation::Mean => return vec![],
+            Operation::MaxPool { .. } | Operation::Mean => return vec![],
         };
         kernels.into_iter().chain(batch_norm).collect()
     }
@@ -129,7 +132,7 @@ impl Layer {
             Operation::Shortcut | Operation::Dense => {
                 vec![(name("weight"), vec![i, o]), (name("bias"), vec![o])]
             }
-            Operation::MaxPool | Operation::Mean => vec![],
+            Operation::MaxPool { .. } | Operation::Mean => vec![],
         }
     }
 
@@ -140,7 +143,7 @@ impl Layer {
             Operation::Conv { .. } => 9 * i * o * pixels,
             Operation::SeparableConv => (9 * i + i * o) * pixels,
             Operation::Shortcut | Operation::Dense => i * o * pixels,
-            Operation::MaxPool | Operation::Mean => 0,
+            Operation::MaxPool { .. } | Operation::Mean => 0,
         }
     }
 }

@@ -59,6 +59,17 @@ const TABLE: [Row; 16] = [
     SepRelu("block14_sepconv2", 2048),
 ];
 
+/// Who trained the weights: frameworks differ in what they call the same network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Max pooling is padded as Keras does for "same": an odd length gets one on each side, an even one none before.
+    #[default]
+    Keras,
+    /// Max pooling is padded by one on each side, as timm's `legacy_xception` does.
+    Timm,
+}
+
 /// A fully connected layer after the mean.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Dense {
@@ -83,7 +94,7 @@ impl Network {
     /// # Errors
     /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty or has more than
     /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units.
-    pub fn new([height, width]: [usize; 2], head: &[Dense]) -> Result<Self> {
+    pub fn new([height, width]: [usize; 2], head: &[Dense], preset: Preset) -> Result<Self> {
         if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
             return Err(Error::Weights(format!(
                 "the input size {height}×{width} is not supported: each side must be {MIN_SIDE} to {MAX_SIDE} pixels"
@@ -108,7 +119,7 @@ impl Network {
         {
             return Err(Error::Weights(format!("two dense layers have the name {}", dense.name)));
         }
-        let mut builder = Builder { layers: Vec::new(), image: Shape::new(height, width, 3) };
+        let mut builder = Builder { layers: Vec::new(), image: Shape::new(height, width, 3), preset };
         for row in TABLE {
             builder.row(row);
         }
@@ -146,6 +157,7 @@ impl Network {
 struct Builder {
     layers: Vec<Layer>,
     image: Shape,
+    preset: Preset,
 }
 
 impl Builder {
@@ -173,7 +185,7 @@ impl Builder {
         let side = |length: usize| match operation {
             Operation::Conv { stride } => (length - 3) / stride + 1,
             Operation::SeparableConv => length,
-            Operation::Shortcut | Operation::MaxPool => length.div_ceil(2),
+            Operation::Shortcut | Operation::MaxPool { .. } => length.div_ceil(2),
             Operation::Mean | Operation::Dense => 1,
         };
         let output = Shape::new(side(input.height), side(input.width), channels);
@@ -204,8 +216,13 @@ impl Builder {
                 self.separable(block, seps);
                 let (main, channels) = (self.last(), self.channels());
                 self.push(&format!("{block}_shortcut"), Operation::Shortcut, from, channels, false);
-                let shortcut = self.last();
-                self.push(&format!("{block}_pool"), Operation::MaxPool, main, channels, false).add = Some(shortcut);
+                let (shortcut, Shape { height, width, .. }) = (self.last(), self.shape(main));
+                let before = match self.preset {
+                    Preset::Keras => [height % 2, width % 2],
+                    Preset::Timm => [1, 1],
+                };
+                let pool = Operation::MaxPool { before };
+                self.push(&format!("{block}_pool"), pool, main, channels, false).add = Some(shortcut);
             }
             Keep(block, seps) => {
                 self.separable(block, seps);

@@ -179,10 +179,10 @@ impl Lowering {
                 self.pass(label, Op::Pointwise { input, output, stride: 2, add: false, relu_after }, reads, writes);
                 writes
             }
-            Operation::MaxPool => {
+            Operation::MaxPool { before } => {
                 let writes = self.allocate(output.stored());
                 let shortcut = add.expect("a shortcut leads around every max pooling");
-                self.pass(label, Op::MaxPoolAdd { input, output }, vec![from, shortcut], writes);
+                self.pass(label, Op::MaxPoolAdd { input, output, before }, vec![from, shortcut], writes);
                 writes
             }
             Operation::Mean => {

@@ -1,6 +1,6 @@
 //! The passes of a plan on the CPU, slow and obvious: what the kernels are tested against.
 
-use crate::kernel::{Op, pool_padding};
+use crate::kernel::Op;
 use crate::layer::Shape;
 
 fn relu(x: f32, on: bool) -> f32 {
@@ -55,8 +55,8 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
                 out[here] = relu(reads[2][n] + products.sum::<f32>() + residual, relu_after);
             });
         }
-        Op::MaxPoolAdd { input, output } => {
-            let (top, left) = (pool_padding(input.height) as isize, pool_padding(input.width) as isize);
+        Op::MaxPoolAdd { input, output, before } => {
+            let [top, left] = before.map(|before| before as isize);
             for_each(output, |y, x, c| {
                 let mut largest = f32::NEG_INFINITY;
                 for (i, j) in window() {

@@ -30,7 +30,7 @@ pub enum Fit {
     /// All of it, its aspect ratio given up.
     #[default]
     Squash,
-    /// Its centre, as large as the aspect ratio allows.
+    /// Its centre: as large as the aspect ratio allows, times [`Preprocessing::crop`].
     Crop,
 }
 
@@ -41,16 +41,23 @@ pub struct Preprocessing {
     pub filter: Filter,
     /// What happens to other aspect ratios.
     pub fit: Fit,
+    /// The share of the largest possible centre that [`Fit::Crop`] keeps, 0 to 1: timm's `crop_pct`.
+    #[serde(default = "whole")]
+    pub crop: f32,
     /// Factor on values 0 to 255.
     pub scale: f32,
     /// Added after the factor.
     pub offset: f32,
 }
 
+fn whole() -> f32 {
+    1.0
+}
+
 impl Default for Preprocessing {
     /// Bilinear, squashed, to −1…1.
     fn default() -> Self {
-        Self { filter: Filter::default(), fit: Fit::default(), scale: 1.0 / 127.5, offset: -1.0 }
+        Self { filter: Filter::default(), fit: Fit::default(), crop: whole(), scale: 1.0 / 127.5, offset: -1.0 }
     }
 }
 
@@ -160,7 +167,7 @@ fn kernel(filter: Filter, x: f64) -> f64 {
 
 /// The taps along x and y that bring a photo of `width` × `height` to `[height, width]`.
 pub fn taps(
-    Preprocessing { filter, fit, .. }: Preprocessing,
+    Preprocessing { filter, fit, crop, .. }: Preprocessing,
     (width, height): (usize, usize),
     [out_height, out_width]: [usize; 2],
 ) -> (Taps, Taps) {
@@ -173,6 +180,8 @@ pub fn taps(
         } else {
             crop_height = w / ratio;
         }
+        crop_width *= f64::from(crop);
+        crop_height *= f64::from(crop);
     }
     let (left, top) = ((w - crop_width) * 0.5, (h - crop_height) * 0.5);
     (

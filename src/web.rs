@@ -93,17 +93,21 @@ mod core {
     use crate::weights::Format;
     use crate::weights::safetensors::Header;
 
-    /// Whether a weights file that begins with these (at least 16) bytes is the project's own kind; throws where it is no
-    /// weights file at all.
-    #[wasm_bindgen(js_name = isOwnFormat)]
-    pub fn is_own_format(start: &[u8]) -> Result<bool, JsValue> {
-        Format::detect(start).map(|format| format == Format::Safetensors).map_err(|error| throw(&error))
-    }
-
-    /// The length of the header of a file that begins with these bytes.
+    /// The length of the header of a safetensors file that begins with these (at least 16) bytes; 0 for another kind of
+    /// weights file. Throws where it is none.
     #[wasm_bindgen(js_name = headerLength)]
     pub fn header_length(start: &[u8]) -> Result<usize, JsValue> {
-        Header::len(start).map_err(|error| throw(&error))
+        match Format::detect(start) {
+            Ok(Format::Safetensors) => Header::len(start),
+            other => other.map(|_| 0),
+        }
+        .map_err(|error| throw(&error))
+    }
+
+    /// Whether a safetensors file with this header is the project's own.
+    #[wasm_bindgen(js_name = isOwnFormat)]
+    pub fn is_own_format(header: &[u8]) -> bool {
+        !matches!(Header::parse(header), Err(Error::Format(_)))
     }
 
     /// Throws where an encoded image is empty, cut short, or too large by what its header says.

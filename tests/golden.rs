@@ -1,4 +1,4 @@
-//! The network against Keras: values that `tools/make_golden.py` wrote are the only witness of a planning error.
+//! The network against Keras and timm: values that `tools/make_golden.py` wrote are the only witnesses of a planning error.
 
 mod common;
 
@@ -14,6 +14,7 @@ use xception::resize::{Filter, Preprocessing, resize};
 use xception::weights::safetensors::Model;
 use xception::weights::{Overrides, convert};
 
+const KERAS: &str = "keras3.weights.h5";
 const ATOL: f32 = 1e-3;
 const RTOL: f32 = 1e-3;
 
@@ -38,9 +39,9 @@ fn photos() -> BTreeMap<String, PathBuf> {
     entries.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path)).collect()
 }
 
-/// The random network of the fixtures for another input size, one of its weights changed where asked.
-fn random_network(side: usize, change: Option<&str>) -> Classifier {
-    let mut model = Model::deserialize(&convert(fixture("keras3.weights.h5"), Overrides::default()).unwrap()).unwrap();
+/// The random network of a fixture for another input size, one of its weights changed where asked.
+fn random_network(file: &str, side: usize, change: Option<&str>) -> Classifier {
+    let mut model = Model::deserialize(&convert(fixture(file), Overrides::default()).unwrap()).unwrap();
     model.meta.input_size = [side; 2];
     if let Some(name) = change {
         let names = model.meta.network().unwrap().tensors();
@@ -50,8 +51,8 @@ fn random_network(side: usize, change: Option<&str>) -> Classifier {
     block_on(Classifier::load(&gpu(), &model.serialize().unwrap())).unwrap()
 }
 
-/// Runs the plan piece by piece and compares each layer that Keras wrote down: 18 of them.
-fn compare_layers(classifier: &mut Classifier, side: usize) {
+/// Runs the plan piece by piece and compares each layer that the witness wrote down: 18 of them.
+fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
     classifier.upload_pixels(&pattern(side, side));
     let plan = classifier.plan().clone();
     let golden = golden();
@@ -60,7 +61,7 @@ fn compare_layers(classifier: &mut Classifier, side: usize) {
     for (index, pass) in plan.passes.iter().enumerate() {
         // A .weights.h5 file does not know what its dense layer was called.
         let layer = if pass.label == "dense" { "predictions" } else { pass.label.trim_end_matches(".pointwise") };
-        let Some(sums) = golden.floats(&format!("{side}.{layer}.sums")) else { continue };
+        let Some(sums) = golden.floats(&format!("{witness}{side}.{layer}.sums")) else { continue };
         let len = pass.op.output_len();
         let bytes = block_on(classifier.runner().run(|_| {}, next..=index, pass.writes, 4 * len as u64)).unwrap();
         next = index + 1;
@@ -72,28 +73,36 @@ fn compare_layers(classifier: &mut Classifier, side: usize) {
             (0..channels).map(|c| values[c..].iter().step_by(channels).sum::<f32>() / pixels).collect();
         let expected: Vec<f32> = sums.iter().map(|sum| sum / pixels).collect();
         assert_close(&format!("{layer}'s channel means at {side}"), &means, &expected, &[channels], ATOL, RTOL);
-        let places = golden.integers(&format!("{side}.{layer}.places")).unwrap();
+        let places = golden.integers(&format!("{witness}{side}.{layer}.places")).unwrap();
         let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
-        let expected = golden.floats(&format!("{side}.{layer}.values")).unwrap();
+        let expected = golden.floats(&format!("{witness}{side}.{layer}.values")).unwrap();
         assert_close(&format!("{layer} at {side}, sampled"), &samples, &expected, &[expected.len()], ATOL, RTOL);
     }
-    assert_eq!(compared, 18, "every layer that Keras wrote down is compared");
+    assert_eq!(compared, 18, "every layer that was written down is compared");
 }
 
 #[test]
 fn layers_agree_with_keras_at_150() {
-    compare_layers(&mut random_network(150, None), 150);
+    compare_layers(&mut random_network(KERAS, 150, None), "", 150);
 }
 
 #[test]
 fn layers_agree_with_keras_at_299() {
-    compare_layers(&mut random_network(299, None), 299);
+    compare_layers(&mut random_network(KERAS, 299, None), "", 299);
+}
+
+/// timm pads its max pooling otherwise, which counts where a length is even: 72 and 36 at 150 pixels, 74 at 299.
+#[test]
+fn layers_agree_with_timm() {
+    for side in [150, 299] {
+        compare_layers(&mut random_network("timm.safetensors", side, None), "timm.", side);
+    }
 }
 
 #[test]
 #[should_panic(expected = "block9_sepconv3's channel means at 150")]
 fn one_changed_weight_is_noticed() {
-    compare_layers(&mut random_network(150, Some("block9_sepconv2.pointwise.weight")), 150);
+    compare_layers(&mut random_network(KERAS, 150, Some("block9_sepconv2.pointwise.weight")), "", 150);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn random_reads(op: Op, random: &mut Random) -> Vec<Vec<f32>> {
         Op::Pointwise { input, output, .. } => {
             vec![input.len(), input.channels * output.channels, output.channels, output.len()]
         }
-        Op::MaxPoolAdd { input, output } => vec![input.len(), output.len()],
+        Op::MaxPoolAdd { input, output, .. } => vec![input.len(), output.len()],
         Op::Mean { input } => vec![input.len()],
         Op::Dense { inputs, outputs, .. } => vec![inputs, inputs * outputs, outputs],
         Op::SoftmaxTopk { classes, .. } => vec![classes],
@@ -111,9 +111,14 @@ fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize,
     Op::Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after }
 }
 
+/// Padded as Keras does.
 fn maxpool([height, width]: [usize; 2], channels: usize) -> Op {
+    maxpool_before([height, width], channels, [height % 2, width % 2])
+}
+
+fn maxpool_before([height, width]: [usize; 2], channels: usize, before: [usize; 2]) -> Op {
     let output = Shape::new(height.div_ceil(2), width.div_ceil(2), channels);
-    Op::MaxPoolAdd { input: Shape::new(height, width, channels), output }
+    Op::MaxPoolAdd { input: Shape::new(height, width, channels), output, before }
 }
 
 fn softmax(classes: usize) -> Op {
@@ -164,6 +169,7 @@ fn maxpool3x3_and_add() {
         for width in [1, 2, 3, 4, 37] {
             for channels in [8, 728] {
                 check(maxpool([height, width], channels), &mut random);
+                check(maxpool_before([height, width], channels, [1, 1]), &mut random);
             }
         }
     }

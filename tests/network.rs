@@ -2,7 +2,7 @@
 
 use xception::kernel::Op;
 use xception::layer::{Layer, Operation, Shape};
-use xception::network::{Dense, MAX_SIDE, MAX_UNITS, Network};
+use xception::network::{Dense, MAX_SIDE, MAX_UNITS, Network, Preset};
 use xception::plan::{Binding, Pass, Plan};
 
 fn dense(name: &str, units: usize, relu: bool) -> Dense {
@@ -10,7 +10,7 @@ fn dense(name: &str, units: usize, relu: bool) -> Dense {
 }
 
 fn imagenet(size: [usize; 2]) -> Network {
-    Network::new(size, &[dense("predictions", 1000, false)]).unwrap()
+    Network::new(size, &[dense("predictions", 1000, false)], Preset::Keras).unwrap()
 }
 
 /// The output shape of a layer.
@@ -72,7 +72,7 @@ fn any_list_of_dense_layers_makes_a_head() {
     for units in [&[1][..], &[7], &[64, 7], &[512, 256, 17_000], &[MAX_UNITS]] {
         let head: Vec<_> =
             units.iter().enumerate().map(|(i, &units)| dense(&format!("fc{i}"), units, i + 1 < units)).collect();
-        let network = Network::new([71, 71], &head).unwrap();
+        let network = Network::new([71, 71], &head, Preset::Keras).unwrap();
         assert_eq!(network.classes(), *units.last().unwrap());
         let inputs = [&[2048], units].concat();
         for (layer, (dense, inputs)) in
@@ -88,7 +88,7 @@ fn any_list_of_dense_layers_makes_a_head() {
 fn what_is_no_network_is_refused() {
     let one = [dense("predictions", 7, false)];
     let refused = |size, head: &[Dense], reason: &str| {
-        let error = Network::new(size, head).unwrap_err().to_string();
+        let error = Network::new(size, head, Preset::Keras).unwrap_err().to_string();
         assert!(error.contains(reason), "{error:?} does not mention {reason:?}");
     };
     refused([70, 71], &one, "70×71");
@@ -112,7 +112,8 @@ fn the_plan_for_imagenet_has_its_size() {
     assert_eq!(plan.activation_bytes(), 38_739_600);
     assert_eq!((plan.top, plan.slots[plan.answer], plan.slots[plan.logits]), (10, 1020, 1000));
     assert_eq!(plan.slots[plan.embedding], 2048);
-    let network = Network::new([150, 150], &[dense("fc1", 64, true), dense("predictions", 7, false)]).unwrap();
+    let network =
+        Network::new([150, 150], &[dense("fc1", 64, true), dense("predictions", 7, false)], Preset::Keras).unwrap();
     let plan = Plan::new(&network);
     assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer]), (82, 7, 21));
 }
@@ -162,7 +163,9 @@ fn wants(index: usize, layer: &Layer) -> Vec<Want> {
         Operation::Shortcut => {
             vec![(label, vec![from], both, result, Op::Pointwise { input, output, stride: 2, add, relu_after })]
         }
-        Operation::MaxPool => vec![(label, with(from), vec![], result, Op::MaxPoolAdd { input, output })],
+        Operation::MaxPool { before } => {
+            vec![(label, with(from), vec![], result, Op::MaxPoolAdd { input, output, before })]
+        }
         Operation::Mean => vec![(label, vec![from], vec![], result, Op::Mean { input })],
         Operation::Dense => {
             let op = Op::Dense { inputs: input.len(), outputs: output.len(), relu_after };
@@ -215,7 +218,7 @@ fn every_pass_reads_what_its_layer_wants() {
     let heads = [vec![dense("predictions", 1000, false)], vec![dense("fc1", 64, true), dense("predictions", 7, false)]];
     for size in [[299, 299], [150, 150], [71, 71], [71, 400], [MAX_SIDE, MAX_SIDE]] {
         for head in &heads {
-            let network = Network::new(size, head).unwrap();
+            let network = Network::new(size, head, Preset::Keras).unwrap();
             let plan = Plan::new(&network);
             simulate(&network, &plan).unwrap_or_else(|error| panic!("{size:?}: {error}"));
             let mut labels: Vec<_> = plan.passes.iter().map(|pass| &pass.label).collect();

@@ -47,6 +47,20 @@ fn images_are_pils() {
     }
 }
 
+/// timm resizes to a larger size and keeps its centre.
+#[test]
+fn a_cropped_centre_is_timms() {
+    let golden = golden();
+    let (filter, fit, crop) = (Filter::Bicubic, Fit::Crop, 30.0 / 36.0);
+    for side in [20, 150] {
+        let photo = photo(side, side, &pattern(side, side), 255);
+        let actual = resize(&photo, Preprocessing { filter, fit, crop, ..Preprocessing::default() }, [30, 30]);
+        let expected = golden.bytes(&format!("resize.{side}x{side}.bicubic.centre")).unwrap();
+        let (same_len, worst) = difference(&actual, expected);
+        assert!(same_len && worst <= 1, "{side}: off by {worst}");
+    }
+}
+
 #[test]
 fn another_filter_or_fit_is_noticed() {
     let photo = photo(200, 133, &pattern(133, 200), 255);

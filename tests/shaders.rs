@@ -9,7 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
 use xception::kernel::{KERNELS, Kernel, Op, RESIZE_HORIZONTAL, RESIZE_VERTICAL};
 use xception::layer::Shape;
-use xception::network::{Dense, MAX_SIDE, Network};
+use xception::network::{Dense, MAX_SIDE, Network, Preset};
 use xception::plan::Plan;
 
 /// Limits of every WebGPU implementation.
@@ -26,7 +26,7 @@ fn ops() -> Vec<Op> {
     {
         let dense = |(i, &units): (usize, &usize)| Dense { name: format!("fc{i}"), units, relu: i + 1 < units };
         let head: Vec<Dense> = units.iter().enumerate().map(dense).collect();
-        let plan = Plan::new(&Network::new(size, &head).unwrap());
+        let plan = Plan::new(&Network::new(size, &head, Preset::Keras).unwrap());
         for pass in plan.passes {
             if !ops.contains(&pass.op) {
                 ops.push(pass.op);

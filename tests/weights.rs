@@ -11,7 +11,7 @@ use common::{Random, assert_close, fixture};
 use hdf5_pure::FileBuilder;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use xception::error::{Error, Result};
-use xception::network::Dense;
+use xception::network::{Dense, Preset};
 use xception::resize::{Filter, Fit, Preprocessing};
 use xception::weights::safetensors::{Header, Model, Splitter};
 use xception::weights::{Overrides, convert, labels};
@@ -147,7 +147,7 @@ fn other_files_are_refused() {
     let values = [0; 24];
     let foreign = TensorView::new(Dtype::F32, vec![2, 3], &values).unwrap();
     let foreign = serialize([("conv.weight", &foreign)], None::<HashMap<_, _>>).unwrap();
-    refused("another's safetensors", read(foreign), "not made by this project");
+    refused("another's safetensors", read(foreign), "neither this project's nor timm's");
     let mut file = FileBuilder::new();
     for (layer, shape) in [("conv2d", &[3, 3, 3, 8][..]), ("conv2d_1", &[3, 3, 8, 8]), ("dense", &[2048, 10])] {
         let mut group = file.create_group(layer);
@@ -324,4 +324,25 @@ fn hostile_hdf5_is_refused() {
         file.finish().unwrap()
     };
     refused("a dense layer of rank 1", read(vector("dense")), "no classification head");
+}
+
+#[test]
+fn timm_files_are_read_or_refused() {
+    let file = fixture("timm.safetensors");
+    let model = read(file.clone()).unwrap();
+    let Preprocessing { filter, fit, crop, .. } = model.meta.preprocessing;
+    assert_eq!((model.meta.preset, model.meta.input_size), (Preset::Timm, [299, 299]));
+    assert_eq!((filter, fit, crop), (Filter::Bicubic, Fit::Crop, 299.0 / 333.0));
+    assert_eq!(Model::deserialize(&model.serialize().unwrap()).unwrap(), model);
+    let renamed = replaced(&file, b"block4.rep.4.pointwise.weight", b"block4.rep.4.pointwise.wEight");
+    refused("a missing array", read(renamed), "block4.rep.4.pointwise.weight is missing");
+    let shape = replaced(&file, b"[728,1,3,3]", b"[1,728,3,3]");
+    refused("a wrong shape", read(shape), "must be F32 [728, 1, 3, 3]");
+    for length in [1000, file.len() / 2, file.len() - 1] {
+        refused(&format!("{length} bytes"), read(file[..length].to_vec()), "cut short");
+    }
+    let mut nan = file;
+    let last = nan.len() - 4;
+    nan[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    refused("NaN", read(nan), "not a finite number");
 }

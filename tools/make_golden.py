@@ -15,7 +15,6 @@ Writes
 
 import os
 import sys
-import zlib
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -24,16 +23,10 @@ import h5py
 import keras
 import numpy as np
 import tf_keras
-import zstandard
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
-DATA = os.path.join(ROOT, "tests", "data")
-SCRATCH = os.path.join(ROOT, "target", "golden")
-KITCHENWARE = os.path.join(ROOT, "models", "kitchenware")
-
-DOWN = [2, 3, 4, 13]
+from witness import DATA, DOWN, KITCHENWARE, SCRATCH, keep, pattern, record, weights_of
 
 
 def conv_layers():
@@ -44,21 +37,6 @@ def conv_layers():
         if block in DOWN:
             names.append(f"block{block}_shortcut")
     return names + ["block14_sepconv1", "block14_sepconv2"]
-
-
-def weights_of(name, array, shape):
-    """Random values that repeat every 97, so that files of them compress a thousandfold."""
-    random = np.random.default_rng(zlib.crc32(f"{name}/{array}".encode()))
-    table = random.uniform(-1, 1, 97)
-    if array in ("gamma", "moving_variance"):
-        table = 1 + table / 2
-    elif array in ("beta", "moving_mean", "bias"):
-        table = table / 10
-    else:
-        fan_in = np.prod(shape[:-1]) if array != "depthwise_kernel" else 9
-        # Residuals must not grow from block to block, or nothing else would count.
-        table = table * np.sqrt((4 if fan_in < 728 else 0.25) / fan_in)
-    return np.resize(table.astype(np.float32), shape)
 
 
 def our_names(layers):
@@ -85,16 +63,6 @@ def fill(model):
         arrays = [weight.name.split("/")[-1].split(":")[0] for weight in layer.weights]
         layer.set_weights([weights_of(name, array, w.shape) for array, w in zip(arrays, layer.get_weights())])
     return model
-
-
-def keep(path):
-    """Compresses a file of the scratch folder into tests/data."""
-    with open(path, "rb") as file:
-        packed = zstandard.ZstdCompressor(level=19, write_content_size=True).compress(file.read())
-    name = os.path.join(DATA, os.path.basename(path) + ".zst")
-    with open(name, "wb") as file:
-        file.write(packed)
-    print(f"{name}: {len(packed)} bytes")
 
 
 def keras1_file(path):
@@ -166,12 +134,6 @@ def fixtures():
         keep(path(name))
 
 
-def pattern(height, width):
-    """A test image: [height, width, 3] of 8 bits. tests/common/mod.rs has the same formula."""
-    y, x, c = np.ogrid[:height, :width, :3]
-    return ((y * 31 + x * 17 + c * 101 + (x * y) % 53 * 5 + (x // 9 + y // 7) % 2 * 90) % 256).astype(np.uint8)
-
-
 def network(golden):
     for size in (150, 299):
         model = fill(keras.applications.Xception(weights=None, input_shape=(size, size, 3), classifier_activation=None))
@@ -184,13 +146,7 @@ def network(golden):
         probe = keras.Model(model.input, [model.get_layer(name).output for name in outputs.values()])
         image = pattern(size, size)[None].astype(np.float32) / 127.5 - 1
         for name, value in zip(outputs, probe.predict(image, verbose=0)):
-            value = value[0].reshape(-1, value.shape[-1]).astype(np.float32)
-            random = np.random.default_rng(zlib.crc32(name.encode()))
-            places = np.sort(random.choice(value.size, min(300, value.size), replace=False)).astype(np.int64)
-            golden[f"{size}.{name}.sums"] = value.astype(np.float64).sum(0).astype(np.float32)
-            golden[f"{size}.{name}.places"] = places
-            golden[f"{size}.{name}.values"] = value.ravel()[places]
-            print(size, name, value.shape, "largest", np.abs(value).max())
+            record(golden, f"{size}.{name}", value[0])
 
 
 def resized(golden):
@@ -202,6 +158,10 @@ def resized(golden):
                 size = (30, 24)
                 out = image.resize(size, filter) if fit == "squash" else ImageOps.fit(image, size, filter)
                 golden[f"resize.{width}x{height}.{name}.{fit}"] = np.asarray(out)
+    # timm: resize, then crop the centre.
+    for side in (20, 150):
+        image = Image.fromarray(pattern(side, side)).resize((36, 36), Image.BICUBIC)
+        golden[f"resize.{side}x{side}.bicubic.centre"] = np.asarray(image.crop((3, 3, 33, 33)))
 
 
 def kitchen(golden):

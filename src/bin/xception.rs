@@ -33,7 +33,7 @@ struct Arguments {
 enum Command {
     /// Name the most likely classes of photos.
     Classify {
-        /// Weights: .safetensors of this project, or Keras's .keras, .weights.h5, .h5.
+        /// Weights: .safetensors of this project or timm's, or Keras's .keras, .weights.h5, .h5.
         #[arg(long)]
         model: PathBuf,
         /// How many classes to print.
@@ -270,7 +270,8 @@ fn inspect(path: &Path) -> Result<(), Failure> {
     lines.extend([
         String::new(),
         format!("source       {}", meta.source),
-        format!("input        {height}×{width}, {:?}, {:?}", preprocessing.filter, preprocessing.fit).to_lowercase(),
+        format!("input        {height}×{width}, {:?}, {:?}", preprocessing.filter, preprocessing.fit).to_lowercase()
+            + &if preprocessing.crop == 1.0 { String::new() } else { format!(" to {:.3}", preprocessing.crop) },
         format!("classes      {}, labels: {labels}", network.classes()),
         format!("parameters   {}", network.parameter_count()),
         format!("GMAC         {:.3}", network.macs() as f64 / 1e9),

@@ -2,32 +2,43 @@
 //!
 //! `γ · (x · W − μ) / √(σ² + ε) + β  =  x · (W · g) + (β − μ · g)` with `g = γ / √(σ² + ε)`, one gain per output channel.
 
-/// Batch norm as it is trained, one value per channel each.
-#[derive(Clone, Debug)]
-pub(super) struct BatchNorm {
-    /// γ.
-    pub gamma: Vec<f32>,
-    /// β.
-    pub beta: Vec<f32>,
-    /// μ, the moving mean.
-    pub mean: Vec<f32>,
-    /// σ², the moving variance.
-    pub variance: Vec<f32>,
-    /// ε.
-    pub epsilon: f64,
+use crate::error::{Error, Result};
+use crate::layer::{Layer, Operation};
+
+/// The folded tensors of a convolution with its batch norm, in the order of [`Layer::tensors`]. `read` gives its trained
+/// arrays by the names and in the layouts of [`Layer::parameters`].
+pub(super) fn fold(
+    layer: &Layer,
+    epsilon: f64,
+    mut read: impl FnMut(&'static str) -> Result<Vec<f32>>,
+) -> Result<Vec<Vec<f32>>> {
+    let mut tensors = Vec::new();
+    let mut kernel = "kernel";
+    if layer.operation == Operation::SeparableConv {
+        tensors.push(read("depthwise_kernel")?);
+        kernel = "pointwise_kernel";
+    }
+    let mut weight = read(kernel)?;
+    let (gamma, variance) = (read("gamma")?, read("moving_variance")?);
+    let gain = |(&gamma, &variance): (&f32, &f32)| f64::from(gamma) / (f64::from(variance) + epsilon).sqrt();
+    let gains: Vec<f64> = gamma.iter().zip(&variance).map(gain).collect();
+    for row in weight.chunks_exact_mut(gains.len()) {
+        for (value, gain) in row.iter_mut().zip(&gains) {
+            *value = (f64::from(*value) * gain) as f32;
+        }
+    }
+    let (beta, mean) = (read("beta")?, read("moving_mean")?);
+    let bias = |((&beta, &mean), gain): ((&f32, &f32), &f64)| (f64::from(beta) - f64::from(mean) * gain) as f32;
+    let bias: Vec<f32> = beta.iter().zip(&mean).zip(&gains).map(bias).collect();
+    let folded = format!("{}, with its batch norm folded in,", layer.name);
+    tensors.extend([finite(&folded, weight)?, finite(&folded, bias)?]);
+    Ok(tensors)
 }
 
-impl BatchNorm {
-    /// Multiplies `weight` (`[…, channels]`) by the gain of its last dimension and returns the bias.
-    pub(super) fn fold(&self, weight: &mut [f32]) -> Vec<f32> {
-        let gain = |(&gamma, &variance): (&f32, &f32)| f64::from(gamma) / (f64::from(variance) + self.epsilon).sqrt();
-        let gains: Vec<f64> = self.gamma.iter().zip(&self.variance).map(gain).collect();
-        for row in weight.chunks_exact_mut(gains.len()) {
-            for (value, gain) in row.iter_mut().zip(&gains) {
-                *value = (f64::from(*value) * gain) as f32;
-            }
-        }
-        let bias = |((&beta, &mean), gain): ((&f32, &f32), &f64)| (f64::from(beta) - f64::from(mean) * gain) as f32;
-        self.beta.iter().zip(&self.mean).zip(&gains).map(bias).collect()
+/// Passes values on that are all finite.
+pub(super) fn finite(what: &str, values: Vec<f32>) -> Result<Vec<f32>> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(values);
     }
+    Err(Error::Weights(format!("{what} holds a value that is not a finite number (NaN)")))
 }

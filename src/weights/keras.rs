@@ -14,12 +14,12 @@ use std::io::{Cursor, Read};
 use hdf5_pure::{AttrValue, File};
 
 use super::config::Config;
-use super::fold::BatchNorm;
-use super::layers::{Found, Kind, Layers, damaged, finite};
+use super::fold::fold;
+use super::layers::{Found, Kind, Layers, damaged};
 use super::safetensors::{Meta, Model};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
-use crate::network::{Dense, Network};
+use crate::network::{Dense, Network, Preset};
 use crate::resize::Preprocessing;
 
 /// Keras's default ε, where no config tells.
@@ -93,6 +93,7 @@ fn read(file: File, config: &Config, source: &str) -> Result<Model> {
     };
     let (head, dense_layers) = head(config, layers.of(Kind::Dense))?;
     let meta = Meta {
+        preset: Preset::Keras,
         input_size: config.input_size.unwrap_or([SIDE; 2]),
         head,
         labels: Vec::new(),
@@ -185,22 +186,9 @@ fn backbone(network: &Network, layers: &Layers, epsilon: f64) -> Result<Vec<Vec<
     let mut tensors = Vec::new();
     for layer in all {
         let (found, norm) = (&kernels[&layer.name], &norms[&layer.name]);
-        let norm = BatchNorm {
-            gamma: layers.array(layer, norm, "gamma")?,
-            beta: layers.array(layer, norm, "beta")?,
-            mean: layers.array(layer, norm, "moving_mean")?,
-            variance: layers.array(layer, norm, "moving_variance")?,
-            epsilon,
-        };
-        let mut kernel = "kernel";
-        if is_separable(&layer) {
-            tensors.push(layers.array(layer, found, "depthwise_kernel")?);
-            kernel = "pointwise_kernel";
-        }
-        let mut weight = layers.array(layer, found, kernel)?;
-        let bias = norm.fold(&mut weight);
-        let folded = format!("{}, with its batch norm folded in,", layer.name);
-        tensors.extend([finite(&folded, weight)?, finite(&folded, bias)?]);
+        tensors.extend(fold(layer, epsilon, |name| {
+            layers.array(layer, if found.arrays.contains_key(name) { found } else { norm }, name)
+        })?);
     }
     Ok(tensors)
 }

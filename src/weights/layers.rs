@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hdf5_pure::{DType, File, Group};
 
+use super::fold::finite;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 
@@ -189,12 +190,4 @@ impl Layers {
         }
         finite(path, values)
     }
-}
-
-/// Passes values on that are all finite.
-pub(super) fn finite(what: &str, values: Vec<f32>) -> Result<Vec<f32>> {
-    if values.iter().all(|value| value.is_finite()) {
-        return Ok(values);
-    }
-    Err(Error::Weights(format!("{what} holds a value that is not a finite number (NaN)")))
 }

@@ -1,7 +1,7 @@
 //! Weights: the project's own files, and the readers of other programs' files that make them.
 //!
 //! Everything that runs reads one format: safetensors with batch norm folded, laid out as the kernels want it
-//! ([`safetensors`]). Keras's files are converted to it first ([`keras`], feature `formats`).
+//! ([`safetensors`]). Files of Keras and timm are converted to it first ([`keras`], [`timm`], feature `formats`).
 
 pub mod safetensors;
 
@@ -15,6 +15,8 @@ pub mod keras;
 pub mod labels;
 #[cfg(feature = "formats")]
 mod layers;
+#[cfg(feature = "formats")]
+pub mod timm;
 
 use crate::error::{Error, Result};
 
@@ -45,7 +47,9 @@ impl Format {
             Err(Error::Format("the file is empty, not a weights file".to_owned()))
         } else {
             Err(Error::Format(
-                "not a weights file: give a .keras, .weights.h5, .h5 or .safetensors file of an Xception".to_owned(),
+                "not a weights file: give a .keras, .weights.h5, .h5 or .safetensors file of an \
+                 Xception"
+                    .to_owned(),
             ))
         }
     }
@@ -75,11 +79,14 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
     let Overrides { labels, filter, fit, input_size } = overrides;
     let changed = labels.is_some() || filter.is_some() || fit.is_some() || input_size.is_some();
     let mut model = match Format::detect(&file)? {
-        Format::Safetensors if !changed => {
-            safetensors::Header::parse(&file)?.check(&file)?;
-            return Ok(file);
-        }
-        Format::Safetensors => safetensors::Model::deserialize(&file)?,
+        Format::Safetensors => match safetensors::Header::parse(&file) {
+            Ok(header) if !changed => {
+                header.check(&file)?;
+                return Ok(file);
+            }
+            Err(Error::Format(_)) => timm::read(&file)?,
+            _ => safetensors::Model::deserialize(&file)?,
+        },
         Format::Hdf5 => keras::read_h5(file)?,
         Format::Zip => keras::read_archive(file)?,
     };

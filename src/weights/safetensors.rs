@@ -10,7 +10,7 @@ use safetensors::tensor::{Metadata, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::network::{Dense, Network};
+use crate::network::{Dense, Network, Preset};
 use crate::resize::Preprocessing;
 
 /// What `__metadata__.format` says.
@@ -25,6 +25,9 @@ const MAX_HEADER: u64 = 16 << 20;
 /// What a model needs to be run, beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
+    /// Who trained the weights.
+    #[serde(default)]
+    pub preset: Preset,
     /// Height and width of the network's input, in pixels.
     pub input_size: [usize; 2],
     /// The dense layers after the mean; the last one gives the logits.
@@ -44,11 +47,11 @@ impl Meta {
     /// [`Error::Weights`] where the input size, the head or the preprocessing is not supported, or the labels are not
     /// one per class.
     pub fn network(&self) -> Result<Network> {
-        let Preprocessing { scale, offset, .. } = self.preprocessing;
-        if !scale.is_finite() || !offset.is_finite() {
-            return Err(Error::Weights(format!("its preprocessing is value · {scale} + {offset}")));
+        let Preprocessing { scale, offset, crop, .. } = self.preprocessing;
+        if !scale.is_finite() || !offset.is_finite() || !(0.01..=1.0).contains(&crop) {
+            return Err(Error::Weights(format!("its preprocessing is value · {scale} + {offset}, cropped to {crop}")));
         }
-        let network = Network::new(self.input_size, &self.head)?;
+        let network = Network::new(self.input_size, &self.head, self.preset)?;
         let (labels, classes) = (self.labels.len(), network.classes());
         if labels != 0 && labels != classes {
             return Err(Error::Weights(format!("there are {labels} labels for {classes} classes")));

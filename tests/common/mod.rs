@@ -122,13 +122,13 @@ pub fn fixture(name: &str) -> Vec<u8> {
     file
 }
 
-/// What Keras and PIL computed, by name; `None` where they did not.
-pub struct Golden(SafeTensors<'static>);
+/// What Keras, PIL and timm computed, by name; `None` where they did not.
+pub struct Golden([SafeTensors<'static>; 2]);
 
 impl Golden {
     /// Images of 8 bits.
     pub fn bytes(&self, name: &str) -> Option<&'static [u8]> {
-        Some(self.0.tensor(name).ok()?.data())
+        self.0.iter().find_map(|file| file.tensor(name).ok()).map(|tensor| tensor.data())
     }
 
     /// Values.
@@ -142,11 +142,13 @@ impl Golden {
     }
 }
 
-/// The values in `tests/data/golden.safetensors`.
+/// The values in `tests/data/golden*.safetensors`.
 pub fn golden() -> &'static Golden {
     static GOLDEN: LazyLock<Golden> = LazyLock::new(|| {
-        let file = read(&data("golden.safetensors")).leak();
-        Golden(SafeTensors::deserialize(file).expect("an undamaged safetensors file"))
+        Golden(
+            ["golden.safetensors", "golden_timm.safetensors"]
+                .map(|name| SafeTensors::deserialize(read(&data(name)).leak()).expect("an undamaged safetensors file")),
+        )
     });
     &GOLDEN
 }

@@ -143,6 +143,9 @@ test('bad weights get a sentence, the model that was there stays, and a Keras fi
     nan.writeUInt32LE(0x7fc00000, nan.length - 4000);
     const renamed = Buffer.from(weights);
     renamed.write('block9_sepconvX', renamed.indexOf('block9_sepconv1'));
+    const other = JSON.stringify({ weight: { dtype: 'F32', shape: [1], data_offsets: [0, 4] } });
+    const foreign = Buffer.from(`\0\0\0\0\0\0\0\0${other}\0\0\0\0`);
+    foreign.writeBigUInt64LE(BigInt(other.length));
     const keras = readFileSync('models/kitchenware/kitchenware.keras');
     const bad = {
       'text.h5': [Buffer.from('<!doctype html><title>Not found</title>'), /not a weights file/],
@@ -150,6 +153,7 @@ test('bad weights get a sentence, the model that was there stays, and a Keras fi
       'cut.safetensors': [weights.subarray(0, weights.length / 2), /cut short: \d+ of its \d+ bytes/],
       'header.safetensors': [weights.subarray(0, 1000), /cut short/],
       'nan.safetensors': [nan, /not a finite number/],
+      'foreign.safetensors': [foreign, /neither this project's nor timm's/],
       'missing.safetensors': [renamed, /block9_sepconv1\.\S+ is missing/],
       'cut.keras': [keras.subarray(0, keras.length / 2), /damaged/],
     };

@@ -1,0 +1,126 @@
+//! timm's `legacy_xception`: safetensors of PyTorch arrays, such as `timm/legacy_xception.tf_in1k` on the Hugging Face hub.
+//!
+//! Convolutions are OIHW and dense layers `[out, in]`; blocks are counted without the stem, their layers by place in
+//! `rep`. ε, the padding of max pooling and the preprocessing are the preset's.
+
+use safetensors::{Dtype, SafeTensors};
+
+use super::fold::{finite, fold};
+use super::safetensors::{Meta, Model};
+use crate::error::{Error, Result};
+use crate::layer::{Layer, Operation};
+use crate::network::{Dense, Preset};
+use crate::resize::{Filter, Fit, Preprocessing};
+
+const EPSILON: f64 = 1e-5;
+
+/// Input 299: resized to 333 and cropped, bicubic, mean and standard deviation 0.5.
+const SIDE: usize = 299;
+const CROP: f32 = 299.0 / 333.0;
+
+/// Reads a file of timm's `legacy_xception`, of any number of classes.
+///
+/// # Errors
+/// [`Error::Format`] where it is another model's, [`Error::Weights`] where it cannot be used.
+pub fn read(file: &[u8]) -> Result<Model> {
+    let tensors = SafeTensors::deserialize(file).map_err(|error| {
+        Error::Weights(format!("the safetensors file is damaged or cut short ({error}); fetch it again"))
+    })?;
+    if tensors.tensor("block1.rep.0.conv1.weight").is_err() {
+        return Err(Error::Format(
+            "this safetensors file is neither this project's nor timm's legacy_xception: convert the model's .keras or .h5 \
+             file with `xception convert`"
+                .to_owned(),
+        ));
+    }
+    let classes = tensors.tensor("fc.weight").map_or(0, |weight| weight.shape().first().copied().unwrap_or(0));
+    if classes == 0 {
+        return Err(Error::Weights("it has no classification head: fc.weight is missing or empty".to_owned()));
+    }
+    let meta = Meta {
+        preset: Preset::Timm,
+        input_size: [SIDE; 2],
+        head: vec![Dense { name: "fc".to_owned(), units: classes, relu: false }],
+        labels: Vec::new(),
+        preprocessing: Preprocessing {
+            filter: Filter::Bicubic,
+            fit: Fit::Crop,
+            crop: CROP,
+            ..Preprocessing::default()
+        },
+        source: "timm (.safetensors)".to_owned(),
+    };
+    let mut folded = Vec::new();
+    for layer in meta.network()?.layers.iter().filter(|layer| !layer.parameters().is_empty()) {
+        let (conv, norm) = groups(layer);
+        let read = |array: &'static str| {
+            let name = match array {
+                "kernel" | "bias" => format!("{conv}.{}", if array == "bias" { "bias" } else { "weight" }),
+                "depthwise_kernel" => format!("{conv}.conv1.weight"),
+                "pointwise_kernel" => format!("{conv}.pointwise.weight"),
+                "gamma" => format!("{norm}.weight"),
+                "beta" => format!("{norm}.bias"),
+                "moving_mean" => format!("{norm}.running_mean"),
+                _ => format!("{norm}.running_var"),
+            };
+            array_of(&tensors, layer, array, &name)
+        };
+        if layer.operation == Operation::Dense {
+            folded.extend([read("kernel")?, read("bias")?]);
+        } else {
+            folded.extend(fold(layer, EPSILON, read)?);
+        }
+    }
+    Ok(Model { meta, tensors: folded })
+}
+
+/// What timm calls a layer, and its batch norm.
+fn groups(layer: &Layer) -> (String, String) {
+    let (block, part) = layer.name.split_once('_').unwrap_or((&layer.name, ""));
+    let block: usize = block.trim_start_matches("block").parse().unwrap_or(0);
+    let place = part.chars().last().and_then(|digit| digit.to_digit(10)).unwrap_or(0) as usize;
+    match (block, layer.operation) {
+        (1, _) => (format!("conv{place}"), format!("bn{place}")),
+        (14, _) => (format!("conv{}", place + 2), format!("bn{}", place + 2)),
+        (_, Operation::Shortcut) => (format!("block{}.skip", block - 1), format!("block{}.skipbn", block - 1)),
+        (_, Operation::SeparableConv) => {
+            // ReLU, convolution and batch norm for each; the first block begins without a ReLU.
+            let at = 3 * (place - 1) + usize::from(block > 2);
+            (format!("block{}.rep.{at}", block - 1), format!("block{}.rep.{}", block - 1, at + 1))
+        }
+        _ => (layer.name.clone(), String::new()),
+    }
+}
+
+/// One array in Keras's layout.
+fn array_of(tensors: &SafeTensors, layer: &Layer, array: &str, name: &str) -> Result<Vec<f32>> {
+    let shape = layer.parameters().into_iter().find(|(parameter, _)| *parameter == array).map(|(_, shape)| shape);
+    let (Ok(tensor), Some(shape)) = (tensors.tensor(name), shape) else {
+        return Err(Error::Weights(format!("{name} is missing")));
+    };
+    // Height and width of the window, inputs and outputs; a depthwise window has one input.
+    let [height, width, inputs, outputs] = match *shape {
+        [height, width, channels, 1] if array == "depthwise_kernel" => [height, width, 1, channels],
+        [height, width, inputs, outputs] => [height, width, inputs, outputs],
+        [inputs, outputs] => [1, 1, inputs, outputs],
+        _ => [1, 1, 1, shape.iter().product()],
+    };
+    let expected = match shape.len() {
+        4 => vec![outputs, inputs, height, width],
+        2 => vec![outputs, inputs],
+        _ => vec![outputs],
+    };
+    if tensor.dtype() != Dtype::F32 || tensor.shape() != expected {
+        let (dtype, found) = (tensor.dtype(), tensor.shape());
+        return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be F32 {expected:?}")));
+    }
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data());
+    let mut ours = vec![0.0; values.len()];
+    for (row, values) in values.chunks_exact(height * width).enumerate() {
+        let (output, input) = (row / inputs, row % inputs);
+        for (window, &value) in values.iter().enumerate() {
+            ours[(window * inputs + input) * outputs + output] = value;
+        }
+    }
+    finite(name, ours)
+}
