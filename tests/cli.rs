@@ -166,7 +166,9 @@ fn bad_weights_exit_with_1() {
     refused(&xception(&["inspect", &cut]), 1, &["cut.keras", "damaged"]);
     refused(&xception(&["inspect", &text]), 1, &["text.h5", "not a weights file"]);
     refused(&xception(&["inspect", &empty]), 1, &["empty.h5", "empty"]);
-    refused(&xception(&["inspect", &pytorch]), 1, &["model.pt", "not a .keras file"]);
+    refused(&xception(&["inspect", &pytorch]), 1, &["model.pt", "not a .keras file", "safetensors.torch.save_file"]);
+    let pickle = scratch("model.pth", b"\x80\x02}q\x00.and so on until the end");
+    refused(&xception(&["inspect", &pickle]), 1, &["model.pth", "pickle", "safetensors.torch.save_file"]);
     refused(&xception(&["inspect", "no-such-file"]), 1, &["no-such-file"]);
     let labels = scratch("two.txt", b"one\ntwo\n");
     let target = scratch("never.safetensors", b"");

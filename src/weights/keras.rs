@@ -13,6 +13,7 @@ use std::io::{Cursor, Read};
 
 use hdf5_pure::{AttrValue, File};
 
+use super::PYTORCH;
 use super::config::Config;
 use super::fold::fold;
 use super::layers::{Found, Kind, Layers, damaged};
@@ -40,9 +41,9 @@ pub fn read_archive(file: Vec<u8>) -> Result<Model> {
     let mut archive = zip::ZipArchive::new(Cursor::new(file)).map_err(|error| damaged(&error))?;
     let mut entry = |name: &str| -> Result<Vec<u8>> {
         let entry = archive.by_name(name).map_err(|error| match error {
-            zip::result::ZipError::FileNotFound => Error::Format(format!(
-                "this zip archive is not a .keras file: it has no {name} (PyTorch's files are not read)"
-            )),
+            zip::result::ZipError::FileNotFound => {
+                Error::Format(format!("this zip archive is not a .keras file: it has no {name}. {PYTORCH}"))
+            }
             error => damaged(&error),
         })?;
         // Weights hardly compress: a huge claim is a lie.

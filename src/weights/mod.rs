@@ -20,6 +20,10 @@ pub mod timm;
 
 use crate::error::{Error, Result};
 
+/// What to do about a PyTorch file.
+const PYTORCH: &str =
+    "From PyTorch save safetensors: `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`";
+
 /// A kind of weights file, recognised by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -43,6 +47,8 @@ impl Format {
             Ok(Self::Zip)
         } else if start.len() > 8 && start[8] == b'{' && start[4..8] == [0; 4] {
             Ok(Self::Safetensors)
+        } else if start.starts_with(b"\x80\x02") {
+            Err(Error::Format(format!("this is a Python pickle, which is not read because it can run code. {PYTORCH}")))
         } else if start.is_empty() {
             Err(Error::Format("the file is empty, not a weights file".to_owned()))
         } else {
