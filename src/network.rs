@@ -189,9 +189,9 @@ impl Builder {
             Operation::Mean | Operation::Dense => 1,
         };
         let output = Shape::new(side(input.height), side(input.width), channels);
-        let name = name.to_owned();
+        let (name, index) = (name.to_owned(), self.layers.len());
         self.layers.push(Layer { name, operation, from, add: None, relu_before, relu_after: false, input, output });
-        self.layers.last_mut().expect("a layer was just pushed")
+        &mut self.layers[index]
     }
 
     /// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before.
@@ -226,7 +226,8 @@ impl Builder {
             }
             Keep(block, seps) => {
                 self.separable(block, seps);
-                self.layers.last_mut().expect("a block has layers").add = Some(from);
+                let last = self.last() - 1;
+                self.layers[last].add = Some(from);
             }
             SepRelu(name, channels) => {
                 self.push(name, Operation::SeparableConv, from, channels, false).relu_after = true;

@@ -181,8 +181,12 @@ impl Lowering {
             }
             Operation::MaxPool { before } => {
                 let writes = self.allocate(output.stored());
-                let shortcut = add.expect("a shortcut leads around every max pooling");
-                self.pass(label, Op::MaxPoolAdd { input, output, before }, vec![from, shortcut], writes);
+                self.pass(
+                    label,
+                    Op::MaxPoolAdd { input, output, before },
+                    [Some(from), add].into_iter().flatten().collect(),
+                    writes,
+                );
                 writes
             }
             Operation::Mean => {

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use common::{KITCHEN_LABELS, assert_close, block_on, fixture, golden, gpu, pattern};
 use xception::classifier::Classifier;
 use xception::image::decode;
-use xception::plan::Binding;
-use xception::resize::{Filter, Preprocessing, resize};
+use xception::resize::Filter;
 use xception::weights::safetensors::Model;
 use xception::weights::{Overrides, convert};
 
@@ -156,30 +155,4 @@ fn photos_do_not_influence_each_other() {
     let second = logits("0207");
     assert_ne!(first, second);
     assert_eq!(logits("0004"), first, "the same photo gives the same logits to the bit");
-}
-
-/// Passes bind what they should: no buffer is read and written in one dispatch, which WebGPU forbids.
-#[test]
-fn passes_never_write_what_they_read() {
-    let plan = kitchen_classifier().plan().clone();
-    for pass in plan.passes {
-        assert!(!pass.reads.contains(&Binding::Slot(pass.writes)), "{}", pass.label);
-    }
-}
-
-/// Not a test: writes what `tools/make_golden.py` gives to Keras.
-#[test]
-#[ignore = "run by hand before tools/make_golden.py"]
-fn write_photo_tensors() {
-    let nearest = Preprocessing { filter: Filter::Nearest, ..Preprocessing::default() };
-    let tensors: BTreeMap<String, Vec<u8>> = photos()
-        .into_iter()
-        .map(|(name, path)| (name, resize(&decode(&fs::read(path).unwrap()).unwrap(), nearest, [150, 150])))
-        .collect();
-    let view =
-        |pixels| safetensors::tensor::TensorView::new(safetensors::Dtype::U8, vec![150, 150, 3], pixels).unwrap();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/golden");
-    fs::create_dir_all(&folder).unwrap();
-    let views = tensors.iter().map(|(name, pixels)| (name, view(pixels)));
-    safetensors::serialize_to_file(views, None, &folder.join("photos.safetensors")).unwrap();
 }

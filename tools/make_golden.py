@@ -4,7 +4,7 @@ the network's definition or the fixtures change, and commit what it writes.
     python3 -m venv target/keras
     target/keras/bin/pip install keras==3.15.0 tensorflow-cpu==2.21.0 tf_keras==2.21.0 pillow safetensors zstandard
     npm run setup                                             # fetches the kitchenware model
-    cargo test --release --test golden -- --ignored           # writes target/golden/photos.safetensors
+    cargo run --release --example photo_tensors               # writes target/golden/photos.safetensors
     target/keras/bin/python tools/make_golden.py
 
 Writes

@@ -69,14 +69,8 @@ pub fn read_archive(file: Vec<u8>) -> Result<Model> {
 pub fn read_h5(file: Vec<u8>) -> Result<Model> {
     let file = open(file)?;
     let attributes = file.root().attrs().map_err(damaged)?;
-    let config = match attributes.get("model_config") {
-        Some(AttrValue::String(json) | AttrValue::AsciiString(json)) => Config::parse(json)?,
-        Some(other) => match other.as_str() {
-            Some(json) => Config::parse(json)?,
-            None => Config::default(),
-        },
-        None => Config::default(),
-    };
+    let json = attributes.get("model_config").and_then(AttrValue::as_str);
+    let config = json.map(Config::parse).transpose()?.unwrap_or_default();
     read(file, &config, "Keras (.h5)")
 }
 
