@@ -97,8 +97,8 @@ export class Xception {
           'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
         );
       }
-      const overrides = [labels, filter, fit, inputSize];
-      const changed = overrides.some((value) => value !== undefined);
+      const overrides = JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] });
+      const changed = overrides !== '{}';
       const file = new ByteReader(await open(weights, signal), signal, onProgress);
       try {
         const start = await file.atLeast(16);
@@ -108,8 +108,14 @@ export class Xception {
         if (!own || changed) {
           const whole = await file.rest();
           onProgress({ phase: 'convert', loaded: whole.length, total: whole.length });
-          const converted = await formats.call(({ convert }) => convert(whole, ...overrides));
-          return await stream(new ByteReader(new Blob([converted]).stream(), signal, () => {}));
+          const converted = await formats.call(({ Converter }) => {
+            const converter = new Converter(whole.length);
+            converter.push(whole);
+            return converter.convert(overrides);
+          });
+          const bytes = converted.slice(0, converted.length);
+          converted.free();
+          return await stream(new ByteReader(new Blob([bytes]).stream(), signal, () => {}));
         }
         return await stream(file);
       } finally {

@@ -139,6 +139,9 @@ async function convert(file, output, labels, filter) {
   const formats = await import('../pkg/dist/formats.js');
   await formats.default({ module_or_path: readFileSync(new URL('../pkg/dist/formats_bg.wasm', import.meta.url)) });
   // A file that has its name is whole.
-  writeFileSync(`${output}.part`, formats.convert(file, labels, filter));
+  const converter = new formats.Converter(file.length);
+  converter.push(file);
+  const converted = converter.convert(JSON.stringify({ labels, filter }));
+  writeFileSync(`${output}.part`, converted.slice(0, converted.length));
   renameSync(`${output}.part`, output);
 }

@@ -35,24 +35,56 @@ mod formats {
     use super::*;
     use crate::weights::{self, Overrides};
 
-    /// An option by its name, which is the one that files have.
-    fn choice<T: serde::de::DeserializeOwned>(option: &str, name: Option<String>) -> Result<Option<T>, JsValue> {
-        let parse = |name| serde_json::from_value(serde_json::Value::String(name));
-        name.map(parse).transpose().map_err(|error| throw(&Error::Argument(format!("{option}: {error}"))))
+    /// A weights file of any supported kind on its way to the project's own format.
+    #[wasm_bindgen]
+    pub struct Converter {
+        file: Vec<u8>,
     }
 
-    /// Converts a weights file of any supported kind to the project's own format.
     #[wasm_bindgen]
-    pub fn convert(
+    impl Converter {
+        /// Makes room for a file of this length in bytes; 0 where it is not known.
+        #[wasm_bindgen(constructor)]
+        pub fn new(length: usize) -> Result<Self, JsValue> {
+            let mut file = Vec::new();
+            match file.try_reserve_exact(length) {
+                Ok(()) => Ok(Self { file }),
+                Err(_) => Err(throw(&Error::TooLarge(format!("there is no memory for weights of {length} bytes")))),
+            }
+        }
+
+        /// Takes the next bytes of the file.
+        pub fn push(&mut self, bytes: &[u8]) {
+            self.file.extend_from_slice(bytes);
+        }
+
+        /// The file in the project's own format. `overrides` is JSON of [`Overrides`].
+        pub fn convert(self, overrides: &str) -> Result<Converted, JsValue> {
+            let overrides: Overrides =
+                serde_json::from_str(overrides).map_err(|error| throw(&Error::Argument(error.to_string())))?;
+            weights::convert(self.file, overrides).map(|file| Converted { file }).map_err(|error| throw(&error))
+        }
+    }
+
+    /// A file of the project's own format, to be read by pieces.
+    #[wasm_bindgen]
+    pub struct Converted {
         file: Vec<u8>,
-        labels: Option<Vec<String>>,
-        filter: Option<String>,
-        fit: Option<String>,
-        input_size: Option<usize>,
-    ) -> Result<Vec<u8>, JsValue> {
-        let (filter, fit) = (choice("filter", filter)?, choice("fit", fit)?);
-        let input_size = input_size.map(|side| [side; 2]);
-        weights::convert(file, Overrides { labels, filter, fit, input_size }).map_err(|error| throw(&error))
+    }
+
+    #[wasm_bindgen]
+    impl Converted {
+        /// Its length in bytes.
+        #[wasm_bindgen(getter)]
+        pub fn length(&self) -> usize {
+            self.file.len()
+        }
+
+        /// A copy of the bytes from `start` to `end`, which may lie behind the file's.
+        pub fn slice(&self, start: usize, end: usize) -> Vec<u8> {
+            let end = end.min(self.file.len());
+            self.file[start.min(end)..end].to_vec()
+        }
     }
 
     /// Pixels of a decoded image.
@@ -85,6 +117,7 @@ mod formats {
 #[cfg(feature = "gpu")]
 mod core {
     use js_sys::Object;
+    use sha2::{Digest, Sha256};
     use web_sys::ImageBitmap;
 
     use super::*;
@@ -114,6 +147,30 @@ mod core {
     #[wasm_bindgen(js_name = checkImage)]
     pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
         crate::photo::check(file).map_err(|error| throw(&error))
+    }
+
+    /// SHA-256 of bytes that come by pieces.
+    #[wasm_bindgen(js_name = Sha256)]
+    #[derive(Default)]
+    pub struct WebSha256(Sha256);
+
+    #[wasm_bindgen(js_class = Sha256)]
+    impl WebSha256 {
+        /// Of nothing yet.
+        #[wasm_bindgen(constructor)]
+        pub fn new() -> Self {
+            Self::default()
+        }
+
+        /// Takes the next bytes.
+        pub fn update(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        /// The hash of all bytes so far, 32 bytes.
+        pub fn digest(self) -> Vec<u8> {
+            self.0.finalize().to_vec()
+        }
     }
 
     /// A model whose weights are on their way to the GPU.

@@ -63,7 +63,8 @@ impl Format {
 
 /// What whoever opens a weights file knows better than the file.
 #[cfg(feature = "formats")]
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Overrides {
     /// A name for each class.
     pub labels: Option<Vec<String>>,
