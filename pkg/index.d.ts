@@ -2,10 +2,12 @@
 export interface Progress {
   /** `weights` while bytes arrive, `convert` while a foreign file is turned into the project's own format. */
   phase: 'weights' | 'convert';
-  /** Bytes so far. */
+  /** Bytes of the file so far. */
   loaded: number;
-  /** Bytes in all, where they are known. */
+  /** Bytes in all, where the server or the file itself has told. */
   total?: number;
+  /** Whether they come from this browser's cache, without asking the server. */
+  fromCache: boolean;
 }
 
 /** How pixels between pixels are made; each equals PIL's filter of that name. */
@@ -17,9 +19,26 @@ export type Fit = 'squash' | 'crop';
 export interface LoadOptions {
   /**
    * The weights: a URL, or a file in memory. This project's `.safetensors` streams to the GPU as it arrives; Keras's
-   * `.keras`, `.weights.h5` and `.h5` and timm's `.safetensors` are read whole and converted first.
+   * `.keras`, `.weights.h5` and `.h5` and timm's `.safetensors` are gathered and converted first.
+   *
+   * A download from a URL or a GET `Request` that breaks off goes on where it was, after 0.5, 1 and 2 seconds; the fourth
+   * break of a file rejects with the code `fetch`, as do a server that refuses, a file that changes meanwhile, and a web
+   * page in place of weights.
    */
   weights: string | URL | Request | Response | Blob | ArrayBuffer | ArrayBufferView;
+  /**
+   * The SHA-256 of the file as it is at its source: `sha256-` and base64, as in HTML's `integrity`, or the 64 hex digits
+   * that `sha256sum` prints. Another file rejects with the code `integrity`, anything else than a hash with `bad-argument`.
+   */
+  integrity?: string;
+  /**
+   * Whether the file is kept in the browser's Cache API, and taken from there without asking the server: true unless said
+   * otherwise, for http(s) URLs and GET Requests. Only a file that loaded becomes an entry, so what is cached is whole and,
+   * with `integrity`, verified. Where the file may change, give it a URL or an `integrity` of its own with each version.
+   * Nothing is cached of a Request with the cache mode `no-store`, `no-cache` or `reload`, nor of a response with
+   * `Cache-Control: no-store`. Where there is no room, or no permission, weights load without the cache.
+   */
+  cache?: boolean;
   /** A name for each class, instead of the file's own. */
   labels?: string[];
   /** The resampling filter, instead of the file's own. */
@@ -28,9 +47,9 @@ export interface LoadOptions {
   fit?: Fit;
   /** Side of the network's input in pixels, for files of weights alone, which do not tell; else 299. */
   inputSize?: number;
-  /** Called as bytes arrive. */
+  /** Called as bytes arrive; what it throws ends the load. */
   onProgress?: (progress: Progress) => void;
-  /** Ends the download; `load` then rejects with the code `aborted`. */
+  /** Ends the load in whatever phase it is; it then rejects with the code `aborted`, and nothing is cached. */
   signal?: AbortSignal;
 }
 
@@ -93,6 +112,7 @@ export type ErrorCode =
   | 'device-lost'
   | 'out-of-memory'
   | 'fetch'
+  | 'integrity'
   | 'cors'
   | 'aborted'
   | 'unsupported-format'
@@ -124,3 +144,19 @@ export class Xception {
   /** Frees the GPU's memory, after the photos that wait. Later calls reject with the code `disposed`. */
   dispose(): Promise<void>;
 }
+
+/** A file of weights in the browser's cache. */
+export interface CachedFile {
+  /** The URL it was fetched from, without its fragment. */
+  url: string;
+  /** Its length. */
+  bytes: number;
+  /** When it was fetched. */
+  date: Date;
+}
+
+/** The files that `Xception.load` has cached; none where the browser has no Cache API, or forbids it to this page. */
+export function listCached(): Promise<CachedFile[]>;
+
+/** Removes the cached file of a URL, or all of them. False where there is none. */
+export function clearCache(url?: string | URL): Promise<boolean>;

@@ -35,11 +35,11 @@ function loadModel(weights, name) {
     const bar = $('progress');
     bar.hidden = false;
     status(`Loading ${name}…`);
-    const onProgress = ({ phase, loaded, total }) => {
+    const onProgress = ({ phase, loaded, total, fromCache }) => {
       if (total) bar.value = loaded / total;
       else bar.removeAttribute('value');
       if (phase === 'convert') status(`Converting ${name}…`);
-      else status(`Loading ${name}… ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}`);
+      else status(`Loading ${name}… ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}${fromCache ? ' from the cache' : ''}`);
     };
     try {
       const loaded = await Xception.load({ weights, onProgress });

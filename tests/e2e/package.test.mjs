@@ -115,7 +115,7 @@ test('the API answers in order, counts, refuses and lets go', async () => {
   assert.equal(result.info.classes, 6);
   assert.equal(result.info.dispatches, 82);
   const length = readFileSync('models/kitchenware.safetensors').length;
-  assert.deepEqual(result.last, { phase: 'weights', loaded: length, total: length });
+  assert.deepEqual(result.last, { phase: 'weights', loaded: length, total: length, fromCache: false });
   assert.equal(result.waiting, 5);
   assert.equal(result.after, 'disposed');
   assert.equal(result.again, 'cup');

@@ -1,9 +1,15 @@
 // Compiled, never run: how TypeScript users call the package.
-import { Xception, XceptionError, type Classification, type Prediction } from '../../pkg/index.js';
+import { Xception, XceptionError, clearCache, listCached } from '../../pkg/index.js';
+import type { Classification, Prediction, Progress } from '../../pkg/index.js';
 
 export async function classify(photo: File | ImageBitmap | HTMLVideoElement, signal: AbortSignal): Promise<string> {
   const weights = new URL('https://example.org/model.safetensors');
-  const model = await Xception.load({ weights, signal, filter: 'bicubic', onProgress: ({ loaded, total }) => loaded / (total ?? 1) });
+  const integrity = `sha256-${'A'.repeat(43)}=`;
+  for (const { url, bytes, date } of await listCached()) {
+    if (bytes > 1e9 || date.getFullYear() < 2026) await clearCache(url);
+  }
+  const onProgress = ({ loaded, total, fromCache }: Progress) => (fromCache ? 1 : loaded / (total ?? 1));
+  const model = await Xception.load({ weights, integrity, cache: false, signal, filter: 'bicubic', onProgress });
   const [height, width]: readonly [number, number] = model.info.inputSize;
   try {
     const { predictions, timings }: Classification = await model.classify(photo, { topK: 5 });

@@ -1,0 +1,83 @@
+import { XceptionError } from './errors.js';
+import { read } from './download.js';
+
+const NAME = 'xception-webgpu';
+
+/** The header of a cached file that holds the hash by which it was verified. */
+const SHA256 = 'x-xception-sha256';
+
+/** Whole files that the browser is still writing down. */
+const puts = new Set();
+
+/** The key of what a request asks for; undefined where that is not to be cached. */
+export function keyOf({ method, url, cache }) {
+  return method === 'GET' && /^https?:/.test(url) && !/^(no-|reload)/.test(cache) ? withoutFragment(url) : undefined;
+}
+
+function withoutFragment(url) {
+  return url.replace(/#.*/, '');
+}
+
+/** The outcome of `work` with the cache; undefined where the browser has none, has no room, or does not let this page use it. */
+async function attempt(work) {
+  try {
+    return await work(await caches.open(NAME));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The file of this key, as `open` gives files; undefined where there is none, or one that was verified by another hash. */
+export async function find(key, integrity, signal) {
+  const response = await attempt((cache) => cache.match(key));
+  const hash = response?.headers.get(SHA256);
+  if (!response?.body || (integrity && hash && hash !== integrity.hex)) return undefined;
+  const total = Number(response.headers.get('content-length')) || undefined;
+  const broken = (_, cause) => {
+    throw new XceptionError('bad-weights', 'the cached file could not be read', { cause });
+  };
+  return { pieces: read(response.body, total, signal, broken), total, fromCache: true };
+}
+
+/** Takes a file piece by piece, holding no more than one. It is in the cache once it was closed, and never otherwise. */
+export function save(key, total, integrity) {
+  const { readable, writable } = new TransformStream();
+  const writer = writable.getWriter();
+  const headers = new Headers({ date: new Date().toUTCString() });
+  if (total) headers.set('content-length', total);
+  if (integrity) headers.set(SHA256, integrity.hex);
+  const ignore = () => {};
+  const abort = () => writer.abort().catch(ignore);
+  // Where nobody reads any more, nothing may wait for it.
+  const put = attempt((cache) => cache.put(key, new Response(readable, { headers }))).then(abort);
+  return {
+    async write(piece) {
+      writer.write(piece).catch(ignore);
+      await writer.ready.catch(ignore);
+    },
+    abort,
+    close() {
+      puts.add(put);
+      put.then(() => puts.delete(put));
+      writer.close().catch(ignore);
+    },
+  };
+}
+
+export async function listCached() {
+  await Promise.all(puts);
+  const describe = async (cache, request) => {
+    const response = await cache.match(request);
+    const { headers } = response;
+    const bytes = Number(headers.get('content-length')) || (await response.blob()).size;
+    return { url: request.url, bytes, date: new Date(headers.get('date')) };
+  };
+  const list = async (cache) => Promise.all((await cache.keys()).map((request) => describe(cache, request)));
+  return (await attempt(list)) ?? [];
+}
+
+export async function clearCache(url) {
+  await Promise.all(puts);
+  const clear = (cache) => (url === undefined ? caches.delete(NAME) : cache.delete(withoutFragment(new Request(url).url)));
+  return (await attempt(clear)) ?? false;
+}

@@ -1,0 +1,164 @@
+import { clearCache, find, keyOf, save } from './cache.js';
+import { open, refusePage, toRequest } from './download.js';
+import { XceptionError } from './errors.js';
+import { Integrity } from './integrity.js';
+import { ByteReader, slices } from './reader.js';
+import { core, formats } from './wasm.js';
+
+/** The largest file that is read whole to be converted: 1 GiB. A model with its optimizer has about 300 MB. */
+const MAX_FOREIGN_BYTES = 2 ** 30;
+
+/** Errors after which a cached file is fetched anew. */
+const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
+
+/** Brings weights to the GPU and returns the core's model. The options are described in index.d.ts. */
+export async function load({ weights, integrity, cache = true, onProgress = () => {}, signal: given, ...overrides }) {
+  // A Request may bring its own signal.
+  const signal = AbortSignal.any([given, weights?.signal].filter(Boolean));
+  const { labels, filter, fit, inputSize } = overrides;
+  const job = {
+    onProgress,
+    signal,
+    integrity: integrity === undefined ? undefined : new Integrity(integrity),
+    overrides: JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] }),
+  };
+  try {
+    return await Promise.race([aborted(signal), fetchModel(weights, cache, job)]);
+  } catch (error) {
+    // Whatever a broken-off step made of it.
+    if (signal.aborted) throw new XceptionError('aborted', 'the work was cancelled', { cause: signal.reason });
+    throw error;
+  }
+}
+
+/** Rejects at once, also while a step is under way that cannot be cancelled; that step's outcome is let go. */
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+  });
+}
+
+/** Takes weights from the cache, or from where they are. */
+async function fetchModel(weights, cache, job) {
+  job.signal.throwIfAborted();
+  // Fetched beside the weights; whoever needs it learns what went wrong.
+  core.call(() => {}).catch(() => {});
+  const request = toRequest(weights, job.signal);
+  const key = cache && request ? keyOf(request) : undefined;
+  const cached = key && (await find(key, job.integrity, job.signal));
+  if (cached) {
+    try {
+      return await receive(cached, job);
+    } catch (error) {
+      if (!BAD_FILE.includes(error.code)) throw error;
+      await clearCache(key);
+    }
+  }
+  // The browser's own cache may have the same bad bytes.
+  const source = await open(request ?? weights, job.signal, cached && { cache: 'reload' });
+  return receive(source, job, key);
+}
+
+/** Makes a model of a file's bytes as they come, and caches them under `key` once they proved good. */
+async function receive(source, job, key) {
+  const { response, total } = source;
+  const wanted = key && !/\bno-store\b/i.test(response.headers.get('cache-control'));
+  const saving = wanted ? save(key, total, job.integrity) : undefined;
+  const pieces = watch(source, job, saving);
+  try {
+    const reader = new ByteReader(pieces);
+    if (response) refusePage(await reader.atLeast(512), response.url);
+    const model = await build(reader, source, job);
+    saving?.close();
+    return model;
+  } catch (error) {
+    saving?.abort();
+    throw error;
+  } finally {
+    await pieces.return();
+  }
+}
+
+/** Passes pieces on; behind the last one it throws where the file is not the expected one. */
+async function* watch(source, { integrity, onProgress, signal }, saving) {
+  const sha256 = integrity && (await core.call(({ Sha256 }) => new Sha256()));
+  let loaded = 0;
+  for await (const piece of source.pieces) {
+    loaded += piece.length;
+    if (sha256) await core.call(() => sha256.update(piece));
+    await saving?.write(piece);
+    onProgress({ phase: 'weights', loaded, total: source.total, fromCache: Boolean(source.fromCache) });
+    signal.throwIfAborted();
+    yield piece;
+  }
+  if (sha256) integrity.check(await core.call(() => sha256.digest()));
+}
+
+/** Makes a model of a file of any kind. */
+async function build(reader, source, job) {
+  const start = await reader.atLeast(16);
+  const length = await core.call(({ headerLength }) => headerLength(start));
+  const header = await reader.atLeast(length);
+  const own = length > 0 && (await core.call(({ isOwnFormat }) => isOwnFormat(header)));
+  if (own && job.overrides === '{}') return stream(reader, source, job);
+  const converted = await convert(reader, source, job);
+  try {
+    return await stream(new ByteReader(slices(converted)), {}, job);
+  } finally {
+    free(converted);
+  }
+}
+
+/** Loads a file of the project's own format, piece by piece. */
+async function stream(reader, source, { signal }) {
+  const start = await reader.atLeast(16);
+  const length = await core.call(({ headerLength }) => headerLength(start));
+  const header = await reader.atLeast(length);
+  signal.throwIfAborted();
+  const loader = await core.call(({ Loader }) => Loader.create(header.slice(0, length)));
+  source.total = loader.length;
+  try {
+    for await (const piece of reader.rest(length)) await core.call(() => loader.push(piece));
+    signal.throwIfAborted();
+  } catch (error) {
+    free(loader);
+    throw error;
+  }
+  // This takes the loader, whether it succeeds or not.
+  return core.call(() => loader.finish());
+}
+
+/** Gathers a file in the second module's memory and converts it there. */
+async function convert(reader, { total = 0, fromCache }, { overrides, onProgress, signal }) {
+  const check = (length) => {
+    if (length <= MAX_FOREIGN_BYTES) return;
+    throw new XceptionError('too-large', `the weights go on beyond ${MAX_FOREIGN_BYTES} bytes: this is no Xception`);
+  };
+  check(total);
+  const converter = await formats.call(({ Converter }) => new Converter(total));
+  try {
+    let loaded = 0;
+    for await (const piece of reader.rest()) {
+      check((loaded += piece.length));
+      await formats.call(() => converter.push(piece));
+    }
+    onProgress({ phase: 'convert', loaded, total: loaded, fromCache: Boolean(fromCache) });
+    // The page may show that, or abort, before the conversion takes the thread.
+    await new Promise((resolve) => setTimeout(resolve));
+    signal.throwIfAborted();
+  } catch (error) {
+    free(converter);
+    throw error;
+  }
+  return formats.call(() => converter.convert(overrides));
+}
+
+function free(object) {
+  try {
+    object.free();
+  } catch {
+    // A module that panicked does not let go; that panic is the error to tell.
+  }
+}

@@ -1,0 +1,56 @@
+import { XceptionError } from './errors.js';
+
+/**
+ * A wasm module. A Rust panic leaves its promise unsettled, so whoever waits is rejected by the panic's message.
+ */
+class Module {
+  #importer;
+  #ready;
+  #waiting = new Set();
+
+  constructor(importer) {
+    this.#importer = importer;
+  }
+
+  /** Calls `work` with the module's exports, fetched once. */
+  async call(work) {
+    this.#ready ??= this.#load();
+    const exports = await this.#ready;
+    const { promise, reject } = deferred();
+    this.#waiting.add(reject);
+    try {
+      return await Promise.race([promise, Promise.resolve(exports).then(work)]);
+    } finally {
+      this.#waiting.delete(reject);
+    }
+  }
+
+  async #load() {
+    try {
+      const exports = await this.#importer();
+      await exports.default();
+      exports.onPanic((message) => {
+        const error = new XceptionError('internal', `a defect of xception-webgpu, please report it: ${message}`);
+        for (const reject of this.#waiting) reject(error);
+      });
+      return exports;
+    } catch (error) {
+      // The next call tries again.
+      this.#ready = undefined;
+      throw new XceptionError('fetch', `a part of xception-webgpu could not be fetched: ${error.message}`, { cause: error });
+    }
+  }
+}
+
+function deferred() {
+  let reject;
+  const promise = new Promise((_, no) => (reject = no));
+  promise.catch(() => {});
+  return { promise, reject };
+}
+
+/** Loads weights of the project's own format and classifies. */
+export const core = new Module(() => import('./dist/xception.js'));
+
+/** Converts other weights, and decodes what the browser cannot; it is fetched only then. */
+export const formats = new Module(() => import('./dist/formats.js'));
