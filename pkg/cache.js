@@ -18,7 +18,7 @@ function withoutFragment(url) {
   return url.replace(/#.*/, '');
 }
 
-/** The outcome of `work` with the cache; undefined where the browser has none, has no room, or does not let this page use it. */
+/** The outcome of `work` with the cache; undefined where there is none, or no room in it, or no permission. */
 async function attempt(work) {
   try {
     return await work(await caches.open(NAME));
@@ -78,6 +78,9 @@ export async function listCached() {
 
 export async function clearCache(url) {
   await Promise.all(puts);
-  const clear = (cache) => (url === undefined ? caches.delete(NAME) : cache.delete(withoutFragment(new Request(url).url)));
+  const clear = async (cache) => {
+    if (url !== undefined) return cache.delete(withoutFragment(new Request(url).url));
+    return (await cache.keys()).length > 0 && caches.delete(NAME);
+  };
   return (await attempt(clear)) ?? false;
 }

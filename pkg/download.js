@@ -31,7 +31,7 @@ export async function open(weights, signal, init) {
     };
     return { pieces: read(weights.stream(), weights.size, signal, unreadable), total: weights.size };
   }
-  const response = weights instanceof Request ? await request(weights, init) : weights;
+  const response = weights instanceof Request ? await ask(weights, init) : weights;
   if (!(response instanceof Response)) {
     throw new XceptionError('bad-argument', 'weights must be a URL, File, Blob, Response or ArrayBuffer');
   }
@@ -69,7 +69,7 @@ function webPage(url) {
   return `${url}: the server answered with a web page, not with weights: check the address`;
 }
 
-async function request(request, init) {
+async function ask(request, init) {
   try {
     return await fetch(request, init);
   } catch (error) {

@@ -52,7 +52,7 @@ async function fetchModel(weights, cache, job) {
     try {
       return await receive(cached, job);
     } catch (error) {
-      if (!BAD_FILE.includes(error.code)) throw error;
+      if (!BAD_FILE.includes(error?.code)) throw error;
       await clearCache(key);
     }
   }

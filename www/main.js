@@ -38,8 +38,9 @@ function loadModel(weights, name) {
     const onProgress = ({ phase, loaded, total, fromCache }) => {
       if (total) bar.value = loaded / total;
       else bar.removeAttribute('value');
+      const from = fromCache ? ' from the cache' : '';
       if (phase === 'convert') status(`Converting ${name}…`);
-      else status(`Loading ${name}… ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}${fromCache ? ' from the cache' : ''}`);
+      else status(`Loading ${name}${from}… ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}`);
     };
     try {
       const loaded = await Xception.load({ weights, onProgress });

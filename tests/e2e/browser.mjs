@@ -13,7 +13,7 @@ const PATHS = [
 
 export const findChromium = () => PATHS.find((path) => path && existsSync(path));
 
-export function launch() {
+export function launch(...more) {
   return chromium.launch({
     executablePath: findChromium(),
     args: [
@@ -25,6 +25,7 @@ export function launch() {
       '--disable-sync',
       '--enable-unsafe-webgpu',
       '--use-webgpu-adapter=swiftshader',
+      ...more,
     ],
   });
 }

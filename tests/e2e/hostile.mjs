@@ -10,6 +10,7 @@ corrupt[corrupt.length - 4096] ^= 1;
 
 const MB = 1e6;
 const html = { body: Buffer.from('\n <!DOCTYPE html><title>Sign in</title>'), type: 'text/html; charset=utf-8' };
+const encoded = { headers: { 'content-encoding': 'x-own' } };
 const pointer = Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 83953048\n');
 
 /**
@@ -22,7 +23,7 @@ const modes = {
   cut4: (n) => ({ cut: [1000, 500, 500, 500][n - 1] }),
   'no-ranges': (n) => (n === 1 ? { cut: 40 * MB } : { ranges: false, cut: n === 2 ? 20 * MB : undefined }),
   'bad-resumes': (n) => [{ cut: 1000 }, { status: 500 }, { at: 7 }, {}][n - 1],
-  'worse-resumes': (n) => [{ cut: 1000 }, { status: 416 }, { ...html, ranges: false }, { headers: { 'content-encoding': 'br' } }][n - 1],
+  'worse-resumes': (n) => [{ cut: 1000 }, { status: 416 }, { ...html, ranges: false }, encoded][n - 1],
   'gone-after': (n) => (n === 1 ? { cut: 1000 } : { cut: 0 }),
   'new-tag': (n) => (n === 1 ? { cut: 1000 } : { headers: { etag: '"2"' } }),
   'new-date': (n) => (n === 1 ? { cut: 1000 } : { headers: { 'last-modified': 'Mon, 05 Jan 2026 00:00:00 GMT' } }),
@@ -42,7 +43,7 @@ const modes = {
 
 export async function hostile() {
   const { server, url } = await serve(0);
-  /** Every request below /hostile/: its path, method and range. */
+  /** Every request below /hostile/: its path, method and range, and whether its connection is closed. */
   const requests = [];
   const [serveFile] = server.listeners('request');
   server.removeAllListeners('request');
@@ -50,7 +51,9 @@ export async function hostile() {
     const name = /^\/hostile\/([\w-]+)/.exec(request.url)?.[1];
     if (request.url === '/empty') return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html>');
     if (!name) return serveFile(request, response);
-    requests.push({ path: request.url, method: request.method, range: request.headers.range });
+    const entry = { path: request.url, method: request.method, range: request.headers.range, closed: false };
+    response.on('close', () => (entry.closed = true));
+    requests.push(entry);
     const nth = requests.filter(({ path }) => path === request.url).length;
     send(request, response, modes[name](nth) ?? {});
   });
@@ -71,9 +74,8 @@ function send(request, response, { body = file, ranges = true, status, type, hea
     connection: 'close',
     ...headers,
   });
-  const whole = cut === undefined && stall === undefined;
   response.write(rest.subarray(0, cut ?? stall), () => {
     // A browser forgets what it has not handed over yet when a connection breaks.
-    if (stall === undefined) setTimeout(() => response.socket.destroySoon(), whole ? 0 : 250);
+    if (stall === undefined) setTimeout(() => response.socket.destroySoon(), 250);
   });
 }
