@@ -16,10 +16,15 @@ override OUT_WIDTH: u32;
 override OUT_CHANNELS: u32;
 override STRIDE: u32;
 
-@group(0) @binding(0) var<storage, read> input: array<vec4f>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4f>;
+// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
 fn multiply_add(sum: vec4f, a: vec4f, w0: vec4f, w1: vec4f, w2: vec4f, w3: vec4f) -> vec4f {
     return sum + a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3;
@@ -46,23 +51,23 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         let pixel = (row * IN_WIDTH + x * STRIDE + tap % 3) * in_count;
         for (var c = 0u; c < in_count; c++) {
             let w = (tap * IN_CHANNELS + c * 4) * n_count + n;
-            let w0 = weight[w];
-            let w1 = weight[w + n_count];
-            let w2 = weight[w + 2 * n_count];
+            let w0 = unpack(weight[w]);
+            let w1 = unpack(weight[w + n_count]);
+            let w2 = unpack(weight[w + 2 * n_count]);
             var w3 = vec4f();
             if IN_CHANNELS % 4 == 0 {
-                w3 = weight[w + 3 * n_count];
+                w3 = unpack(weight[w + 3 * n_count]);
             }
             let a = pixel + c;
-            sum0 = multiply_add(sum0, input[a], w0, w1, w2, w3);
-            sum1 = multiply_add(sum1, input[a + min(1, last) * step], w0, w1, w2, w3);
-            sum2 = multiply_add(sum2, input[a + min(2, last) * step], w0, w1, w2, w3);
-            sum3 = multiply_add(sum3, input[a + min(3, last) * step], w0, w1, w2, w3);
+            sum0 = multiply_add(sum0, unpack(input[a]), w0, w1, w2, w3);
+            sum1 = multiply_add(sum1, unpack(input[a + min(1, last) * step]), w0, w1, w2, w3);
+            sum2 = multiply_add(sum2, unpack(input[a + min(2, last) * step]), w0, w1, w2, w3);
+            sum3 = multiply_add(sum3, unpack(input[a + min(3, last) * step]), w0, w1, w2, w3);
         }
     }
     let out = (id.z * OUT_WIDTH + x) * n_count + n;
-    output[out] = max(sum0, vec4f());
-    if last >= 1 { output[out + n_count] = max(sum1, vec4f()); }
-    if last >= 2 { output[out + 2 * n_count] = max(sum2, vec4f()); }
-    if last >= 3 { output[out + 3 * n_count] = max(sum3, vec4f()); }
+    output[out] = pack(max(sum0, vec4f()));
+    if last >= 1 { output[out + n_count] = pack(max(sum1, vec4f())); }
+    if last >= 2 { output[out + 2 * n_count] = pack(max(sum2, vec4f())); }
+    if last >= 3 { output[out + 3 * n_count] = pack(max(sum3, vec4f())); }
 }

@@ -1,44 +1,51 @@
-// Fully connected layer.
+// Fully connected layer, or some of its outputs.
 //
-//   output[n] = r(bias[n] + Σ_k input[k] · weight[k, n]),  r = ReLU where RELU_AFTER, else the identity
+//   output[FIRST + n] = r(bias[FIRST + n] + Σ_k input[k] · weight[n, k]),  r = ReLU where RELU_AFTER, else the identity
 //
-// input   [INPUTS]
-// weight  [INPUTS][OUTPUTS]; scalars, because the number of classes is anybody's
-// bias    [OUTPUTS]
-// output  [OUTPUTS]
+// input   [⌈INPUTS/4⌉] vec4, padded with zeros
+// weight  [OUTPUTS][⌈INPUTS/4⌉] vec4
+// bias    [FIRST + OUTPUTS] or more; scalars, because the number of classes is anybody's
+// output  as bias
 //
-// A workgroup computes 64 outputs: invocation (x, y) sums every fourth k for output x, then row 0 adds up
-// the four rows.
+// A workgroup computes 16 outputs (y), each by 16 invocations (x) that sum every 16th vec4 along k; the first of them
+// adds up their sums.
 
 override INPUTS: u32;
+override FIRST: u32;
 override OUTPUTS: u32;
 override RELU_AFTER: bool;
 
-@group(0) @binding(0) var<storage, read> input: array<f32>;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
+// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+
+@group(0) @binding(0) var<storage, read> input: array<vec4f>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
 
-var<workgroup> partial: array<array<f32, 64>, 4>;
+var<workgroup> partial: array<array<f32, 16>, 16>;
 
-@compute @workgroup_size(64, 4)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(local_invocation_id) local: vec3u) {
+@compute @workgroup_size(16, 16)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+    let k_count = (INPUTS + 3) / 4;
     // Invocations past the end repeat the last output: all must reach the barrier.
-    let n = min(id.x, OUTPUTS - 1);
+    let n = min(id.y, OUTPUTS - 1);
     var sum = 0.0;
-    for (var k = local.y; k < INPUTS; k += 4) {
-        sum += input[k] * weight[k * OUTPUTS + n];
+    for (var k = id.x; k < k_count; k += 16) {
+        sum += dot(input[k], unpack(weight[n * k_count + k]));
     }
-    partial[local.y][local.x] = sum;
+    partial[id.y % 16][id.x] = sum;
     workgroupBarrier();
-    if local.y == 0 && id.x < OUTPUTS {
-        var total = bias[n];
-        for (var i = 0u; i < 4; i++) {
-            total += partial[i][local.x];
+    if id.x == 0 && id.y < OUTPUTS {
+        var total = bias[FIRST + n];
+        for (var i = 0u; i < 16; i++) {
+            total += partial[id.y % 16][i];
         }
         if RELU_AFTER {
             total = max(total, 0.0);
         }
-        output[n] = total;
+        output[FIRST + n] = total;
     }
 }

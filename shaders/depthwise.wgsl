@@ -13,16 +13,21 @@ override WIDTH: u32;
 override CHANNELS: u32;
 override RELU_BEFORE: bool;
 
-@group(0) @binding(0) var<storage, read> input: array<vec4f>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
+// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> output: array<Stored>;
 
 // The value at a column that may lie outside the image.
 fn load(row: u32, x: i32, c: u32) -> vec4f {
     if x < 0 || x >= i32(WIDTH) {
         return vec4f();
     }
-    let value = input[(row * WIDTH + u32(x)) * (CHANNELS / 4) + c];
+    let value = unpack(input[(row * WIDTH + u32(x)) * (CHANNELS / 4) + c]);
     if RELU_BEFORE {
         return max(value, vec4f());
     }
@@ -52,9 +57,9 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
             let v3 = load(row, left + 3, c);
             let v4 = load(row, left + 4, c);
             let v5 = load(row, left + 5, c);
-            let w0 = weight[i * 3 * c_count + c];
-            let w1 = weight[(i * 3 + 1) * c_count + c];
-            let w2 = weight[(i * 3 + 2) * c_count + c];
+            let w0 = unpack(weight[i * 3 * c_count + c]);
+            let w1 = unpack(weight[(i * 3 + 1) * c_count + c]);
+            let w2 = unpack(weight[(i * 3 + 2) * c_count + c]);
             sum0 += v0 * w0 + v1 * w1 + v2 * w2;
             sum1 += v1 * w0 + v2 * w1 + v3 * w2;
             sum2 += v2 * w0 + v3 * w1 + v4 * w2;
@@ -62,8 +67,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         }
     }
     let out = (id.z * WIDTH + x) * c_count + c;
-    output[out] = sum0;
-    if x + 1 < WIDTH { output[out + c_count] = sum1; }
-    if x + 2 < WIDTH { output[out + 2 * c_count] = sum2; }
-    if x + 3 < WIDTH { output[out + 3 * c_count] = sum3; }
+    output[out] = pack(sum0);
+    if x + 1 < WIDTH { output[out + c_count] = pack(sum1); }
+    if x + 2 < WIDTH { output[out + 2 * c_count] = pack(sum2); }
+    if x + 3 < WIDTH { output[out + 3 * c_count] = pack(sum3); }
 }

@@ -10,7 +10,12 @@
 override PIXELS: u32;
 override CHANNELS: u32;
 
-@group(0) @binding(0) var<storage, read> input: array<vec4f>;
+// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4f>;
 
 @compute @workgroup_size(64)
@@ -22,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     var sum = vec4f();
     for (var p = 0u; p < PIXELS; p++) {
-        sum += input[p * c_count + c];
+        sum += unpack(input[p * c_count + c]);
     }
     output[c] = sum / f32(PIXELS);
 }

@@ -23,11 +23,16 @@ override STRIDE: u32;
 override ADD: bool;
 override RELU_AFTER: bool;
 
-@group(0) @binding(0) var<storage, read> input: array<vec4f>;
-@group(0) @binding(1) var<storage, read> weight: array<vec4f>;
+// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read> residual: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(3) var<storage, read> residual: array<Stored>;
+@group(0) @binding(4) var<storage, read_write> output: array<Stored>;
 
 // Where in input the channels of output pixel m begin.
 fn source(m: u32) -> u32 {
@@ -51,15 +56,15 @@ fn store(m: u32, n: u32, left: vec4f, right: vec4f) {
     var l = left;
     var r = right;
     if ADD {
-        l += residual[at];
-        r += residual[at + 1];
+        l += unpack(residual[at]);
+        r += unpack(residual[at + 1]);
     }
     if RELU_AFTER {
         l = max(l, vec4f());
         r = max(r, vec4f());
     }
-    output[at] = l;
-    output[at + 1] = r;
+    output[at] = pack(l);
+    output[at + 1] = pack(r);
 }
 
 @compute @workgroup_size(8, 8)
@@ -96,36 +101,36 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var right7 = right0;
     for (var k = 0u; k < IN_CHANNELS / 4; k++) {
         let w = 4 * k * n_count + n;
-        let l0 = weight[w];
-        let r0 = weight[w + 1];
-        let l1 = weight[w + n_count];
-        let r1 = weight[w + n_count + 1];
-        let l2 = weight[w + 2 * n_count];
-        let r2 = weight[w + 2 * n_count + 1];
-        let l3 = weight[w + 3 * n_count];
-        let r3 = weight[w + 3 * n_count + 1];
-        let v0 = input[a0 + k];
+        let l0 = unpack(weight[w]);
+        let r0 = unpack(weight[w + 1]);
+        let l1 = unpack(weight[w + n_count]);
+        let r1 = unpack(weight[w + n_count + 1]);
+        let l2 = unpack(weight[w + 2 * n_count]);
+        let r2 = unpack(weight[w + 2 * n_count + 1]);
+        let l3 = unpack(weight[w + 3 * n_count]);
+        let r3 = unpack(weight[w + 3 * n_count + 1]);
+        let v0 = unpack(input[a0 + k]);
         left0 = multiply_add(left0, v0, l0, l1, l2, l3);
         right0 = multiply_add(right0, v0, r0, r1, r2, r3);
-        let v1 = input[a1 + k];
+        let v1 = unpack(input[a1 + k]);
         left1 = multiply_add(left1, v1, l0, l1, l2, l3);
         right1 = multiply_add(right1, v1, r0, r1, r2, r3);
-        let v2 = input[a2 + k];
+        let v2 = unpack(input[a2 + k]);
         left2 = multiply_add(left2, v2, l0, l1, l2, l3);
         right2 = multiply_add(right2, v2, r0, r1, r2, r3);
-        let v3 = input[a3 + k];
+        let v3 = unpack(input[a3 + k]);
         left3 = multiply_add(left3, v3, l0, l1, l2, l3);
         right3 = multiply_add(right3, v3, r0, r1, r2, r3);
-        let v4 = input[a4 + k];
+        let v4 = unpack(input[a4 + k]);
         left4 = multiply_add(left4, v4, l0, l1, l2, l3);
         right4 = multiply_add(right4, v4, r0, r1, r2, r3);
-        let v5 = input[a5 + k];
+        let v5 = unpack(input[a5 + k]);
         left5 = multiply_add(left5, v5, l0, l1, l2, l3);
         right5 = multiply_add(right5, v5, r0, r1, r2, r3);
-        let v6 = input[a6 + k];
+        let v6 = unpack(input[a6 + k]);
         left6 = multiply_add(left6, v6, l0, l1, l2, l3);
         right6 = multiply_add(right6, v6, r0, r1, r2, r3);
-        let v7 = input[a7 + k];
+        let v7 = unpack(input[a7 + k]);
         left7 = multiply_add(left7, v7, l0, l1, l2, l3);
         right7 = multiply_add(right7, v7, r0, r1, r2, r3);
     }

@@ -14,9 +14,14 @@ override HEIGHT: u32;
 override SCALE: f32;
 override OFFSET: f32;
 
+// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+
 @group(0) @binding(0) var<storage, read> input: array<u32>;
 @group(0) @binding(1) var<storage, read> taps: array<u32>;
-@group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> output: array<Stored>;
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(global_invocation_id) id: vec3u) {
@@ -33,5 +38,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         sum += bitcast<f32>(taps[weights + t]) * unpack4x8unorm(input[(first + t) * WIDTH + id.x]).rgb;
     }
     let level = floor(clamp(sum, vec3f(), vec3f(1.0)) * 255.0 + 0.5);
-    output[id.y * WIDTH + id.x] = vec4f(level * SCALE + OFFSET, 0.0);
+    output[id.y * WIDTH + id.x] = pack(vec4f(level * SCALE + OFFSET, 0.0));
 }

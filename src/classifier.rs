@@ -2,11 +2,13 @@
 
 use std::ops::RangeBounds;
 
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Preprocessor, Runner};
 use crate::plan::Plan;
 use crate::resize::{Rgba, resize};
-use crate::weights::safetensors::{Header, Meta, Splitter};
+use crate::weights::safetensors::{Header, Meta};
+use crate::weights::splitter::Splitter;
 
 /// A class and its probability.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -15,6 +17,9 @@ pub struct Prediction {
     pub index: usize,
     /// Its name; `class 7` where the model has no labels.
     pub label: String,
+    /// Its WordNet number, where it is a class of ImageNet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wnid: Option<String>,
     /// Its probability, 0 to 1.
     pub score: f32,
 }
@@ -44,16 +49,22 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Makes everything that a model needs on the GPU, from the head of its file.
+    /// Makes everything that a model needs on the GPU, from the head of its file. Weights and activations will be stored
+    /// as `storage`, f32 or f16; by default as [`Gpu::storage`] advises.
     ///
     /// # Errors
     /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold the model.
-    pub async fn new(gpu: &Gpu, header: Header) -> Result<Self> {
-        let plan = Plan::new(&header.network);
+    pub async fn new(gpu: &Gpu, header: Header, storage: Option<Dtype>) -> Result<Self> {
+        let storage = storage.unwrap_or_else(|| gpu.storage());
+        if storage == Dtype::I8 {
+            return Err(Error::Argument("i8 is for files, the GPU stores f32 or f16".to_owned()));
+        }
+        let plan = Plan::new(&header.network, storage);
         let runner = Runner::new(gpu, &plan).await?;
         let image = runner.slot(plan.image);
-        let preprocessor = Preprocessor::new(gpu, header.meta.preprocessing, header.meta.input_size, image).await?;
-        let splitter = Splitter::new(&header);
+        let preprocessor =
+            Preprocessor::new(gpu, header.meta.preprocessing, header.meta.input_size, image, storage).await?;
+        let splitter = Splitter::new(&header, storage);
         let (gpu, meta) = (gpu.clone(), header.meta);
         Ok(Self { classifier: Classifier { gpu, meta, plan, runner, preprocessor, resized: false }, splitter })
     }
@@ -61,7 +72,7 @@ impl Loader {
     /// Takes the next bytes of the file behind the header, in pieces of any size.
     ///
     /// # Errors
-    /// [`Error::Weights`] where they hold NaN, or go beyond the end.
+    /// [`Error::Weights`] where they hold NaN or what is too large for f16, or go beyond the end.
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let runner = &self.classifier.runner;
         self.splitter.push(bytes, |tensor, offset, values| runner.write_tensor(tensor, offset, values))
@@ -79,14 +90,14 @@ impl Loader {
 }
 
 impl Classifier {
-    /// Loads a file of the project's own format that is in memory.
+    /// Loads a file of the project's own format that is in memory, stored as for [`Loader::new`].
     ///
     /// # Errors
     /// As [`Header::parse`], [`Loader::new`] and [`Loader::push`].
-    pub async fn load(gpu: &Gpu, file: &[u8]) -> Result<Self> {
+    pub async fn load(gpu: &Gpu, file: &[u8], storage: Option<Dtype>) -> Result<Self> {
         let header = Header::parse(file)?;
         let data = &file[header.data_start..];
-        let mut loader = Loader::new(gpu, header).await?;
+        let mut loader = Loader::new(gpu, header, storage).await?;
         loader.push(data)?;
         loader.finish()
     }
@@ -94,6 +105,11 @@ impl Classifier {
     /// What the model is.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// How its weights and activations are stored on the GPU.
+    pub fn storage(&self) -> Dtype {
+        self.plan.storage
     }
 
     /// The GPU it is on.
@@ -158,15 +174,14 @@ impl Classifier {
         if top == 0 {
             return Err(Error::Argument("top must be at least 1".to_owned()));
         }
-        let classes = self.plan.slots[self.plan.answer] - 2 * self.plan.top;
-        let ranked = self.plan.top;
+        let (classes, ranked) = (self.plan.classes, self.plan.top);
         // Indices and probabilities of the ranked classes, or all probabilities behind them too.
         let words = if top <= ranked { 2 * ranked } else { 2 * ranked + classes };
-        let answer: Vec<u32> = bytemuck::pod_collect_to_vec(&self.run(.., self.plan.answer, 4 * words as u64).await?);
+        let answer = self.run(.., self.plan.answer, words).await?;
         let mut best: Vec<(usize, f32)> = if top <= ranked {
-            (0..top).map(|rank| (answer[rank] as usize, f32::from_bits(answer[ranked + rank]))).collect()
+            (0..top).map(|rank| (answer[rank].to_bits() as usize, answer[ranked + rank])).collect()
         } else {
-            answer[2 * ranked..].iter().map(|bits| f32::from_bits(*bits)).enumerate().collect()
+            answer[2 * ranked..].iter().copied().enumerate().collect()
         };
         if best.iter().any(|(index, score)| *index >= classes || !score.is_finite()) {
             return Err(Error::Gpu(
@@ -175,7 +190,8 @@ impl Classifier {
         }
         best.sort_by(|a, b| b.1.total_cmp(&a.1));
         best.truncate(top);
-        let prediction = |(index, score)| Prediction { index, label: self.meta.label(index), score };
+        let wnid = |index| self.meta.wnid(index).map(str::to_owned);
+        let prediction = |(index, score)| Prediction { index, label: self.meta.label(index), wnid: wnid(index), score };
         Ok(best.into_iter().map(prediction).collect())
     }
 
@@ -184,8 +200,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::Gpu`] where the device failed.
     pub async fn logits(&mut self) -> Result<Vec<f32>> {
-        let bytes = 4 * self.plan.slots[self.plan.logits] as u64;
-        Ok(bytemuck::pod_collect_to_vec(&self.run(.., self.plan.logits, bytes).await?))
+        self.run(.., self.plan.logits, self.plan.classes).await
     }
 
     /// What the network sees of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
@@ -193,20 +208,16 @@ impl Classifier {
     /// # Errors
     /// [`Error::Gpu`] where the device failed.
     pub async fn input(&mut self) -> Result<Vec<f32>> {
-        let bytes = 4 * self.plan.slots[self.plan.image] as u64;
         let [height, width] = self.meta.input_size;
-        let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(&self.run(..0, self.plan.image, bytes).await?);
-        // The slot may be larger than the image.
-        values.truncate(4 * height * width);
-        Ok(values)
+        self.run(..0, self.plan.image, 4 * height * width).await
     }
 
-    async fn run(&self, passes: impl RangeBounds<usize>, slot: usize, bytes: u64) -> Result<Vec<u8>> {
+    async fn run(&self, passes: impl RangeBounds<usize>, slot: usize, len: usize) -> Result<Vec<f32>> {
         let before = |pass: &mut wgpu::ComputePass| {
             if !self.resized {
                 self.preprocessor.encode(pass);
             }
         };
-        self.runner.run(before, passes, slot, bytes).await
+        self.runner.run(before, passes, slot, len).await
     }
 }

@@ -4,15 +4,45 @@
 //! them, the result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
 //! forgotten one fails when the pipeline is made.
 
+use std::borrow::Cow;
+
+use crate::dtype::Dtype;
 use crate::layer::Shape;
 
-/// A shader module: a valid stand-alone WGSL file with one entry point, `main`.
+/// A shader module: a valid stand-alone WGSL file with one entry point, `main`, for values stored as f32.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// The file's name in `shaders/`, without the ending.
     pub name: &'static str,
     /// WGSL.
     pub source: &'static str,
+}
+
+/// How the shaders store four values, as f32.
+const STORED_F32: &str = "\
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+";
+
+/// As f16 in two words, which needs no feature of the device. What is too large for f16 becomes its largest value.
+const STORED_F16: &str = "\
+alias Stored = vec2u;
+fn unpack(stored: Stored) -> vec4f { return vec4f(unpack2x16float(stored.x), unpack2x16float(stored.y)); }
+fn pack(value: vec4f) -> Stored {
+    let limited = clamp(value, vec4f(-65504.0), vec4f(65504.0));
+    return vec2u(pack2x16float(limited.xy), pack2x16float(limited.zw));
+}
+";
+
+impl Kernel {
+    /// The shader's source for values stored as `storage`.
+    pub fn source(&self, storage: Dtype) -> Cow<'static, str> {
+        match storage {
+            Dtype::F16 => self.source.replace(STORED_F32, STORED_F16).into(),
+            _ => self.source.into(),
+        }
+    }
 }
 
 macro_rules! kernels {
@@ -91,10 +121,13 @@ pub enum Op {
         /// Shape read.
         input: Shape,
     },
-    /// Reads input, weight `[in, out]`, bias `[out]`.
+    /// Reads input `[in]`, some rows of the weight `[out, in]`, and bias `[all]`; inputs are padded with zeros to whole
+    /// `vec4`s. Input, bias and result are f32.
     Dense {
         /// Values read.
         inputs: usize,
+        /// Where in bias and result the rows begin.
+        first: usize,
         /// Values written.
         outputs: usize,
         /// Whether negative results become zero.
@@ -126,7 +159,7 @@ impl Op {
         }
     }
 
-    /// The number of 4-byte values it writes.
+    /// The number of values that what it writes must hold.
     pub fn output_len(&self) -> usize {
         match *self {
             Self::Conv { output, .. } | Self::Pointwise { output, .. } | Self::MaxPoolAdd { output, .. } => {
@@ -134,7 +167,7 @@ impl Op {
             }
             Self::Depthwise { shape, .. } => shape.stored(),
             Self::Mean { input } => input.channels,
-            Self::Dense { outputs, .. } => outputs,
+            Self::Dense { first, outputs, .. } => first + outputs,
             Self::SoftmaxTopk { classes, top } => 2 * top + classes,
         }
     }
@@ -178,8 +211,8 @@ impl Op {
                 n("PAD_LEFT", left),
             ],
             Self::Mean { input } => vec![n("PIXELS", input.pixels()), n("CHANNELS", input.channels)],
-            Self::Dense { inputs, outputs, relu_after } => {
-                vec![n("INPUTS", inputs), n("OUTPUTS", outputs), flag("RELU_AFTER", relu_after)]
+            Self::Dense { inputs, first, outputs, relu_after } => {
+                vec![n("INPUTS", inputs), n("FIRST", first), n("OUTPUTS", outputs), flag("RELU_AFTER", relu_after)]
             }
             Self::SoftmaxTopk { classes, top } => vec![n("CLASSES", classes), n("TOP", top)],
         }
@@ -201,7 +234,7 @@ impl Op {
                 [cover(output.channels, 4 * 64), output.width as u32, output.height as u32]
             }
             Self::Mean { input } => [cover(input.channels, 4 * 64), 1, 1],
-            Self::Dense { outputs, .. } => [cover(outputs, 64), 1, 1],
+            Self::Dense { outputs, .. } => [1, cover(outputs, 16), 1],
             Self::SoftmaxTopk { .. } => [1, 1, 1],
         }
     }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::dtype::{Dtype, MAX_F16};
+use crate::error::{Error, Result};
+
 /// Height × width × channels of an activation, stored row by row with the channels innermost (HWC).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -97,6 +100,80 @@ pub struct Layer {
     pub output: Shape,
 }
 
+/// What an array of weights is to its kernel, which decides how it may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One value for each output channel: always f32.
+    Bias,
+    /// 3×3 windows: too small to be worth 8 bits.
+    Window,
+    /// A product over channels, whose output channels lie along this axis.
+    Matrix(usize),
+}
+
+/// An array that the kernels read, batch norm folded in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// `layer.weight`, `layer.bias`, or with `depthwise`/`pointwise` between.
+    pub name: String,
+    /// Its shape, outermost dimension first. Rows are whole `vec4`s: those of dense layers are padded with zeros.
+    pub shape: Vec<usize>,
+    /// What it is.
+    pub role: Role,
+}
+
+impl Tensor {
+    /// The number of values.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it holds no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How it is stored where weights are stored as `dtype`.
+    pub fn dtype(&self, dtype: Dtype) -> Dtype {
+        match (self.role, dtype) {
+            (Role::Bias, _) => Dtype::F32,
+            (Role::Window, Dtype::I8) => Dtype::F16,
+            _ => dtype,
+        }
+    }
+
+    /// The output channel that a value belongs to.
+    pub fn channel(&self, index: usize) -> usize {
+        let row = self.shape.last().copied().unwrap_or(1);
+        if self.role == Role::Matrix(0) { index / row } else { index % row }
+    }
+
+    /// The number of scales it has where it is stored as i8: its output channels, padded to whole `vec4`s.
+    pub fn scales(&self) -> usize {
+        let channels = if self.role == Role::Matrix(0) { self.shape.first() } else { self.shape.last() };
+        channels.map_or(0, |channels| channels.next_multiple_of(4))
+    }
+
+    /// Values as f16.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where one is beyond f16's range.
+    pub fn halves(&self, values: &[f32]) -> Result<Vec<u8>> {
+        match values.iter().find(|value| value.abs() > MAX_F16) {
+            None => Ok(Dtype::F16.encode(values)),
+            Some(value) => Err(Error::Weights(format!(
+                "{} holds {value}, and f16 ends at {MAX_F16}: use the dtype f32 for this model",
+                self.name
+            ))),
+        }
+    }
+
+    /// Its length in bytes where weights are stored as `dtype`.
+    pub fn bytes(&self, dtype: Dtype) -> usize {
+        self.len() * self.dtype(dtype).size()
+    }
+}
+
 /// A parameter array as training frameworks keep it: its name in the layer, and its shape.
 pub type Parameter = (&'static str, Vec<usize>);
 
@@ -118,19 +195,27 @@ impl Layer {
         kernels.into_iter().chain(batch_norm).collect()
     }
 
-    /// The arrays the kernels read, batch norm folded: tensor name and shape, in file order.
-    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+    /// The arrays the kernels read, batch norm folded, in file order.
+    pub fn tensors(&self) -> Vec<Tensor> {
         let (i, o) = (self.input.channels, self.output.channels);
-        let name = |suffix: &str| format!("{}.{suffix}", self.name);
+        let tensor = |suffix: &str, shape: &[usize], role| Tensor {
+            name: format!("{}.{suffix}", self.name),
+            shape: shape.to_vec(),
+            role,
+        };
         match self.operation {
-            Operation::Conv { .. } => vec![(name("weight"), vec![3, 3, i, o]), (name("bias"), vec![o])],
+            Operation::Conv { .. } => {
+                vec![tensor("weight", &[3, 3, i, o], Role::Window), tensor("bias", &[o], Role::Bias)]
+            }
             Operation::SeparableConv => vec![
-                (name("depthwise.weight"), vec![3, 3, i]),
-                (name("pointwise.weight"), vec![i, o]),
-                (name("pointwise.bias"), vec![o]),
+                tensor("depthwise.weight", &[3, 3, i], Role::Window),
+                tensor("pointwise.weight", &[i, o], Role::Matrix(1)),
+                tensor("pointwise.bias", &[o], Role::Bias),
             ],
-            Operation::Shortcut | Operation::Dense => {
-                vec![(name("weight"), vec![i, o]), (name("bias"), vec![o])]
+            Operation::Shortcut => vec![tensor("weight", &[i, o], Role::Matrix(1)), tensor("bias", &[o], Role::Bias)],
+            Operation::Dense => {
+                let [i4, o4] = [i, o].map(|length| length.next_multiple_of(4));
+                vec![tensor("weight", &[o, i4], Role::Matrix(0)), tensor("bias", &[o4], Role::Bias)]
             }
             Operation::MaxPool { .. } | Operation::Mean => vec![],
         }

@@ -45,6 +45,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+pub mod dtype;
 pub mod error;
 pub mod kernel;
 pub mod layer;

@@ -1,7 +1,7 @@
 //! Xception as a table that reads like Figure 5 of the paper; everything else is derived from it.
 
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation, Shape, Value};
+use crate::layer::{Layer, Operation, Shape, Tensor, Value};
 use Row::*;
 
 /// The smallest side of an image the network takes; below it the last blocks have nothing to see.
@@ -9,6 +9,9 @@ pub const MIN_SIDE: usize = 71;
 
 /// The largest side the network is planned for; a GPU's own limits usually end before.
 pub const MAX_SIDE: usize = 4096;
+
+/// The features that the backbone's mean gives.
+pub const FEATURES: usize = 2048;
 
 /// The most dense layers.
 pub const MAX_DENSE: usize = 16;
@@ -94,15 +97,10 @@ impl Network {
     /// # Errors
     /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty or has more than
     /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units.
-    pub fn new([height, width]: [usize; 2], head: &[Dense], preset: Preset) -> Result<Self> {
-        if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
-            return Err(Error::Weights(format!(
-                "the input size {height}×{width} is not supported: each side must be {MIN_SIDE} to {MAX_SIDE} pixels"
-            )));
-        }
+    pub fn new(size: [usize; 2], head: &[Dense], preset: Preset) -> Result<Self> {
         if head.is_empty() {
             return Err(Error::Weights(
-                "there is no classification head (a \"notop\" file?): at least one Dense layer must follow the mean"
+                "there is no classification head (a \"notop\" file?): give a file of its Dense layers as the head"
                     .into(),
             ));
         }
@@ -119,16 +117,43 @@ impl Network {
         {
             return Err(Error::Weights(format!("two dense layers have the name {}", dense.name)));
         }
+        let backbone = Self::backbone(size, preset)?;
+        let mut builder = Builder { layers: backbone.layers, image: Shape::new(size[0], size[1], 3), preset };
+        for dense in head {
+            let layer = builder.push(&dense.name, Operation::Dense, builder.last(), dense.units, false);
+            layer.relu_after = dense.relu;
+        }
+        Ok(Self { layers: builder.layers })
+    }
+
+    /// The dense layers that make a head, by themselves.
+    ///
+    /// # Errors
+    /// As [`Self::new`], but no layer at all is well.
+    pub fn head(head: &[Dense]) -> Result<Vec<Layer>> {
+        if head.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Self { mut layers } = Self::new([MIN_SIDE; 2], head, Preset::Keras)?;
+        Ok(layers.split_off(layers.len() - head.len()))
+    }
+
+    /// The network up to the mean.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`].
+    pub fn backbone([height, width]: [usize; 2], preset: Preset) -> Result<Self> {
+        if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
+            return Err(Error::Weights(format!(
+                "the input size {height}×{width} is not supported: each side must be {MIN_SIDE} to {MAX_SIDE} pixels"
+            )));
+        }
         let mut builder = Builder { layers: Vec::new(), image: Shape::new(height, width, 3), preset };
         for row in TABLE {
             builder.row(row);
         }
         let features = builder.channels();
         builder.push("avg_pool", Operation::Mean, builder.last(), features, false);
-        for dense in head {
-            let layer = builder.push(&dense.name, Operation::Dense, builder.last(), dense.units, false);
-            layer.relu_after = dense.relu;
-        }
         Ok(Self { layers: builder.layers })
     }
 
@@ -143,8 +168,8 @@ impl Network {
         self.layers.iter().map(Layer::macs).sum()
     }
 
-    /// The folded tensors of all layers, name and shape, in file order.
-    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+    /// The folded tensors of all layers, in file order.
+    pub fn tensors(&self) -> Vec<Tensor> {
         self.layers.iter().flat_map(Layer::tensors).collect()
     }
 

@@ -3,12 +3,16 @@
 //! A layer becomes one pass, a separable convolution two. Buffers ("slots") are shared by liveness: as
 //! soon as the last reader of an activation has run, its slot is free for the next one.
 
+use crate::dtype::Dtype;
 use crate::kernel::Op;
-use crate::layer::{Layer, Operation};
+use crate::layer::{Layer, Operation, Tensor};
 use crate::network::Network;
 
 /// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.
 pub const TOP: usize = 10;
+
+/// The largest binding that every WebGPU device grants, in bytes.
+pub const MAX_BINDING: usize = 128 << 20;
 
 /// A buffer that a pass binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,15 @@ pub enum Binding {
     Slot(usize),
     /// Weights, by their number in [`Plan::tensors`].
     Tensor(usize),
+    /// Some rows of weights that are larger than [`MAX_BINDING`].
+    Rows {
+        /// The tensor's number.
+        tensor: usize,
+        /// The first row.
+        first: usize,
+        /// How many.
+        count: usize,
+    },
 }
 
 /// One dispatch of one kernel.
@@ -32,24 +45,19 @@ pub struct Pass {
     pub writes: usize,
 }
 
-/// Folded weights as a file and a GPU buffer hold them: f32, little-endian, row by row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tensor {
-    /// `layer.weight`, `layer.bias`, or with `depthwise`/`pointwise` between.
-    pub name: String,
-    /// Its shape, outermost dimension first.
-    pub shape: Vec<usize>,
+/// An activation buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its length in values.
+    pub len: usize,
+    /// How they are stored.
+    pub dtype: Dtype,
 }
 
-impl Tensor {
-    /// The number of values.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether it holds no value.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+impl Slot {
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u64 {
+        (self.len * self.dtype.size()) as u64
     }
 }
 
@@ -58,16 +66,20 @@ impl Tensor {
 pub struct Plan {
     /// The passes.
     pub passes: Vec<Pass>,
-    /// Sizes of the activation buffers, in 4-byte values.
-    pub slots: Vec<usize>,
+    /// The activation buffers.
+    pub slots: Vec<Slot>,
     /// The weights.
     pub tensors: Vec<Tensor>,
+    /// How weights and activations are stored; what follows the mean is always f32.
+    pub storage: Dtype,
     /// The slot that takes the normalised image: `[height, width, 4]`, the fourth channel zero.
     pub image: usize,
     /// The slot with the mean of the last activation, the embedding: `[2048]`.
     pub embedding: usize,
-    /// The slot with the logits: `[classes]`.
+    /// The slot with the logits: `[classes]`, padded to whole `vec4`s.
     pub logits: usize,
+    /// The number of classes.
+    pub classes: usize,
     /// The slot with the answer: [`Op::SoftmaxTopk`] tells its layout.
     pub answer: usize,
     /// How many classes are ranked: [`TOP`], or all where there are fewer.
@@ -75,10 +87,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Lowers a network to passes and slots.
-    pub fn new(network: &Network) -> Self {
-        let tensors = network.tensors().into_iter().map(|(name, shape)| Tensor { name, shape }).collect();
-        let mut lowering = Lowering { plan: Self { tensors, ..Self::default() }, ..Lowering::default() };
+    /// Lowers a network to passes and slots, with weights and activations stored as `storage` (f32 or f16).
+    pub fn new(network: &Network, storage: Dtype) -> Self {
+        let (tensors, classes) = (network.tensors(), network.classes());
+        let plan = Self { tensors, storage, classes, top: classes.min(TOP), ..Self::default() };
+        let mut lowering = Lowering { plan, ..Lowering::default() };
         let image = network.layers[0].input.stored();
         lowering.plan.image = lowering.allocate(image);
         lowering.values.push(lowering.plan.image);
@@ -86,25 +99,21 @@ impl Plan {
             lowering.layer(layer);
             lowering.release(network, index);
         }
-        let classes = network.classes();
-        let Lowering { mut plan, .. } = lowering;
-        plan.top = classes.min(TOP);
-        plan.answer = plan.slots.len();
-        let op = Op::SoftmaxTopk { classes, top: plan.top };
-        let reads = vec![Binding::Slot(plan.logits)];
-        plan.passes.push(Pass { label: "softmax_topk".to_owned(), op, reads, writes: plan.answer });
-        plan.slots.push(op.output_len());
-        plan
+        let op = Op::SoftmaxTopk { classes, top: lowering.plan.top };
+        let reads = vec![Binding::Slot(lowering.plan.logits)];
+        lowering.plan.answer = lowering.fresh(op.output_len());
+        lowering.pass("softmax_topk".to_owned(), op, reads, lowering.plan.answer);
+        lowering.plan
     }
 
     /// Bytes of all activation buffers.
     pub fn activation_bytes(&self) -> u64 {
-        self.slots.iter().map(|&len| 4 * len as u64).sum()
+        self.slots.iter().map(Slot::bytes).sum()
     }
 
     /// Bytes of all weights.
     pub fn weight_bytes(&self) -> u64 {
-        self.tensors.iter().map(|tensor| 4 * tensor.len() as u64).sum()
+        self.tensors.iter().map(|tensor| tensor.bytes(self.storage) as u64).sum()
     }
 }
 
@@ -122,18 +131,21 @@ impl Lowering {
     fn allocate(&mut self, len: usize) -> usize {
         let slots = &mut self.plan.slots;
         let best = self.free.iter().enumerate().min_by_key(|&(_, &slot)| {
-            let fits = slots[slot] >= len;
-            (!fits, if fits { slots[slot] } else { usize::MAX - slots[slot] })
+            let held = slots[slot].len;
+            (held < len, if held < len { usize::MAX - held } else { held })
         });
-        let Some((position, _)) = best else { return self.fresh(len) };
+        let Some((position, _)) = best else {
+            slots.push(Slot { len, dtype: self.plan.storage });
+            return slots.len() - 1;
+        };
         let slot = self.free.swap_remove(position);
-        slots[slot] = slots[slot].max(len);
+        slots[slot].len = slots[slot].len.max(len);
         slot
     }
 
-    /// A new slot. The mean and the dense layers have their own, so that they can be read after the last pass.
+    /// A slot of f32 of its own, as the mean, the dense layers and the answer have: it can be read after the last pass.
     fn fresh(&mut self, len: usize) -> usize {
-        self.plan.slots.push(len);
+        self.plan.slots.push(Slot { len, dtype: Dtype::F32 });
         self.plan.slots.len() - 1
     }
 
@@ -190,19 +202,37 @@ impl Lowering {
                 writes
             }
             Operation::Mean => {
-                self.plan.embedding = self.fresh(output.len());
+                self.plan.embedding = self.fresh(output.stored());
                 self.pass(label, Op::Mean { input }, vec![from], self.plan.embedding);
                 self.plan.embedding
             }
             Operation::Dense => {
-                self.plan.logits = self.fresh(output.len());
-                let op = Op::Dense { inputs: input.len(), outputs: output.len(), relu_after };
-                let reads = vec![from, self.tensor(), self.tensor()];
-                self.pass(label, op, reads, self.plan.logits);
+                self.plan.logits = self.fresh(output.stored());
+                self.dense(layer, from, self.plan.logits);
                 self.plan.logits
             }
         };
         self.values.push(writes);
+    }
+
+    /// A dense layer: one pass, or where its weights exceed a binding several, each for some of the outputs.
+    fn dense(&mut self, layer: &Layer, from: Binding, writes: usize) {
+        let (weight, bias) = (self.next_tensor, self.next_tensor + 1);
+        self.next_tensor += 2;
+        let (inputs, outputs) = (layer.input.len(), layer.output.len());
+        let row = self.plan.tensors[weight].bytes(self.plan.storage) / outputs;
+        // Multiples of 64 rows begin where a binding may.
+        let most = (MAX_BINDING / row / 64 * 64).min(outputs);
+        for first in (0..outputs).step_by(most) {
+            let count = most.min(outputs - first);
+            let rows = Binding::Rows { tensor: weight, first, count };
+            let (label, rows) = match count {
+                _ if count == outputs => (layer.name.clone(), Binding::Tensor(weight)),
+                _ => (format!("{}[{first}..{}]", layer.name, first + count), rows),
+            };
+            let op = Op::Dense { inputs, first, outputs: count, relu_after: layer.relu_after };
+            self.pass(label, op, vec![from, rows, Binding::Tensor(bias)], writes);
+        }
     }
 
     /// Frees the slots of the values that layer `index` was the last to read.

@@ -71,10 +71,11 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
         Op::Mean { input } => {
             for_each(input, |y, x, c| out[c] += reads[0][at(input, y, x, c)] / input.pixels() as f32);
         }
-        Op::Dense { inputs, outputs, relu_after } => {
-            for (n, out) in out.iter_mut().enumerate() {
-                let products = (0..inputs).map(|k| reads[0][k] * reads[1][k * outputs + n]);
-                *out = relu(reads[2][n] + products.sum::<f32>(), relu_after);
+        Op::Dense { inputs, first, outputs, relu_after } => {
+            let row = inputs.next_multiple_of(4);
+            for n in 0..outputs {
+                let products = (0..inputs).map(|k| reads[0][k] * reads[1][n * row + k]);
+                out[first + n] = relu(reads[2][first + n] + products.sum::<f32>(), relu_after);
             }
         }
         Op::SoftmaxTopk { classes, top } => {

@@ -58,10 +58,11 @@ mod formats {
             self.file.extend_from_slice(bytes);
         }
 
-        /// The file in the project's own format. `overrides` is JSON of [`Overrides`].
-        pub fn convert(self, overrides: &str) -> Result<Converted, JsValue> {
+        /// The file in the project's own format. `overrides` is JSON of [`Overrides`]; `head` a file with the head.
+        pub fn convert(self, overrides: &str, head: Option<Vec<u8>>) -> Result<Converted, JsValue> {
             let overrides: Overrides =
                 serde_json::from_str(overrides).map_err(|error| throw(&Error::Argument(error.to_string())))?;
+            let overrides = Overrides { head, ..overrides };
             weights::convert(self.file, overrides).map(|file| Converted { file }).map_err(|error| throw(&error))
         }
     }
@@ -122,9 +123,11 @@ mod core {
 
     use super::*;
     use crate::classifier::{Classifier, Loader};
+    use crate::dtype::Dtype;
     use crate::gpu::Gpu;
+    use crate::resize::Preprocessing;
     use crate::weights::Format;
-    use crate::weights::safetensors::Header;
+    use crate::weights::safetensors::{Header, Source};
 
     /// The length of the header of a safetensors file that begins with these (at least 16) bytes; 0 for another kind of
     /// weights file. Throws where it is none.
@@ -182,12 +185,14 @@ mod core {
 
     #[wasm_bindgen(js_class = Loader)]
     impl WebLoader {
-        /// Makes everything on the GPU that a file with this header needs.
-        pub async fn create(header: Vec<u8>) -> Result<WebLoader, JsValue> {
+        /// Makes everything on the GPU that a file with this header needs; `dtype` is how weights and activations are
+        /// stored there: `f32`, `f16`, or what suits the GPU.
+        pub async fn create(header: Vec<u8>, dtype: Option<String>) -> Result<WebLoader, JsValue> {
             let header = Header::parse(&header).map_err(|error| throw(&error))?;
+            let storage = dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))?;
             let gpu = Gpu::new().await.map_err(|error| throw(&error))?;
             let length = header.file_len;
-            let loader = Loader::new(&gpu, header).await.map_err(|error| throw(&error))?;
+            let loader = Loader::new(&gpu, header, storage).await.map_err(|error| throw(&error))?;
             Ok(Self { loader, length })
         }
 
@@ -230,6 +235,22 @@ mod core {
         object
     }
 
+    /// What a model is: `ModelInfo` of index.d.ts.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Info<'a> {
+        input_size: [usize; 2],
+        classes: usize,
+        labels: Vec<String>,
+        preprocessing: Preprocessing,
+        source: &'a Source,
+        dtype: Dtype,
+        dispatches: usize,
+        pipelines: usize,
+        gpu_bytes: u64,
+        adapter: &'a str,
+    }
+
     /// A model on the GPU.
     #[wasm_bindgen(js_name = Model)]
     pub struct WebModel {
@@ -242,18 +263,19 @@ mod core {
         pub fn info(&self) -> String {
             let (meta, plan, gpu) = (self.classifier.meta(), self.classifier.plan(), self.classifier.gpu());
             let adapter = [&gpu.info.name, &gpu.info.driver].map(String::as_str).join(" ");
-            let info = serde_json::json!({
-                "inputSize": meta.input_size,
-                "classes": plan.slots[plan.logits],
-                "labels": meta.labels,
-                "preprocessing": meta.preprocessing,
-                "source": meta.source,
-                "dispatches": self.classifier.runner().dispatches(),
-                "pipelines": self.classifier.runner().pipelines(),
-                "gpuBytes": plan.weight_bytes() + plan.activation_bytes(),
-                "adapter": adapter.trim(),
-            });
-            info.to_string()
+            let info = Info {
+                input_size: meta.input_size,
+                classes: plan.classes,
+                labels: (0..meta.labels.len()).map(|class| meta.label(class)).collect(),
+                preprocessing: meta.preprocessing,
+                source: &meta.source,
+                dtype: plan.storage,
+                dispatches: self.classifier.runner().dispatches(),
+                pipelines: self.classifier.runner().pipelines(),
+                gpu_bytes: plan.weight_bytes() + plan.activation_bytes(),
+                adapter: adapter.trim(),
+            };
+            serde_json::to_string(&info).unwrap_or_default()
         }
 
         /// The largest side of a bitmap that [`Self::upload`] takes.

@@ -116,6 +116,60 @@ fn inspect_lists_the_layers() {
     }
 }
 
+/// Each dtype against f32 on four photos, of which three have labels; tests/golden.rs has all.
+#[test]
+fn eval_measures_every_dtype() {
+    let names = scratch("eval.txt", b"cup\nfork\nglass\nknife\nplate\nspoon\n");
+    let convert = |dtype: &str| {
+        let file = scratch(&format!("eval.{dtype}.safetensors"), b"");
+        let arguments = ["convert", &model(), &file, "--dtype", dtype, "--labels", &names, "--filter", "nearest"];
+        assert!(xception(&arguments).status.success());
+        file
+    };
+    let files = ["f32", "f16", "i8"].map(convert);
+    let labels: String = KITCHEN_LABELS.iter().map(|(photo, label)| format!("{photo},{label}\n")).collect();
+    let labels = scratch("labels.csv", format!("Id,label\n{labels}9999,cup\n").as_bytes());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("eval");
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["0009.jpg", "0207.jpg", "0412.jpg", "0024.jpg"] {
+        fs::copy(photo(name), folder.join(name)).unwrap();
+    }
+    let folder = folder.display().to_string();
+    let mut lengths = Vec::new();
+    for (file, most) in files[1..].iter().zip([2e-3, 2e-2]) {
+        let output = xception(&[
+            "eval",
+            "--json",
+            "--model",
+            file,
+            "--against",
+            &files[0],
+            "--images",
+            &folder,
+            "--labels",
+            &labels,
+        ]);
+        assert!(output.status.success(), "{output:?}");
+        let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!((&result["photos"], &result["labelled"]["photos"]), (&4.into(), &3.into()), "{result}");
+        assert_eq!((&result["labelled"]["top1"], &result["labelled"]["top5"]), (&3.into(), &3.into()), "{result}");
+        assert_eq!(result["against"]["agree"], 4, "{result}");
+        let apart = result["against"]["largestDifference"].as_f64().unwrap();
+        assert!(0.0 < apart && apart < most, "{result}");
+        lengths.push(fs::metadata(file).unwrap().len());
+    }
+    assert!(lengths[1] < lengths[0] * 52 / 100, "{lengths:?}");
+
+    // A label that the model has not, and a folder without a labelled photo.
+    let fork = scratch("fork.csv", b"Id,label\n0412,pitchfork\n");
+    let other = scratch("other.csv", b"photo,class\nno such photo,3\n");
+    let eval = |labels: &str| xception(&["eval", "--model", &files[2], "--images", &folder, "--labels", labels]);
+    refused(&eval(&fork), 1, &["fork.csv", "no class \"pitchfork\"", "0412"]);
+    refused(&eval(&other), 1, &["eval", "none of its photos"]);
+    refused(&eval("none.csv"), 1, &["none.csv"]);
+    files.iter().for_each(|file| fs::remove_file(file).unwrap());
+}
+
 #[test]
 fn bad_usage_exits_with_2() {
     for arguments in [
@@ -123,6 +177,8 @@ fn bad_usage_exits_with_2() {
         &["classify", "--model", "m.keras"],
         &["classify", "--model", "m.keras", "--top", "0", "x.jpg"],
         &["classify", "--model", "m.keras", "--filter", "lanczos", "x.jpg"],
+        &["convert", "m.keras", "out.safetensors", "--dtype", "i4"],
+        &["eval", "--model", "m.keras", "--images", "photos"],
         &["nonsense"],
         &[],
     ] {

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{KITCHEN_LABELS, assert_close, block_on, fixture, golden, gpu, pattern};
+use common::{KITCHEN_LABELS, Random, assert_close, block_on, fixture, golden, gpu, pattern};
 use xception::classifier::Classifier;
+use xception::dtype::Dtype;
+use xception::gpu::Gpu;
 use xception::image::decode;
 use xception::resize::Filter;
 use xception::weights::safetensors::Model;
@@ -26,11 +28,13 @@ fn kitchenware() -> PathBuf {
     folder
 }
 
-fn kitchen_classifier() -> Classifier {
+/// The kitchenware model from a file of some dtype, stored on the GPU as `storage`.
+fn kitchen_classifier(dtype: Dtype, storage: Dtype) -> Classifier {
     let labels = ["cup", "fork", "glass", "knife", "plate", "spoon"].map(str::to_owned).to_vec();
-    let overrides = Overrides { labels: Some(labels), filter: Some(Filter::Nearest), ..Overrides::default() };
+    let (labels, filter, dtype) = (Some(labels), Some(Filter::Nearest), Some(dtype));
+    let overrides = Overrides { labels, filter, dtype, ..Overrides::default() };
     let file = convert(fs::read(kitchenware().join("kitchenware.keras")).unwrap(), overrides).unwrap();
-    block_on(Classifier::load(&gpu(), &file)).unwrap()
+    block_on(Classifier::load(&gpu(), &file, Some(storage))).unwrap()
 }
 
 fn photos() -> BTreeMap<String, PathBuf> {
@@ -39,19 +43,21 @@ fn photos() -> BTreeMap<String, PathBuf> {
 }
 
 /// The random network of a fixture for another input size, one of its weights changed where asked.
-fn random_network(file: &str, side: usize, change: Option<&str>) -> Classifier {
+fn random_network(file: &str, side: usize, storage: Dtype, change: Option<&str>) -> Classifier {
     let mut model = Model::deserialize(&convert(fixture(file), Overrides::default()).unwrap()).unwrap();
     model.meta.input_size = [side; 2];
     if let Some(name) = change {
         let names = model.meta.network().unwrap().tensors();
-        let tensor = names.iter().position(|(tensor, _)| tensor == name).unwrap();
+        let tensor = names.iter().position(|tensor| tensor.name == name).unwrap();
         model.tensors[tensor][0] += 1.0;
     }
-    block_on(Classifier::load(&gpu(), &model.serialize().unwrap())).unwrap()
+    block_on(Classifier::load(&gpu(), &model.serialize(Dtype::F32).unwrap(), Some(storage))).unwrap()
 }
 
 /// Runs the plan piece by piece and compares each layer that the witness wrote down: 18 of them.
 fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
+    // f16 rounds to 11 bits, layer after layer.
+    let (atol, rtol) = if classifier.storage() == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
     classifier.upload_pixels(&pattern(side, side));
     let plan = classifier.plan().clone();
     let golden = golden();
@@ -62,51 +68,51 @@ fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
         let layer = if pass.label == "dense" { "predictions" } else { pass.label.trim_end_matches(".pointwise") };
         let Some(sums) = golden.floats(&format!("{witness}{side}.{layer}.sums")) else { continue };
         let len = pass.op.output_len();
-        let bytes = block_on(classifier.runner().run(|_| {}, next..=index, pass.writes, 4 * len as u64)).unwrap();
+        let values = block_on(classifier.runner().run(|_| {}, next..=index, pass.writes, len)).unwrap();
         next = index + 1;
         compared += 1;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
         let channels = sums.len();
         let pixels = (len / channels) as f32;
         let means: Vec<f32> =
             (0..channels).map(|c| values[c..].iter().step_by(channels).sum::<f32>() / pixels).collect();
         let expected: Vec<f32> = sums.iter().map(|sum| sum / pixels).collect();
-        assert_close(&format!("{layer}'s channel means at {side}"), &means, &expected, &[channels], ATOL, RTOL);
+        assert_close(&format!("{layer}'s channel means at {side}"), &means, &expected, &[channels], atol, rtol);
         let places = golden.integers(&format!("{witness}{side}.{layer}.places")).unwrap();
         let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
         let expected = golden.floats(&format!("{witness}{side}.{layer}.values")).unwrap();
-        assert_close(&format!("{layer} at {side}, sampled"), &samples, &expected, &[expected.len()], ATOL, RTOL);
+        assert_close(&format!("{layer} at {side}, sampled"), &samples, &expected, &[expected.len()], atol, rtol);
     }
     assert_eq!(compared, 18, "every layer that was written down is compared");
 }
 
 #[test]
 fn layers_agree_with_keras_at_150() {
-    compare_layers(&mut random_network(KERAS, 150, None), "", 150);
+    for storage in [Dtype::F32, Dtype::F16] {
+        compare_layers(&mut random_network(KERAS, 150, storage, None), "", 150);
+    }
 }
 
 #[test]
 fn layers_agree_with_keras_at_299() {
-    compare_layers(&mut random_network(KERAS, 299, None), "", 299);
+    compare_layers(&mut random_network(KERAS, 299, Dtype::F32, None), "", 299);
 }
 
 /// timm pads its max pooling otherwise, which counts where a length is even: 72 and 36 at 150 pixels, 74 at 299.
 #[test]
 fn layers_agree_with_timm() {
     for side in [150, 299] {
-        compare_layers(&mut random_network("timm.safetensors", side, None), "timm.", side);
+        compare_layers(&mut random_network("timm.safetensors", side, Dtype::F32, None), "timm.", side);
     }
 }
 
 #[test]
 #[should_panic(expected = "block9_sepconv3's channel means at 150")]
 fn one_changed_weight_is_noticed() {
-    compare_layers(&mut random_network(KERAS, 150, Some("block9_sepconv2.pointwise.weight")), "", 150);
+    compare_layers(&mut random_network(KERAS, 150, Dtype::F32, Some("block9_sepconv2.pointwise.weight")), "", 150);
 }
 
-#[test]
-fn kitchenware_logits_agree_with_keras() {
-    let mut classifier = kitchen_classifier();
+/// Logits of all photos against Keras's, within a tolerance; the largest difference.
+fn compare_logits(classifier: &mut Classifier, atol: f32, rtol: f32) -> f32 {
     let golden = golden();
     let photos = photos();
     assert_eq!(photos.len(), 18);
@@ -116,15 +122,75 @@ fn kitchenware_logits_agree_with_keras() {
         block_on(classifier.upload(&photo)).unwrap();
         let logits = block_on(classifier.logits()).unwrap();
         let expected = golden.floats(&format!("kitchen.{name}")).unwrap();
-        assert_close(&format!("logits of {name}"), &logits, &expected, &[6], ATOL, RTOL);
+        assert_close(&format!("logits of {name}"), &logits, &expected, &[6], atol, rtol);
         largest = logits.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(largest, f32::max);
     }
+    largest
+}
+
+#[test]
+fn kitchenware_logits_agree_with_keras() {
+    let largest = compare_logits(&mut kitchen_classifier(Dtype::F32, Dtype::F32), ATOL, RTOL);
     println!("largest difference of a logit from Keras's: {largest:.1e}");
 }
 
 #[test]
+fn kitchenware_logits_from_f16_agree_with_keras() {
+    let largest = compare_logits(&mut kitchen_classifier(Dtype::F16, Dtype::F16), 2e-2, 2e-2);
+    println!("largest difference of a logit from Keras's, stored as f16: {largest:.1e}");
+}
+
+/// A file of 8 bits, computed from f32 and from f16, has the same first class as one of 32 bits.
+#[test]
+fn every_dtype_agrees_on_the_first_class() {
+    let ways = [(Dtype::F32, Dtype::F32), (Dtype::I8, Dtype::F32), (Dtype::I8, Dtype::F16)];
+    let first = ways.map(|(dtype, storage)| {
+        let mut classifier = kitchen_classifier(dtype, storage);
+        let first = |path: PathBuf| {
+            let photo = decode(&fs::read(path).unwrap()).unwrap();
+            block_on(classifier.upload(&photo)).unwrap();
+            block_on(classifier.classify(1)).unwrap()[0].label.clone()
+        };
+        photos().into_values().map(first).collect::<Vec<_>>()
+    });
+    for (way, labels) in ways.iter().zip(&first) {
+        assert_eq!(labels, &first[0], "{way:?}");
+    }
+}
+
+/// The paper's JFT head, with the limits that every WebGPU device grants: more weights than a binding holds.
+#[test]
+fn seventeen_thousand_classes_are_answered() {
+    let gpu = block_on(Gpu::with_default_limits()).unwrap();
+    let mut model = Model::deserialize(&convert(fixture(KERAS), Overrides::default()).unwrap()).unwrap();
+    model.meta.input_size = [71; 2];
+    model.meta.head[0].units = 17_000;
+    let mut random = Random(17);
+    let backbone = model.tensors.len() - 2;
+    model.tensors.truncate(backbone);
+    model.tensors.extend([random.values(17_000 * 2048), random.values(17_000)]);
+    let file = model.serialize(Dtype::F32).unwrap();
+    for storage in [Dtype::F32, Dtype::F16] {
+        let mut classifier = block_on(Classifier::load(&gpu, &file, Some(storage))).unwrap();
+        assert!(storage == Dtype::F16 || classifier.plan().weight_bytes() > 200_000_000);
+        classifier.upload_pixels(&pattern(71, 71));
+        let logits = block_on(classifier.logits()).unwrap();
+        let plan = classifier.plan();
+        let features = block_on(classifier.runner().run(|_| {}, ..0, plan.embedding, 2048)).unwrap();
+        let [weight, bias] = &model.tensors[backbone..] else { panic!("no head") };
+        let weight = storage.decode(&storage.encode(weight));
+        let rows = weight.chunks_exact(2048).zip(bias);
+        let logit = |(row, bias): (&[f32], &f32)| row.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + bias;
+        let expected: Vec<f32> = rows.map(logit).collect();
+        assert_close(&format!("logits as {storage}"), &logits, &expected, &[17_000], ATOL, RTOL);
+        let best = (0..17_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        assert_eq!(block_on(classifier.classify(1)).unwrap()[0].index, best);
+    }
+}
+
+#[test]
 fn labelled_photos_are_right() {
-    let mut classifier = kitchen_classifier();
+    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32);
     let photos = photos();
     for (name, label) in KITCHEN_LABELS {
         let photo = decode(&fs::read(&photos[name]).unwrap()).unwrap();
@@ -144,7 +210,7 @@ fn labelled_photos_are_right() {
 /// A photo after a photo: nothing of the first one stays.
 #[test]
 fn photos_do_not_influence_each_other() {
-    let mut classifier = kitchen_classifier();
+    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32);
     let photos = photos();
     let mut logits = |name: &str| {
         let photo = decode(&fs::read(&photos[name]).unwrap()).unwrap();

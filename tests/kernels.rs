@@ -6,38 +6,63 @@ use std::panic::catch_unwind;
 use std::sync::LazyLock;
 
 use common::{Random, assert_close, block_on, gpu};
+use xception::dtype::Dtype;
 use xception::gpu::{Gpu, Runner};
 use xception::kernel::Op;
 use xception::layer::Shape;
-use xception::plan::{Binding, Pass, Plan};
+use xception::plan::{Binding, Pass, Plan, Slot};
 use xception::reference;
 
 /// Values behind the result that a kernel must leave alone.
-const GUARD: [f32; 256] = [1234.5; 256];
+const GUARD: [f32; 256] = [1234.0; 256];
 
-fn on_gpu(op: Op, reads: &[Vec<f32>]) -> Vec<f32> {
+/// Where an operation's buffers are f32 whatever the storage is: those it reads, and the result.
+fn always_f32(op: Op) -> (&'static [usize], bool) {
+    match op {
+        Op::Conv { .. } | Op::Pointwise { .. } => (&[2], false),
+        Op::Depthwise { .. } | Op::MaxPoolAdd { .. } => (&[], false),
+        Op::Mean { .. } => (&[], true),
+        Op::Dense { .. } => (&[0, 2], true),
+        Op::SoftmaxTopk { .. } => (&[0], true),
+    }
+}
+
+/// How values may be stored on the GPU.
+const STORAGES: [Dtype; 2] = [Dtype::F32, Dtype::F16];
+
+fn on_gpu(op: Op, storage: Dtype, reads: &[Vec<f32>]) -> Vec<f32> {
     static GPU: LazyLock<Gpu> = LazyLock::new(gpu);
     let (writes, len) = (reads.len(), op.output_len());
-    let bindings = (0..writes).map(Binding::Slot).collect();
+    let (single, single_result) = always_f32(op);
+    let slot = |len, is_single| Slot { len, dtype: if is_single { Dtype::F32 } else { storage } };
+    let slots = reads.iter().enumerate().map(|(read, values)| slot(values.len(), single.contains(&read)));
     let plan = Plan {
-        passes: vec![Pass { label: format!("{op:?}"), op, reads: bindings, writes }],
-        slots: reads.iter().map(Vec::len).chain([len + GUARD.len()]).collect(),
+        passes: vec![Pass { label: format!("{op:?}"), op, reads: (0..writes).map(Binding::Slot).collect(), writes }],
+        slots: slots.chain([slot(len + GUARD.len(), single_result)]).collect(),
+        storage,
         answer: writes,
         ..Plan::default()
     };
     let run = async {
         let runner = Runner::new(&GPU, &plan).await?;
         reads.iter().enumerate().for_each(|(slot, values)| runner.write_slot(slot, values));
-        runner.write_slot(writes, &[&vec![f32::NAN; len][..], &GUARD].concat());
-        runner.run(|_| {}, .., writes, 4 * (len + GUARD.len()) as u64).await
+        // Some of the outputs of a dense layer leave the ones before them alone, which the reference has as zeros.
+        let before = if let Op::Dense { first, .. } = op { first } else { 0 };
+        runner.write_slot(writes, &[&vec![0.0; before][..], &vec![f32::NAN; len - before], &GUARD].concat());
+        runner.run(|_| {}, .., writes, len + GUARD.len()).await
     };
-    let bytes = block_on(run).unwrap_or_else(|error| panic!("{op:?}: {error}"));
-    let mut values: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+    let mut values = block_on(run).unwrap_or_else(|error| panic!("{op:?}: {error}"));
     assert_eq!(values.split_off(len), GUARD, "{op:?} writes beyond its result");
     values
 }
 
-fn on_cpu(op: Op, reads: &[Vec<f32>]) -> Vec<f32> {
+/// The reference on values as they are stored; its result is not rounded to that.
+fn on_cpu(op: Op, storage: Dtype, reads: &[Vec<f32>]) -> Vec<f32> {
+    let (single, _) = always_f32(op);
+    let stored = |(read, values): (usize, &Vec<f32>)| {
+        if single.contains(&read) { values.clone() } else { storage.decode(&storage.encode(values)) }
+    };
+    let reads: Vec<Vec<f32>> = reads.iter().enumerate().map(stored).collect();
     reference::run(op, &reads.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
@@ -53,8 +78,10 @@ fn shape(op: Op) -> Vec<usize> {
 }
 
 /// atol and rtol: sums of n products of values below 1 err by about √n roundings, in whatever order they are added.
-fn tolerance(op: Op) -> (f32, f32) {
-    match op {
+/// A result that is stored as f16 is rounded to 11 bits.
+fn tolerance(op: Op, storage: Dtype) -> (f32, f32) {
+    let rounding = if storage == Dtype::F16 && !always_f32(op).1 { 1.0 / 2048.0 } else { 0.0 };
+    let (atol, rtol) = match op {
         Op::Conv { .. } => (2e-5, 1e-5),
         Op::Depthwise { .. } | Op::Mean { .. } => (2e-6, 1e-6),
         Op::Pointwise { .. } | Op::Dense { .. } => (1e-4, 1e-5),
@@ -62,11 +89,12 @@ fn tolerance(op: Op) -> (f32, f32) {
         Op::MaxPoolAdd { .. } => (0.0, 0.0),
         // WGSL grants exp(x) an error of 3 + 2·|x| units in the last place.
         Op::SoftmaxTopk { .. } => (1e-7, 1e-4),
-    }
+    };
+    (atol + 1e-6 * rounding, rtol + rounding)
 }
 
-fn compare(op: Op, actual: &[f32], expected: &[f32]) {
-    let ((atol, rtol), what) = (tolerance(op), format!("{op:?}"));
+fn compare(op: Op, storage: Dtype, actual: &[f32], expected: &[f32]) {
+    let ((atol, rtol), what) = (tolerance(op, storage), format!("{op:?} as {storage}"));
     let Op::SoftmaxTopk { top, .. } = op else { return assert_close(&what, actual, expected, &shape(op), atol, rtol) };
     let bits = |values: &[f32]| values[..top].iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(actual), bits(expected), "{what}: ranked classes");
@@ -85,15 +113,24 @@ fn random_reads(op: Op, random: &mut Random) -> Vec<Vec<f32>> {
         }
         Op::MaxPoolAdd { input, output, .. } => vec![input.len(), output.len()],
         Op::Mean { input } => vec![input.len()],
-        Op::Dense { inputs, outputs, .. } => vec![inputs, inputs * outputs, outputs],
+        Op::Dense { inputs, first, outputs, .. } => {
+            let row = inputs.next_multiple_of(4);
+            vec![row, row * outputs, first + outputs]
+        }
         Op::SoftmaxTopk { classes, .. } => vec![classes],
     };
-    lengths.into_iter().map(|len| random.values(len)).collect()
+    let mut reads: Vec<Vec<f32>> = lengths.into_iter().map(|len| random.values(len)).collect();
+    if let Op::Dense { inputs, .. } = op {
+        reads[0][inputs..].fill(0.0);
+    }
+    reads
 }
 
 fn check(op: Op, random: &mut Random) {
     let reads = random_reads(op, random);
-    compare(op, &on_gpu(op, &reads), &on_cpu(op, &reads));
+    for storage in STORAGES {
+        compare(op, storage, &on_gpu(op, storage, &reads), &on_cpu(op, storage, &reads));
+    }
 }
 
 fn conv([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize) -> Op {
@@ -192,7 +229,8 @@ fn dense() {
     for (inputs, widest) in [(1, 17_000), (3, 17_000), (100, 17_000), (2048, 1000)] {
         for outputs in [1, 6, 7, 65, 1000, widest] {
             for relu_after in [false, true] {
-                check(Op::Dense { inputs, outputs, relu_after }, &mut random);
+                check(Op::Dense { inputs, first: 0, outputs, relu_after }, &mut random);
+                check(Op::Dense { inputs, first: 64, outputs, relu_after }, &mut random);
             }
         }
     }
@@ -209,15 +247,17 @@ fn softmax_and_ranking() {
         let ties = (0..classes).map(|_| [-30.0, 0.5, 2.0][random.below(3)]).collect();
         for logits in scaled.into_iter().chain([ties, vec![-1e30; classes], vec![0.0; classes]]) {
             let reads = [logits];
-            compare(op, &on_gpu(op, &reads), &on_cpu(op, &reads));
+            compare(op, Dtype::F32, &on_gpu(op, Dtype::F32, &reads), &on_cpu(op, Dtype::F32, &reads));
         }
     }
 }
 
 /// Both ways of computing must give the literal.
 fn by_hand(op: Op, reads: &[Vec<f32>], expected: &[f32]) {
-    compare(op, &on_cpu(op, reads), expected);
-    compare(op, &on_gpu(op, reads), expected);
+    for storage in STORAGES {
+        compare(op, storage, &on_cpu(op, storage, reads), expected);
+        compare(op, storage, &on_gpu(op, storage, reads), expected);
+    }
 }
 
 /// Zeros but for these values.
@@ -268,14 +308,24 @@ fn the_rest_worked_out_by_hand() {
     let mean = Op::Mean { input: Shape::new(2, 1, 4) };
     by_hand(mean, &[vec![1., 2., 3., 4., 3., 2., 1., -4.]], &[2., 2., 2., 0.]);
 
-    let dense = |relu_after| Op::Dense { inputs: 3, outputs: 2, relu_after };
-    let reads = [vec![1., 2., 3.], vec![1., 0., 0., 1., 1., -1.], vec![0.5, 0.5]];
-    by_hand(dense(false), &reads, &[4.5, -0.5]);
-    by_hand(dense(true), &reads, &[4.5, 0.0]);
+    let dense = |relu_after| Op::Dense { inputs: 3, first: 1, outputs: 2, relu_after };
+    let reads = [vec![1., 2., 3., 0.], vec![1., 0., 1., 9., 0., 1., -1., 9.], vec![7., 0.5, 0.5]];
+    by_hand(dense(false), &reads, &[0.0, 4.5, -0.5]);
+    by_hand(dense(true), &reads, &[0.0, 4.5, 0.0]);
 
     let index = f32::from_bits;
     let expected = [index(1), index(0), index(2), 0.6, 0.2, 0.2, 0.2, 0.6, 0.2];
     by_hand(softmax(3), &[vec![0.0, 3f32.ln(), 0.0]], &expected);
+}
+
+/// What is too large for f16 is stored as its largest value: an infinity would become NaN a few layers on.
+#[test]
+fn f16_saturates() {
+    let op = maxpool([2, 2], 4);
+    let pixel = [40000.0, -40000.0, 40000.0, -40000.0];
+    let reads = [pixel.repeat(4), vec![40000.0, -40000.0, -40000.0, 8000.0]];
+    assert_eq!(on_gpu(op, Dtype::F16, &reads), [65504.0, -65504.0, 0.0, -32000.0]);
+    assert_eq!(on_gpu(op, Dtype::F32, &reads), [80000.0, -80000.0, 0.0, -32000.0]);
 }
 
 #[test]
@@ -287,17 +337,20 @@ fn a_changed_value_is_noticed() {
         pointwise([3, 3], [64, 72], 1, true, false),
         maxpool([5, 4], 8),
         Op::Mean { input: Shape::new(3, 3, 8) },
-        Op::Dense { inputs: 100, outputs: 7, relu_after: false },
+        Op::Dense { inputs: 100, first: 0, outputs: 7, relu_after: false },
         softmax(7),
     ];
     for op in ops {
         let reads = random_reads(op, &mut random);
-        let expected = on_cpu(op, &reads);
+        let expected = on_cpu(op, Dtype::F16, &reads);
         for read in 0..reads.len() {
             let mut changed = reads.clone();
             changed[read][0] += 100.0;
-            let actual = on_gpu(op, &changed);
-            assert!(catch_unwind(|| compare(op, &actual, &expected)).is_err(), "{op:?}: buffer {read} was changed");
+            let actual = on_gpu(op, Dtype::F16, &changed);
+            assert!(
+                catch_unwind(|| compare(op, Dtype::F16, &actual, &expected)).is_err(),
+                "{op:?}: buffer {read} was changed"
+            );
         }
     }
     assert!(catch_unwind(|| assert_close("NaN", &[f32::NAN], &[0.0], &[1], 1.0, 1.0)).is_err());

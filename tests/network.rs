@@ -1,9 +1,10 @@
 //! The network against what is published of Xception, and the plan against the network.
 
+use xception::dtype::Dtype;
 use xception::kernel::Op;
-use xception::layer::{Layer, Operation, Shape};
+use xception::layer::{Layer, Operation, Role, Shape, Tensor};
 use xception::network::{Dense, MAX_SIDE, MAX_UNITS, Network, Preset};
-use xception::plan::{Binding, Pass, Plan};
+use xception::plan::{Binding, MAX_BINDING, Pass, Plan};
 
 fn dense(name: &str, units: usize, relu: bool) -> Dense {
     Dense { name: name.to_owned(), units, relu }
@@ -103,27 +104,57 @@ fn what_is_no_network_is_refused() {
 
 #[test]
 fn the_plan_for_imagenet_has_its_size() {
-    let plan = Plan::new(&imagenet([299, 299]));
+    let plan = Plan::new(&imagenet([299, 299]), Dtype::F32);
     assert_eq!(plan.passes.len(), 81);
     // The fullest moment is block 2's second pointwise: three activations of 147×147×128 and the shortcut's input.
     let most = 147 * 147 * (3 * 128 + 64);
     let kept = 2048 + 1000 + (10 + 10 + 1000);
     assert_eq!((plan.slots.len(), plan.activation_bytes()), (7, 4 * (most + kept)));
     assert_eq!(plan.activation_bytes(), 38_739_600);
-    assert_eq!((plan.top, plan.slots[plan.answer], plan.slots[plan.logits]), (10, 1020, 1000));
-    assert_eq!(plan.slots[plan.embedding], 2048);
+    let len = |slot: usize| plan.slots[slot].len;
+    assert_eq!((plan.top, len(plan.answer), len(plan.logits), len(plan.embedding)), (10, 1020, 1000, 2048));
     let network =
         Network::new([150, 150], &[dense("fc1", 64, true), dense("predictions", 7, false)], Preset::Keras).unwrap();
-    let plan = Plan::new(&network);
-    assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer]), (82, 7, 21));
+    let plan = Plan::new(&network, Dtype::F32);
+    assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer].len), (82, 7, 21));
+}
+
+#[test]
+fn f16_halves_gpu_memory() {
+    let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| Plan::new(&imagenet([299, 299]), storage));
+    // What follows the mean and the biases stay f32.
+    let kept = 4 * (2048 + 1000 + (10 + 10 + 1000));
+    assert_eq!(half.activation_bytes(), (single.activation_bytes() - kept) / 2 + kept);
+    let is_bias = |tensor: &&Tensor| tensor.role == Role::Bias;
+    let biases: usize = half.tensors.iter().filter(is_bias).map(|tensor| 4 * tensor.len()).sum();
+    assert_eq!(half.weight_bytes(), (single.weight_bytes() - biases as u64) / 2 + biases as u64);
+    assert_eq!((half.weight_bytes(), half.activation_bytes()), (45_713_904, 19_377_936));
+    assert_eq!(half.passes, single.passes);
+}
+
+/// The paper's JFT head in f32 is beyond what WebGPU grants a binding: it becomes two passes over whole rows.
+#[test]
+fn a_large_head_is_bound_in_parts() {
+    let network = Network::new([299, 299], &[dense("predictions", 17_000, false)], Preset::Keras).unwrap();
+    let plan = Plan::new(&network, Dtype::F32);
+    let [.., first, second, _] = &plan.passes[..] else { panic!("no passes") };
+    let most = MAX_BINDING / (4 * 2048);
+    let rows = |first, count| Binding::Rows { tensor: plan.tensors.len() - 2, first, count };
+    for (pass, first, count) in [(first, 0, most), (second, most, 17_000 - most)] {
+        assert_eq!(pass.label, format!("predictions[{first}..{}]", first + count));
+        assert_eq!(pass.op, Op::Dense { inputs: 2048, first, outputs: count, relu_after: false });
+        let bias = Binding::Tensor(plan.tensors.len() - 1);
+        assert_eq!(pass.reads, [Binding::Slot(plan.embedding), rows(first, count), bias]);
+        assert_eq!((pass.writes, first * 4 * 2048 % 256), (plan.logits, 0));
+    }
+    assert_eq!(Plan::new(&network, Dtype::F16).passes.len(), plan.passes.len() - 1, "f16 fits one binding");
 }
 
 #[test]
 fn the_plan_carries_the_networks_tensors() {
     let network = imagenet([150, 150]);
-    let plan = Plan::new(&network);
-    let tensors: Vec<_> = plan.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect();
-    assert_eq!(tensors, network.tensors());
+    let plan = Plan::new(&network, Dtype::F32);
+    assert_eq!(plan.tensors, network.tensors());
     // Batch norm's four arrays a channel become one bias: γ, β and one statistic are folded away.
     let channels: usize =
         network.layers.iter().flat_map(Layer::parameters).filter(|p| p.0 == "gamma").map(|p| p.1[0]).sum();
@@ -168,7 +199,7 @@ fn wants(index: usize, layer: &Layer) -> Vec<Want> {
         }
         Operation::Mean => vec![(label, vec![from], vec![], result, Op::Mean { input })],
         Operation::Dense => {
-            let op = Op::Dense { inputs: input.len(), outputs: output.len(), relu_after };
+            let op = Op::Dense { inputs: input.len(), first: 0, outputs: output.len(), relu_after };
             vec![(label, vec![from], both, result, op)]
         }
     }
@@ -196,7 +227,7 @@ fn simulate(network: &Network, plan: &Plan) -> Result<(), String> {
             )
             .collect();
         let held: Vec<_> = slots.iter().take(values.len()).map(|&slot| contents[slot]).collect();
-        let fits = plan.slots[*writes] >= op.output_len();
+        let fits = plan.slots[*writes].len >= op.output_len();
         if (label, op) != (&name, &want)
             || held != values.into_iter().map(Some).collect::<Vec<_>>()
             || tensors != weights.iter().collect::<Vec<_>>()
@@ -219,7 +250,7 @@ fn every_pass_reads_what_its_layer_wants() {
     for size in [[299, 299], [150, 150], [71, 71], [71, 400], [MAX_SIDE, MAX_SIDE]] {
         for head in &heads {
             let network = Network::new(size, head, Preset::Keras).unwrap();
-            let plan = Plan::new(&network);
+            let plan = Plan::new(&network, Dtype::F32);
             simulate(&network, &plan).unwrap_or_else(|error| panic!("{size:?}: {error}"));
             let mut labels: Vec<_> = plan.passes.iter().map(|pass| &pass.label).collect();
             labels.sort();
@@ -232,7 +263,7 @@ fn every_pass_reads_what_its_layer_wants() {
 #[test]
 fn the_simulation_notices_a_wrong_slot() {
     let network = imagenet([150, 150]);
-    let plan = Plan::new(&network);
+    let plan = Plan::new(&network, Dtype::F32);
     for pass in 0..plan.passes.len() {
         let wrong = (plan.passes[pass].writes + 1) % plan.slots.len();
         let mut broken = plan.clone();

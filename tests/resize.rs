@@ -3,8 +3,9 @@
 mod common;
 
 use common::{Random, assert_close, block_on, golden, gpu, pattern};
+use xception::dtype::Dtype;
 use xception::gpu::{Preprocessor, Runner};
-use xception::plan::Plan;
+use xception::plan::{Plan, Slot};
 use xception::resize::{Filter, Fit, Preprocessing, Rgba, Taps, resize, taps};
 
 const FILTERS: [(Filter, &str); 3] =
@@ -154,34 +155,35 @@ fn taps_stay_inside_photos_of_any_size() {
 #[test]
 fn the_gpu_resizes_as_the_cpu_does() {
     let (gpu, size) = (gpu(), [24, 30]);
-    let plan = Plan { slots: vec![24 * 30 * 4], ..Plan::default() };
     let mut random = Random(13);
     for (width, height) in [(200, 133), (90, 120), (20, 15), (30, 24), (1, 1), (2000, 3), (3, 1500)] {
         let noise = (0..4 * width * height).map(|_| random.bits() as u8).collect();
         let photos = [photo(width, height, &pattern(height, width), 255), Rgba::new(width, height, noise).unwrap()];
-        for (preprocessing, name) in ways() {
+        // f16 rounds to 11 bits.
+        let stored = |way: (_, String)| [(Dtype::F32, 0.0), (Dtype::F16, 5e-4)].map(|storage| (way.clone(), storage));
+        for ((preprocessing, name), (storage, rounding)) in ways().flat_map(stored) {
             let run = async {
-                let runner = Runner::new(&gpu, &plan).await?;
-                let mut preprocessor = Preprocessor::new(&gpu, preprocessing, size, runner.slot(0)).await?;
+                let slot = Slot { len: 24 * 30 * 4, dtype: storage };
+                let runner = Runner::new(&gpu, &Plan { slots: vec![slot], ..Plan::default() }).await?;
+                let mut preprocessor = Preprocessor::new(&gpu, preprocessing, size, runner.slot(0), storage).await?;
                 let mut images = Vec::new();
                 for photo in &photos {
                     preprocessor.prepare(width as u32, height as u32, runner.slot(0)).await?;
                     preprocessor.upload(photo);
-                    images.push(runner.run(|pass| preprocessor.encode(pass), .., 0, 4 * 24 * 30 * 4).await?);
+                    images.push(runner.run(|pass| preprocessor.encode(pass), .., 0, slot.len).await?);
                 }
                 xception::error::Result::Ok(images)
             };
             let images = block_on(run).unwrap_or_else(|error| panic!("{name}: {error}"));
-            for (photo, image) in photos.iter().zip(images) {
-                let actual: Vec<f32> = bytemuck::pod_collect_to_vec(&image);
+            for (photo, actual) in photos.iter().zip(images) {
                 let normalise = |level: &u8| f32::from(*level) * preprocessing.scale + preprocessing.offset;
                 let rgb = resize(photo, preprocessing, size);
                 let expected: Vec<f32> =
                     rgb.chunks_exact(3).flat_map(|rgb| rgb.iter().map(normalise).chain([0.0])).collect();
                 // One level, where a sum lies close to the middle of two.
                 let level = if preprocessing.filter == Filter::Nearest { 0.0 } else { preprocessing.scale };
-                let what = format!("{name} of {width}×{height}");
-                assert_close(&what, &actual, &expected, &[24, 30, 4], level + 1e-6, 0.0);
+                let what = format!("{name} of {width}×{height} as {storage}");
+                assert_close(&what, &actual, &expected, &[24, 30, 4], level + 1e-6 + rounding, 0.0);
             }
         }
     }

@@ -7,7 +7,8 @@ use std::path::Path;
 use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
-use xception::kernel::{KERNELS, Kernel, Op, RESIZE_HORIZONTAL, RESIZE_VERTICAL};
+use xception::dtype::Dtype;
+use xception::kernel::{Constants, KERNELS, Kernel, Op, RESIZE_HORIZONTAL, RESIZE_VERTICAL};
 use xception::layer::Shape;
 use xception::network::{Dense, MAX_SIDE, Network, Preset};
 use xception::plan::Plan;
@@ -26,7 +27,7 @@ fn ops() -> Vec<Op> {
     {
         let dense = |(i, &units): (usize, &usize)| Dense { name: format!("fc{i}"), units, relu: i + 1 < units };
         let head: Vec<Dense> = units.iter().enumerate().map(dense).collect();
-        let plan = Plan::new(&Network::new(size, &head, Preset::Keras).unwrap());
+        let plan = Plan::new(&Network::new(size, &head, Preset::Keras).unwrap(), Dtype::F32);
         for pass in plan.passes {
             if !ops.contains(&pass.op) {
                 ops.push(pass.op);
@@ -36,26 +37,28 @@ fn ops() -> Vec<Op> {
     ops
 }
 
-/// Every kernel with constants it is made with.
-fn uses() -> Vec<(&'static Kernel, Vec<(&'static str, f64)>)> {
+/// Every kernel with constants it is made with, for both ways of storing values.
+fn uses() -> Vec<(&'static Kernel, Dtype, Constants)> {
     let resize = [
         (&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", 299.0)]),
         (&RESIZE_VERTICAL, vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)]),
     ];
-    ops().iter().map(|op| (op.kernel(), op.constants())).chain(resize).collect()
+    let uses: Vec<_> = ops().iter().map(|op| (op.kernel(), op.constants())).chain(resize).collect();
+    let stored = |storage| uses.iter().map(move |(kernel, constants)| (*kernel, storage, constants.clone()));
+    [Dtype::F32, Dtype::F16].into_iter().flat_map(stored).collect()
 }
 
-fn parse(kernel: &Kernel) -> (Module, ModuleInfo) {
-    let fail = |error: String| -> ! { panic!("{}.wgsl: {error}", kernel.name) };
-    let module =
-        naga::front::wgsl::parse_str(kernel.source).unwrap_or_else(|error| fail(error.emit_to_string(kernel.source)));
+fn parse(kernel: &Kernel, storage: Dtype) -> (Module, ModuleInfo) {
+    let fail = |error: String| -> ! { panic!("{}.wgsl as {storage}: {error}", kernel.name) };
+    let source = kernel.source(storage);
+    let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| fail(error.emit_to_string(&source)));
     let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
-    let info = info.unwrap_or_else(|error| fail(error.emit_to_string(kernel.source)));
+    let info = info.unwrap_or_else(|error| fail(error.emit_to_string(&source)));
     (module, info)
 }
 
 fn workgroup_size(kernel: &Kernel) -> [u32; 3] {
-    parse(kernel).0.entry_points[0].workgroup_size
+    parse(kernel, Dtype::F32).0.entry_points[0].workgroup_size
 }
 
 #[test]
@@ -64,17 +67,34 @@ fn every_shader_file_is_a_kernel() {
     let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let kernels: BTreeSet<String> = KERNELS.iter().map(|kernel| format!("{}.wgsl", kernel.name)).collect();
     assert_eq!(files.collect::<BTreeSet<_>>(), kernels);
-    let used: BTreeSet<String> = uses().iter().map(|(kernel, _)| format!("{}.wgsl", kernel.name)).collect();
+    let used: BTreeSet<String> = uses().iter().map(|(kernel, ..)| format!("{}.wgsl", kernel.name)).collect();
     assert_eq!(used, kernels, "kernels that a plan or the preprocessor uses");
     for kernel in KERNELS {
         assert_eq!(fs::read_to_string(folder.join(format!("{}.wgsl", kernel.name))).unwrap(), kernel.source);
     }
 }
 
+/// What is stored as f16 in memory of half the size: everything but what follows the mean.
+#[test]
+fn f16_is_another_source() {
+    for kernel in KERNELS {
+        let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| kernel.source(storage));
+        assert_eq!(single, kernel.source);
+        let same = ["softmax_topk", "resize_horizontal"].contains(&kernel.name);
+        assert_eq!(half == single, same, "{}", kernel.name);
+        assert_eq!(
+            half.contains("unpack2x16float") && half.contains("pack2x16float(limited.zw)"),
+            !same,
+            "{}",
+            kernel.name
+        );
+    }
+}
+
 #[test]
 fn every_shader_is_valid_with_its_constants() {
-    for (kernel, constants) in uses() {
-        let (module, info) = parse(kernel);
+    for (kernel, storage, constants) in uses() {
+        let (module, info) = parse(kernel, storage);
         let entry = [(&*module.entry_points[0].name, module.entry_points[0].stage, module.entry_points.len())];
         assert_eq!(entry, [("main", ShaderStage::Compute, 1)], "{}: the entry point", kernel.name);
         let names: BTreeSet<_> = module.overrides.iter().map(|(_, value)| value.name.as_deref().unwrap()).collect();
@@ -98,8 +118,8 @@ fn every_shader_is_valid_with_its_constants() {
 
 #[test]
 fn a_missing_constant_is_an_error() {
-    for (kernel, constants) in uses() {
-        let (module, info) = parse(kernel);
+    for (kernel, storage, constants) in uses() {
+        let (module, info) = parse(kernel, storage);
         let some = constants[1..].iter().map(|&(name, value)| (name.to_owned(), value)).collect();
         let made = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &some);
         assert!(made.is_err(), "{} without {}", kernel.name, constants[0].0);
@@ -122,7 +142,7 @@ fn bindings_are_what_is_read_and_then_the_result() {
     assert_eq!(reads.len(), KERNELS.len());
     for (name, reads) in reads {
         let kernel = KERNELS.iter().find(|kernel| kernel.name == name).unwrap_or_else(|| panic!("no kernel {name}"));
-        let (module, _) = parse(kernel);
+        let (module, _) = parse(kernel, Dtype::F32);
         let bound =
             module.global_variables.iter().filter_map(|(_, variable)| Some((variable.binding?, variable.space)));
         let mut bound: Vec<_> = bound.map(|(binding, space)| (binding.group, binding.binding, space)).collect();
@@ -146,7 +166,7 @@ fn work(op: Op) -> ([usize; 3], [usize; 3]) {
         Op::Pointwise { output, .. } => ([output.channels, output.pixels(), 1], [8, 8, 1]),
         Op::MaxPoolAdd { output, .. } => (image(output), [4, 1, 1]),
         Op::Mean { input } => ([input.channels, 1, 1], [4, 1, 1]),
-        Op::Dense { outputs, .. } => ([outputs, 1, 1], [1, 1, 1]),
+        Op::Dense { outputs, .. } => ([1, outputs, 1], [1, 1, 1]),
         Op::SoftmaxTopk { .. } => ([1, 1, 1], [1, 1, 1]),
     }
 }

@@ -10,10 +10,12 @@ use std::sync::LazyLock;
 use common::{Random, assert_close, fixture};
 use hdf5_pure::FileBuilder;
 use safetensors::tensor::{Dtype, TensorView, serialize};
+use xception::dtype::Dtype as Stored;
 use xception::error::{Error, Result};
 use xception::network::{Dense, Preset};
 use xception::resize::{Filter, Fit, Preprocessing};
-use xception::weights::safetensors::{Header, Model, Splitter};
+use xception::weights::safetensors::{Header, Model};
+use xception::weights::splitter::Splitter;
 use xception::weights::{Overrides, convert, labels};
 
 /// A whole model of Keras 3, with 1000 classes.
@@ -105,13 +107,19 @@ fn every_layout_gives_the_same_tensors() {
 #[test]
 fn overrides_change_the_meta_alone() {
     let names: Vec<String> = (0..1000).map(|class| format!("name {class}")).collect();
-    let (labels, filter, fit) = (Some(names.clone()), Some(Filter::Bicubic), Some(Fit::Crop));
-    let overrides = Overrides { labels, filter, fit, input_size: Some([150, 150]) };
+    let (labels, filter, fit, license) =
+        (Some(names.clone()), Some(Filter::Bicubic), Some(Fit::Crop), Some("MIT".into()));
+    let overrides = Overrides { labels, filter, fit, license, input_size: Some([150, 150]), ..Overrides::default() };
     let (before, after) =
         (Model::deserialize(&OWN).unwrap(), Model::deserialize(&convert(OWN.clone(), overrides).unwrap()).unwrap());
     assert_eq!(after.meta.input_size, [150, 150]);
     assert_eq!((after.meta.preprocessing.filter, after.meta.preprocessing.fit), (Filter::Bicubic, Fit::Crop));
-    assert_eq!((after.meta.label(999), before.meta.label(999)), ("name 999".to_owned(), "class 999".to_owned()));
+    assert_eq!((after.meta.label(999), before.meta.label(999)), ("name 999".to_owned(), "toilet tissue".to_owned()));
+    assert_eq!((&*after.meta.source.license, &*before.meta.source.license), ("MIT", ""));
+    assert_eq!(
+        after.meta.source.sha256, before.meta.source.sha256,
+        "the original's, also where our own file is converted"
+    );
     assert!(after.tensors == before.tensors);
     let few = Overrides { labels: Some(names[..7].to_vec()), ..Overrides::default() };
     for file in [&OWN, &KERAS] {
@@ -121,14 +129,16 @@ fn overrides_change_the_meta_alone() {
 
 #[test]
 fn labels_have_three_forms() {
-    let expected = ["tench", "great white shark"];
-    for text in [
-        "tench\ngreat white shark\n",
-        "\r\n tench \r\n\r\ngreat white shark",
-        r#"["tench", "great white shark"]"#,
-        r#"{"1": ["n01484850", "great white shark"], "0": ["n01440764", "tench"]}"#,
+    let names = ["tench", "great white shark"].map(str::to_owned);
+    let synsets = ["n01440764 tench", "n01484850 great white shark"].map(str::to_owned);
+    for (text, expected) in [
+        ("tench\ngreat white shark\n", &names),
+        ("\r\n tench \r\n\r\ngreat white shark", &names),
+        (r#"["tench", "great white shark"]"#, &names),
+        (r#"{"1": ["n01484850", "great white shark"], "0": ["n01440764", "tench"]}"#, &synsets),
+        (r#"[["n01440764", "tench"], ["n01484850", "great white shark"]]"#, &synsets),
     ] {
-        assert_eq!(labels::parse(text).unwrap(), expected, "{text}");
+        assert_eq!(&labels::parse(text).unwrap(), expected, "{text}");
     }
     for text in
         ["", " \n\n", "[]", "{}", "[1, 2]", r#"["tench", null]"#, r#"{"0": "tench", "2": "gap"}"#, r#"{"a": 1}"#]
@@ -138,12 +148,30 @@ fn labels_have_three_forms() {
 }
 
 #[test]
+fn published_models_have_the_labels_of_imagenet() {
+    let imagenet = labels::imagenet();
+    assert_eq!(imagenet.len(), 1000);
+    let meta = Model::deserialize(&OWN).unwrap().meta;
+    assert_eq!((meta.wnid(281), &*meta.label(281), meta.wnid(1000)), (Some("n02123045"), "tabby", None));
+    for name in ["keras3.h5", "keras1.h5", "timm.safetensors"] {
+        assert_eq!(read(fixture(name)).unwrap().meta.labels, imagenet, "{name}");
+    }
+    // Seven classes are not ImageNet's, nor are a thousand of a layer that has no published name.
+    for name in ["sequential.keras", "keras3.weights.h5"] {
+        assert!(read(fixture(name)).unwrap().meta.labels.is_empty(), "{name}");
+    }
+    let none = Overrides { labels: Some(Vec::new()), ..Overrides::default() };
+    assert!(Model::deserialize(&convert(KERAS.clone(), none).unwrap()).unwrap().meta.labels.is_empty());
+}
+
+#[test]
 fn other_files_are_refused() {
     let mut random = Random(10);
     let noise: Vec<u8> = (0..5000).map(|_| random.bits() as u8).collect();
     refused("an empty file", read(vec![]), "the file is empty");
     refused("noise", read(noise), "not a weights file");
-    refused("a web page", read(b"<!DOCTYPE html><html>Not found</html>".to_vec()), "not a weights file");
+    refused("a web page", read(b"\n <!DOCTYPE html><html>Not found</html>".to_vec()), "this is a web page");
+    refused("a pointer", read(b"version https://git-lfs.github.com/spec/v1".to_vec()), "Git LFS pointer");
     let values = [0; 24];
     let foreign = TensorView::new(Dtype::F32, vec![2, 3], &values).unwrap();
     let foreign = serialize([("conv.weight", &foreign)], None::<HashMap<_, _>>).unwrap();
@@ -179,11 +207,14 @@ fn a_wrong_tensor_is_named() {
     for (from, to, reason) in [
         (r#""block5_sepconv1.pointwise.bias""#, r#""block5_sepconv1.pointwise.bibs""#, "pointwise.bias is missing"),
         ("[3,3,3,32]", "[3,3,32,3]", "block1_conv1.weight is F32 [3, 3, 32, 3] and must be F32 [3, 3, 3, 32]"),
-        (r#""format_version":"1""#, r#""format_version":"2""#, "format version \"2\""),
-        (r#""format":"xception-webgpu""#, r#""format":"xception-webGPU""#, "not made by this project"),
+        (r#"\"version\":2"#, r#"\"version\":1"#, "format version 1, and version 2 is read here: convert"),
+        (r#"\"version\":2"#, r#"\"version\":3"#, "format version 3, and version 2 is read here: update"),
+        (r#"\"dtype\":\"f32"#, r#"\"dtype\":\"f16"#, "block1_conv1.weight is F32 [3, 3, 3, 32] and must be F16"),
+        (r#"\"dtype\":\"f32"#, r#"\"dtype\":\"f64"#, "unknown variant `f64`"),
+        (r#""xception-webgpu":"#, r#""xception-webGPU":"#, "not made by this project"),
         ("[299,299]", "[29,2999]", "29×2999"),
-        (r#"\"units\":1000"#, r#"\"units\":1001"#, "predictions.weight"),
-        (r#"\"labels\":[]"#, r#"\"labels\":{}"#, "description of the model is damaged"),
+        (r#"\"units\":1000"#, r#"\"units\":1001"#, "1000 labels for 1001 classes"),
+        (r#"\"labels\":["#, r#"\"labels\":{"#, "description of the model is damaged"),
         (r#"{"__metadata__""#, r#"["__metadata__""#, "header is damaged"),
     ] {
         refused(to, Header::parse(&replaced(head, from.as_bytes(), to.as_bytes())), reason);
@@ -196,11 +227,11 @@ fn a_wrong_tensor_is_named() {
 
     let header = Header::parse(&OWN).unwrap();
     let mut file = OWN.clone();
-    for (tensor, value) in [(0, f32::NAN), (60, f32::INFINITY), (header.ranges.len() - 1, f32::NEG_INFINITY)] {
-        let at = header.data_start + header.ranges[tensor].1 - 4;
+    for (tensor, value) in [(0, f32::NAN), (60, f32::INFINITY), (header.entries.len() - 1, f32::NEG_INFINITY)] {
+        let at = header.data_start + header.entries[tensor].range.1 - 4;
         let good = file[at..at + 4].to_vec();
         file[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        let name = &header.network.tensors()[tensor].0;
+        let name = &header.entries[tensor].name;
         refused(
             "not a number",
             Model::deserialize(&file),
@@ -244,7 +275,7 @@ fn a_flipped_bit_panics_nowhere() {
 
 /// What a splitter hands on of a file that comes in pieces of some length: the bytes of each tensor, in place.
 fn split(header: &Header, data: &[u8], piece: usize) -> HashMap<usize, Vec<u8>> {
-    let mut splitter = Splitter::new(header);
+    let mut splitter = Splitter::new(header, Stored::F32);
     let mut tensors: HashMap<usize, Vec<u8>> = HashMap::new();
     for bytes in data.chunks(piece) {
         let keep = |tensor, offset, values: &[u8]| {
@@ -269,7 +300,7 @@ fn pieces_of_any_length_make_the_same_tensors() {
     let expected = split(&header, prefix, prefix.len());
     assert_eq!(expected.len(), 3);
     for (tensor, bytes) in &expected {
-        let start = header.ranges[*tensor].0;
+        let start = header.entries[*tensor].range.0;
         assert!(*bytes == prefix[start..start + bytes.len()], "tensor {tensor}");
     }
     for piece in [1, 3, 5, 1000] {
@@ -296,10 +327,10 @@ fn hostile_headers_are_refused() {
         }
         header.insert("odd".into(), serde_json::json!({"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}));
     });
-    refused("a tensor between two values", Header::parse(&misaligned), "multiple of 4");
+    refused("a tensor between two values", Header::parse(&misaligned), "multiple of 8");
     let with_meta = |change: &dyn Fn(&mut serde_json::Value)| {
         changed_header(|header| {
-            let model = &mut header["__metadata__"]["model"];
+            let model = &mut header["__metadata__"]["xception-webgpu"];
             let mut meta = serde_json::from_str(model.as_str().unwrap()).unwrap();
             change(&mut meta);
             *model = meta.to_string().into();
@@ -323,7 +354,9 @@ fn hostile_hdf5_is_refused() {
         file.add_group(group.finish());
         file.finish().unwrap()
     };
-    refused("a dense layer of rank 1", read(vector("dense")), "no classification head");
+    refused("a dense layer of rank 1", read(vector("dense")), "not a whole Xception");
+    let head = Overrides { head: Some(vector("dense")), ..Overrides::default() };
+    refused("a head of rank 1", convert(fixture("notop.h5"), head), "no classification head");
 }
 
 #[test]
@@ -333,7 +366,7 @@ fn timm_files_are_read_or_refused() {
     let Preprocessing { filter, fit, crop, .. } = model.meta.preprocessing;
     assert_eq!((model.meta.preset, model.meta.input_size), (Preset::Timm, [299, 299]));
     assert_eq!((filter, fit, crop), (Filter::Bicubic, Fit::Crop, 299.0 / 333.0));
-    assert_eq!(Model::deserialize(&model.serialize().unwrap()).unwrap(), model);
+    assert_eq!(Model::deserialize(&model.serialize(Stored::F32).unwrap()).unwrap(), model);
     let renamed = replaced(&file, b"block4.rep.4.pointwise.weight", b"block4.rep.4.pointwise.wEight");
     refused("a missing array", read(renamed), "block4.rep.4.pointwise.weight is missing");
     let shape = replaced(&file, b"[728,1,3,3]", b"[1,728,3,3]");

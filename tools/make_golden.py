@@ -130,7 +130,13 @@ def fixtures():
     model = fill(tf_keras.Model(image, x))
     model.compile("adam", "categorical_crossentropy")
     model.save(path("keras2.h5"))
-    for name in ["keras3.weights.h5", "keras3.h5", "sequential.keras", "keras1.h5", "keras2.h5"]:
+    # The same model in two files: a backbone without its top, and a head.
+    fill(keras.applications.Xception(weights=None, include_top=False, input_shape=(150, 150, 3))).save(path("notop.h5"))
+    model = fill(keras.Sequential([keras.Input((2048,)), *head(keras.layers), keras.layers.Softmax()]))
+    heads = ["head.keras", "head.h5", "head.weights.h5"]
+    for name in heads:
+        (model.save_weights if "weights" in name else model.save)(path(name))
+    for name in ["keras3.weights.h5", "keras3.h5", "sequential.keras", "keras1.h5", "keras2.h5", "notop.h5", *heads]:
         keep(path(name))
 
 

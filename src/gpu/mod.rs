@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 pub use preprocess::Preprocessor;
 pub use run::Runner;
 
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
 /// An error that a callback leaves for whoever asks next.
@@ -46,6 +47,27 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoAdapter`] where there is no adapter or it gives no device.
     pub async fn new() -> Result<Self> {
+        Self::with_limits(|offered, default| wgpu::Limits {
+            max_buffer_size: offered.max_buffer_size.max(default.max_buffer_size),
+            max_storage_buffer_binding_size: offered
+                .max_storage_buffer_binding_size
+                .max(default.max_storage_buffer_binding_size),
+            max_texture_dimension_2d: offered.max_texture_dimension_2d.max(default.max_texture_dimension_2d),
+            ..default
+        })
+        .await
+    }
+
+    /// The same adapter with the limits that every WebGPU device grants, to see what works everywhere.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn with_default_limits() -> Result<Self> {
+        Self::with_limits(|_, default| default).await
+    }
+
+    /// A device with the limits that are chosen from what the adapter offers and the default.
+    async fn with_limits(choose: impl FnOnce(wgpu::Limits, wgpu::Limits) -> wgpu::Limits) -> Result<Self> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let options = wgpu::RequestAdapterOptions {
             power_preference: wgpu::PowerPreference::HighPerformance,
@@ -57,18 +79,9 @@ impl Gpu {
                  mesa-vulkan-drivers), or in a browser enable hardware acceleration"
             ))
         })?;
-        let (offered, default) = (adapter.limits(), wgpu::Limits::default());
-        let required_limits = wgpu::Limits {
-            max_buffer_size: offered.max_buffer_size.max(default.max_buffer_size),
-            max_storage_buffer_binding_size: offered
-                .max_storage_buffer_binding_size
-                .max(default.max_storage_buffer_binding_size),
-            max_texture_dimension_2d: offered.max_texture_dimension_2d.max(default.max_texture_dimension_2d),
-            ..default
-        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("xception"),
-            required_limits,
+            required_limits: choose(adapter.limits(), wgpu::Limits::default()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
         };
@@ -88,6 +101,18 @@ impl Gpu {
     /// The largest side of a photo that fits a texture, in pixels.
     pub fn max_photo_side(&self) -> u32 {
         self.device.limits().max_texture_dimension_2d
+    }
+
+    /// Whether the adapter is a program on the CPU.
+    pub fn is_software(&self) -> bool {
+        let name = self.info.name.to_ascii_lowercase();
+        self.info.device_type == wgpu::DeviceType::Cpu || ["swiftshader", "llvmpipe"].iter().any(|it| name.contains(it))
+    }
+
+    /// How weights and activations are best stored here: as f16, which halves what a GPU has to hold and to move, but as
+    /// f32 where a CPU would have to convert each value.
+    pub fn storage(&self) -> Dtype {
+        if self.is_software() { Dtype::F32 } else { Dtype::F16 }
     }
 
     /// Passes on what nobody was there to receive.
@@ -111,26 +136,28 @@ impl Gpu {
         errors.into_iter().flatten().next_back().map_or(Ok(made), |error| Err(translate(error)))
     }
 
-    /// Refuses a buffer that is larger than the device's.
-    pub(crate) fn fits(&self, what: &str, bytes: u64) -> Result<()> {
+    /// Refuses a buffer that is larger than the device's, or a binding where it is bound as a whole.
+    pub(crate) fn fits(&self, what: &str, bytes: u64, whole: bool) -> Result<()> {
         let limits = self.device.limits();
-        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let binding = if whole { limits.max_storage_buffer_binding_size } else { u64::MAX };
+        let limit = limits.max_buffer_size.min(binding);
         if bytes > limit {
             return Err(Error::TooLarge(format!("{what} needs {bytes} bytes, and this GPU's buffers end at {limit}")));
         }
         Ok(())
     }
 
-    /// A pipeline of a kernel.
+    /// A pipeline of a kernel for values stored as `storage`.
     pub(crate) fn pipeline(
         &self,
         label: &str,
         kernel: &crate::kernel::Kernel,
+        storage: Dtype,
         constants: &[(&'static str, f64)],
     ) -> wgpu::ComputePipeline {
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            source: wgpu::ShaderSource::Wgsl(kernel.source(storage)),
         });
         self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(label),
@@ -143,7 +170,7 @@ impl Gpu {
     }
 
     /// A storage buffer of at least 4 bytes.
-    pub(crate) fn storage(&self, label: &str, bytes: u64) -> wgpu::Buffer {
+    pub(crate) fn buffer(&self, label: &str, bytes: u64) -> wgpu::Buffer {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size: bytes.max(4), usage, mapped_at_creation: false };

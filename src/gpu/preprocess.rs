@@ -1,6 +1,7 @@
 //! A photo on the GPU, resized and normalised into the network's input by two dispatches.
 
 use super::Gpu;
+use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::kernel::{RESIZE_HORIZONTAL, RESIZE_VERTICAL};
 use crate::resize::{Preprocessing, Rgba, Taps, taps};
@@ -43,7 +44,7 @@ fn taps_bytes(length: u32, outputs: usize) -> u64 {
 }
 
 impl Preprocessor {
-    /// Prepares for photos that become `output`, a slot of `[height, width, 4]`.
+    /// Prepares for photos that become `output`, a slot of `[height, width, 4]` values stored as `storage`.
     ///
     /// # Errors
     /// [`crate::error::Error::Gpu`] where the GPU refuses.
@@ -52,13 +53,15 @@ impl Preprocessor {
         preprocessing: Preprocessing,
         size @ [height, width]: [usize; 2],
         output: &wgpu::Buffer,
+        storage: Dtype,
     ) -> Result<Self> {
         gpu.scoped(|| {
             let (out_width, out_height) = (width as f64, height as f64);
             let (scale, offset) = (preprocessing.scale.into(), preprocessing.offset.into());
             let constants = [("WIDTH", out_width), ("HEIGHT", out_height), ("SCALE", scale), ("OFFSET", offset)];
-            let horizontal = gpu.pipeline(RESIZE_HORIZONTAL.name, &RESIZE_HORIZONTAL, &[("OUT_WIDTH", out_width)]);
-            let vertical = gpu.pipeline(RESIZE_VERTICAL.name, &RESIZE_VERTICAL, &constants);
+            let horizontal =
+                gpu.pipeline(RESIZE_HORIZONTAL.name, &RESIZE_HORIZONTAL, storage, &[("OUT_WIDTH", out_width)]);
+            let vertical = gpu.pipeline(RESIZE_VERTICAL.name, &RESIZE_VERTICAL, storage, &constants);
             let room = Room::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, (&horizontal, &vertical), output);
             Self { gpu: gpu.clone(), preprocessing, size, horizontal, vertical, room, rows: 0, photo: (0, 0) }
         })
@@ -76,7 +79,7 @@ impl Preprocessor {
         if width > self.room.width || height > self.room.height {
             let max = self.gpu.max_photo_side();
             let what = |side| format!("a photo side of {side} pixels (at most {max} here)");
-            self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64)?;
+            self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64, true)?;
             // Room for the larger sides of both, so that it seldom grows; not where they are long strips.
             let union = (width.max(self.room.width), height.max(self.room.height));
             let room = if u64::from(union.0) * u64::from(union.1) > ROOM_PIXELS { (width, height) } else { union };
@@ -151,9 +154,9 @@ impl Room {
             view_formats: &[],
         });
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
-        let across = gpu.storage("taps across", taps_bytes(width, out_width));
-        let down = gpu.storage("taps down", taps_bytes(height, out_height));
-        let rows = gpu.storage("rows", 4 * u64::from(height) * out_width as u64);
+        let across = gpu.buffer("taps across", taps_bytes(width, out_width));
+        let down = gpu.buffer("taps down", taps_bytes(height, out_height));
+        let rows = gpu.buffer("rows", 4 * u64::from(height) * out_width as u64);
         let group = |label: &str, pipeline, resources| gpu.bind_group(label, pipeline, resources);
         let resources =
             vec![wgpu::BindingResource::TextureView(&view), across.as_entire_binding(), rows.as_entire_binding()];

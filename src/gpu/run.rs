@@ -1,13 +1,16 @@
 //! A plan's passes as pipelines, bind groups and buffers, all made once and replayed for each photo.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::ops::RangeBounds;
 
 use futures_channel::oneshot;
 
 use super::Gpu;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::kernel::Op;
+use crate::layer::Tensor;
 use crate::plan::{Binding, Plan};
 
 struct Step {
@@ -21,6 +24,8 @@ pub struct Runner {
     gpu: Gpu,
     steps: Vec<Step>,
     slots: Vec<wgpu::Buffer>,
+    /// How each slot's values are stored.
+    dtypes: Vec<Dtype>,
     tensors: Vec<wgpu::Buffer>,
     staging: wgpu::Buffer,
     pipelines: usize,
@@ -32,39 +37,47 @@ impl Runner {
     /// # Errors
     /// [`Error::TooLarge`] where a buffer is beyond the device's limits, [`Error::OutOfMemory`] where memory ends.
     pub async fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
-        for (slot, &len) in plan.slots.iter().enumerate() {
-            gpu.fits(&format!("activation buffer {slot} of this input size"), 4 * len as u64)?;
+        for (index, slot) in plan.slots.iter().enumerate() {
+            gpu.fits(&format!("activation buffer {index} of this input size"), slot.bytes(), true)?;
         }
         for tensor in &plan.tensors {
-            gpu.fits(&tensor.name, 4 * tensor.len() as u64)?;
+            // The plan binds what is larger by parts.
+            gpu.fits(&tensor.name, tensor.bytes(plan.storage) as u64, false)?;
         }
         gpu.scoped(|| Self::build(gpu, plan)).await
     }
 
     fn build(gpu: &Gpu, plan: &Plan) -> Self {
-        let slot = |(slot, &len): (usize, &usize)| gpu.storage(&format!("slot {slot}"), 4 * len as u64);
-        let slots: Vec<_> = plan.slots.iter().enumerate().map(slot).collect();
-        let tensors: Vec<_> =
-            plan.tensors.iter().map(|tensor| gpu.storage(&tensor.name, 4 * tensor.len() as u64)).collect();
+        let storage = plan.storage;
+        let slots = plan.slots.iter().enumerate();
+        let slots: Vec<_> = slots.map(|(index, slot)| gpu.buffer(&format!("slot {index}"), slot.bytes())).collect();
+        let tensor = |tensor: &Tensor| gpu.buffer(&tensor.name, tensor.bytes(storage) as u64);
+        let tensors: Vec<_> = plan.tensors.iter().map(tensor).collect();
         // Passes of the same operation share a pipeline.
         let mut pipelines: HashMap<String, wgpu::ComputePipeline> = HashMap::new();
         let mut step = |pass: &crate::plan::Pass| {
             let op: &Op = &pass.op;
             let pipeline = pipelines
                 .entry(format!("{op:?}"))
-                .or_insert_with(|| gpu.pipeline(&pass.label, op.kernel(), &op.constants()))
+                .or_insert_with(|| gpu.pipeline(&pass.label, op.kernel(), storage, &op.constants()))
                 .clone();
             let buffer = |binding: &Binding| match *binding {
                 Binding::Slot(slot) => slots[slot].as_entire_binding(),
                 Binding::Tensor(tensor) => tensors[tensor].as_entire_binding(),
+                Binding::Rows { tensor, first, count } => {
+                    let row = (plan.tensors[tensor].bytes(storage) / plan.tensors[tensor].shape[0]) as u64;
+                    let (offset, size) = (first as u64 * row, NonZero::new(count as u64 * row));
+                    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &tensors[tensor], offset, size })
+                }
             };
             let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
             let bind_group = gpu.bind_group(&pass.label, &pipeline, bindings);
             Step { pipeline, bind_group, grid: op.grid() }
         };
         let steps = plan.passes.iter().map(&mut step).collect();
-        let staging = staging(gpu, 4 * plan.slots.get(plan.answer).copied().unwrap_or(1) as u64);
-        Self { gpu: gpu.clone(), steps, slots, tensors, staging, pipelines: pipelines.len() }
+        let staging = staging(gpu, plan.slots[plan.answer].bytes());
+        let dtypes = plan.slots.iter().map(|slot| slot.dtype).collect();
+        Self { gpu: gpu.clone(), steps, slots, dtypes, tensors, staging, pipelines: pipelines.len() }
     }
 
     /// The number of pipelines that were made.
@@ -84,7 +97,7 @@ impl Runner {
 
     /// Copies values into a slot.
     pub fn write_slot(&self, slot: usize, values: &[f32]) {
-        self.gpu.queue.write_buffer(&self.slots[slot], 0, bytemuck::cast_slice(values));
+        self.gpu.queue.write_buffer(&self.slots[slot], 0, &self.dtypes[slot].encode(values));
     }
 
     /// The buffer of a slot.
@@ -93,7 +106,7 @@ impl Runner {
     }
 
     /// Runs some of the plan's passes (`..` for all) after what `before` encodes, as one compute pass in one submit, and
-    /// reads the first `bytes` bytes of a slot back.
+    /// reads the first `len` values of a slot back.
     ///
     /// # Errors
     /// [`Error::Gpu`] where the device fails.
@@ -102,9 +115,12 @@ impl Runner {
         before: impl FnOnce(&mut wgpu::ComputePass),
         passes: impl RangeBounds<usize>,
         slot: usize,
-        bytes: u64,
-    ) -> Result<Vec<u8>> {
+        len: usize,
+    ) -> Result<Vec<f32>> {
         self.gpu.check()?;
+        let dtype = self.dtypes[slot];
+        // Copies are of whole words.
+        let bytes = (len * dtype.size()).next_multiple_of(4) as u64;
         let larger;
         let staging = if bytes <= self.staging.size() {
             &self.staging
@@ -143,7 +159,7 @@ impl Runner {
         polled.map_err(|error| failed(&error))?;
         mapped?;
         let view = staging.get_mapped_range(..bytes).map_err(|error| failed(&error))?;
-        let result = view.to_vec();
+        let result = dtype.decode(&view[..len * dtype.size()]);
         drop(view);
         staging.unmap();
         Ok(result)

@@ -41,14 +41,16 @@ const IDLE: [&str; 10] = [
 ];
 
 impl Config {
-    /// Reads a model's `config.json`, or the `model_config` attribute of an `.h5` file.
+    /// Reads a model's `config.json`, or the `model_config` attribute of an `.h5` file; a model without separable
+    /// convolutions is read as a head alone.
     ///
     /// # Errors
     /// [`Error::Weights`] where it is no JSON, or has a layer or an activation that an Xception classifier has not.
     pub(super) fn parse(json: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(json)
             .map_err(|error| Error::Weights(format!("the model's config is damaged: {error}")))?;
-        let mut walk = Walk { path: "/layers".to_owned(), ..Walk::default() };
+        let pooled = !json.contains("\"SeparableConv2D\"");
+        let mut walk = Walk { path: "/layers".to_owned(), pooled, ..Walk::default() };
         walk.container(&value["config"])?;
         match walk.config.head.last() {
             Some((last, _)) if last.relu => {
@@ -215,7 +217,7 @@ mod tests {
         let backbone = layer(
             "Functional",
             json!({"layers": [
-                layer("Conv2D", json!({"name": "block1_conv1"})),
+                layer("SeparableConv2D", json!({"name": "block2_sepconv1"})),
                 layer("BatchNormalization", json!({"epsilon": 0.002})),
                 layer("Activation", json!({"activation": "relu"})),
             ]}),

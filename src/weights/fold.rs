@@ -1,9 +1,10 @@
-//! Batch norm folded into the convolution before it.
+//! Trained arrays as the kernels read them: batch norm folded into the convolution before it, dense layers by rows.
 //!
 //! `γ · (x · W − μ) / √(σ² + ε) + β  =  x · (W · g) + (β − μ · g)` with `g = γ / √(σ² + ε)`, one gain per output channel.
 
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
+use crate::network::Dense;
 
 /// The folded tensors of a convolution with its batch norm, in the order of [`Layer::tensors`]. `read` gives its trained
 /// arrays by the names and in the layouts of [`Layer::parameters`].
@@ -33,6 +34,23 @@ pub(super) fn fold(
     let folded = format!("{}, with its batch norm folded in,", layer.name);
     tensors.extend([finite(&folded, weight)?, finite(&folded, bias)?]);
     Ok(tensors)
+}
+
+/// The dense layers of a head, and their tensors.
+pub type Head = (Vec<Dense>, Vec<Vec<f32>>);
+
+/// The tensors of a dense layer from its kernel, `[in, out]`, and its bias: a row for each output, padded with zeros.
+pub(super) fn lay_out(layer: &Layer, kernel: &[f32], bias: Option<Vec<f32>>) -> [Vec<f32>; 2] {
+    let (outputs, row) = (layer.output.len(), layer.input.stored());
+    let mut rows = vec![0.0; outputs * row];
+    for (input, values) in kernel.chunks_exact(outputs).enumerate() {
+        for (output, &value) in values.iter().enumerate() {
+            rows[output * row + input] = value;
+        }
+    }
+    let mut bias = bias.unwrap_or_default();
+    bias.resize(layer.output.stored(), 0.0);
+    [rows, bias]
 }
 
 /// Passes values on that are all finite.

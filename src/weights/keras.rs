@@ -15,12 +15,12 @@ use hdf5_pure::{AttrValue, File};
 
 use super::PYTORCH;
 use super::config::Config;
-use super::fold::fold;
+use super::fold::{Head, fold, lay_out};
 use super::layers::{Found, Kind, Layers, damaged};
-use super::safetensors::{Meta, Model};
+use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
-use crate::network::{Dense, Network, Preset};
+use crate::network::{Dense, FEATURES, Network, Preset};
 use crate::resize::Preprocessing;
 
 /// Keras's default ε, where no config tells.
@@ -29,11 +29,17 @@ const EPSILON: f64 = 1e-3;
 /// The side of the input where no config tells.
 const SIDE: usize = 299;
 
-/// Reads a `.keras` archive: `config.json` and `model.weights.h5` in a zip.
+/// Reads a head: the dense layers of a model that has nothing else, or of a whole one.
 ///
 /// # Errors
-/// [`Error::Format`] where it is another kind of zip, [`Error::Weights`] where it cannot be used.
-pub fn read_archive(file: Vec<u8>) -> Result<Model> {
+/// As [`read`].
+pub fn read_head(file: Vec<u8>) -> Result<Head> {
+    let (layers, config) = if file.starts_with(b"PK") { open_archive(file) } else { open_h5(file) }?;
+    head(&config.as_deref().map(Config::parse).transpose()?.unwrap_or_default(), &layers)
+}
+
+/// The same of a `.keras` archive: `config.json` and `model.weights.h5` in a zip.
+fn open_archive(file: Vec<u8>) -> Result<(Layers, Option<String>)> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::Weights(format!("the .keras archive is damaged or cut short ({error}); fetch it again"))
     };
@@ -56,63 +62,62 @@ pub fn read_archive(file: Vec<u8>) -> Result<Model> {
         Ok(bytes)
     };
     let config = String::from_utf8(entry("config.json")?).map_err(|error| damaged(&error))?;
-    let config = Config::parse(&config)?;
     let weights = entry("model.weights.h5")?;
     drop(archive);
-    read(open(weights)?, &config, "Keras (.keras)")
+    Ok((open_h5(weights)?.0, Some(config)))
 }
 
-/// Reads an `.h5` or `.weights.h5` file.
+/// A file's arrays, and the JSON of its config where it has one: of an `.h5` or `.weights.h5` file.
+fn open_h5(bytes: Vec<u8>) -> Result<(Layers, Option<String>)> {
+    let file = File::from_bytes(bytes).map_err(damaged)?;
+    let attributes = file.root().attrs().map_err(damaged)?;
+    let config = attributes.get("model_config").and_then(AttrValue::as_str).map(str::to_owned);
+    Ok((Layers::gather(file)?, config))
+}
+
+/// Reads a whole model, or one without its head.
 ///
 /// # Errors
-/// [`Error::Weights`] where it cannot be used.
-pub fn read_h5(file: Vec<u8>) -> Result<Model> {
-    let file = open(file)?;
-    let attributes = file.root().attrs().map_err(damaged)?;
-    let json = attributes.get("model_config").and_then(AttrValue::as_str);
-    let config = json.map(Config::parse).transpose()?.unwrap_or_default();
-    read(file, &config, "Keras (.h5)")
-}
-
-fn open(bytes: Vec<u8>) -> Result<File> {
-    File::from_bytes(bytes).map_err(damaged)
-}
-
-fn read(file: File, config: &Config, source: &str) -> Result<Model> {
-    let layers = Layers::gather(file)?;
+/// [`Error::Format`] where it is another kind of zip, [`Error::Weights`] where it cannot be used.
+pub fn read(file: Vec<u8>) -> Result<Model> {
+    let is_archive = file.starts_with(b"PK");
+    let (layers, config) = if is_archive { open_archive(file) } else { open_h5(file) }?;
+    let config = &config.as_deref().map(Config::parse).transpose()?.unwrap_or_default();
     let preprocessing = match config.rescaling {
         Some((scale, offset)) => {
             Preprocessing { scale: scale as f32, offset: offset as f32, ..Preprocessing::default() }
         }
         None => Preprocessing::default(),
     };
-    let (head, dense_layers) = head(config, layers.of(Kind::Dense))?;
-    let meta = Meta {
-        preset: Preset::Keras,
-        input_size: config.input_size.unwrap_or([SIDE; 2]),
-        head,
-        labels: Vec::new(),
-        preprocessing,
-        source: source.to_owned(),
-    };
-    let network = meta.network()?;
+    let input_size = config.input_size.unwrap_or([SIDE; 2]);
+    let network = Network::backbone(input_size, Preset::Keras)?;
     let mut tensors = backbone(&network, &layers, config.epsilon.unwrap_or(EPSILON))?;
-    let dense = network.layers.iter().filter(|layer| layer.operation == Operation::Dense);
-    for (layer, found) in dense.zip(&dense_layers) {
-        tensors.push(layers.array(layer, found, "kernel")?);
-        // A layer may go without a bias.
-        let bias = found.arrays.contains_key("bias").then(|| layers.array(layer, found, "bias"));
-        tensors.push(bias.unwrap_or_else(|| Ok(vec![0.0; layer.output.len()]))?);
-    }
+    let (head, dense) = head(config, &layers)?;
+    tensors.extend(dense);
+    let kind = if is_archive { "Keras (.keras)" } else { "Keras (.h5)" };
+    let source = Source { kind: kind.to_owned(), ..Source::default() };
+    let meta = Meta { preset: Preset::Keras, input_size, head, labels: Vec::new(), preprocessing, source };
     Ok(Model { meta, tensors })
 }
 
-/// The dense layers with their arrays: as the config lists them, by group or name; else chained by their shapes, with
-/// ReLU between them.
-fn head(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>)> {
+/// The dense layers of a file and their tensors.
+fn head(config: &Config, layers: &Layers) -> Result<Head> {
+    let (dense, found) = chain(config, layers.of(Kind::Dense))?;
+    let mut tensors = Vec::new();
+    for (layer, found) in Network::head(&dense)?.iter().zip(&found) {
+        let kernel = layers.array(layer, found, "kernel")?;
+        // A layer may go without a bias.
+        let bias = found.arrays.contains_key("bias").then(|| layers.array(layer, found, "bias"));
+        tensors.extend(lay_out(layer, &kernel, bias.transpose()?));
+    }
+    Ok((dense, tensors))
+}
+
+/// The dense layers as the config lists them, by group or name; else chained by their shapes, with ReLU between them.
+fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>)> {
     let mut left: Vec<&Found> = found.iter().collect();
     let (mut head, mut layers): (Vec<Dense>, Vec<Found>) = (Vec::new(), Vec::new());
-    let mut inputs = 2048;
+    let mut inputs = FEATURES;
     let stopped = |head: &[Dense], left: usize| {
         Error::Weights(format!(
             "its {} dense layers do not form a head behind the backbone's 2048 features: {} follow one another and {left} \

@@ -1,8 +1,30 @@
-//! Names of classes from a file.
+//! Names of classes: from a file, and ImageNet's.
 
 use serde_json::Value;
 
+use super::safetensors::Meta;
 use crate::error::{Error, Result};
+
+/// A line for each class: its WordNet number and its name as Keras gives it, with spaces.
+const IMAGENET: &str = include_str!("imagenet.txt");
+
+/// What the published classifiers call their last layer: Keras today, its first version, and timm.
+const PUBLISHED_HEADS: [&str; 3] = ["predictions", "dense_2", "fc"];
+
+/// ImageNet's 1000 classes.
+pub fn imagenet() -> Vec<String> {
+    IMAGENET.lines().map(str::to_owned).collect()
+}
+
+/// A model's own labels; ImageNet's for one without, whose only dense layer is that of the published classifiers.
+pub(super) fn known(meta: &Meta) -> Vec<String> {
+    match &meta.head[..] {
+        [dense] if meta.labels.is_empty() && dense.units == 1000 && PUBLISHED_HEADS.contains(&&*dense.name) => {
+            imagenet()
+        }
+        _ => meta.labels.clone(),
+    }
+}
 
 /// Reads labels: one a line, a JSON array of names, or Keras's `imagenet_class_index.json`
 /// (`{"0": ["n01440764", "tench"], …}`).
@@ -10,11 +32,15 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Argument`] where it is JSON of another form, or holds no label.
 pub fn parse(text: &str) -> Result<Vec<String>> {
-    let name = |value: &Value| value.as_str().or(value[1].as_str()).map(str::to_owned);
+    let label = |value: &Value| match value {
+        Value::String(name) => Some(name.clone()),
+        Value::Array(pair) => Some(format!("{} {}", pair.first()?.as_str()?, pair.get(1)?.as_str()?)),
+        _ => None,
+    };
     let labels: Option<Vec<String>> = match serde_json::from_str(text) {
-        Ok(Value::Array(names)) => names.iter().map(name).collect(),
+        Ok(Value::Array(names)) => names.iter().map(label).collect(),
         Ok(Value::Object(names)) => {
-            (0..names.len()).map(|class| names.get(&class.to_string()).and_then(name)).collect()
+            (0..names.len()).map(|class| names.get(&class.to_string()).and_then(label)).collect()
         }
         _ => Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()),
     };

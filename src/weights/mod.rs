@@ -1,9 +1,12 @@
 //! Weights: the project's own files, and the readers of other programs' files that make them.
 //!
 //! Everything that runs reads one format: safetensors with batch norm folded, laid out as the kernels want it
-//! ([`safetensors`]). Files of Keras and timm are converted to it first ([`keras`], [`timm`], feature `formats`).
+//! ([`safetensors`]), which a [`splitter`] takes apart as it arrives. Files of Keras and timm are converted to it first
+//! ([`keras`], [`timm`], feature `formats`).
 
+mod quantize;
 pub mod safetensors;
+pub mod splitter;
 
 #[cfg(feature = "formats")]
 mod config;
@@ -18,7 +21,12 @@ mod layers;
 #[cfg(feature = "formats")]
 pub mod timm;
 
+#[cfg(feature = "formats")]
+use sha2::{Digest, Sha256};
+
 use crate::error::{Error, Result};
+#[cfg(feature = "formats")]
+use crate::network::Network;
 
 /// What to do about a PyTorch file.
 const PYTORCH: &str =
@@ -49,14 +57,16 @@ impl Format {
             Ok(Self::Safetensors)
         } else if start.starts_with(b"\x80\x02") {
             Err(Error::Format(format!("this is a Python pickle, which is not read because it can run code. {PYTORCH}")))
-        } else if start.is_empty() {
-            Err(Error::Format("the file is empty, not a weights file".to_owned()))
         } else {
-            Err(Error::Format(
-                "not a weights file: give a .keras, .weights.h5, .h5 or .safetensors file of an \
-                 Xception"
-                    .to_owned(),
-            ))
+            let what = match start.trim_ascii_start() {
+                [] => "the file is empty, ",
+                [b'<', ..] => "this is a web page, which servers send in place of a file they have not, ",
+                start if start.starts_with(b"version http") => "this is a Git LFS pointer: fetch the file itself; ",
+                _ => "",
+            };
+            Err(Error::Format(format!(
+                "{what}not a weights file: give a .keras, .weights.h5, .h5 or .safetensors file of an Xception"
+            )))
         }
     }
 }
@@ -66,7 +76,7 @@ impl Format {
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Overrides {
-    /// A name for each class.
+    /// A name for each class, or none at all; a WordNet number may stand in front: `n02123045 tabby`.
     pub labels: Option<Vec<String>>,
     /// The resampling filter.
     pub filter: Option<crate::resize::Filter>,
@@ -74,6 +84,23 @@ pub struct Overrides {
     pub fit: Option<crate::resize::Fit>,
     /// Height and width of the network's input, in pixels, for files of weights alone.
     pub input_size: Option<[usize; 2]>,
+    /// How weights are stored: by default as they are in the project's own files, as f32 from all others.
+    pub dtype: Option<crate::dtype::Dtype>,
+    /// What the weights' licence allows.
+    pub license: Option<String>,
+    /// Another file whose dense layers are the head, such as that of a "notop" model.
+    #[serde(skip)]
+    pub head: Option<Vec<u8>>,
+}
+
+#[cfg(feature = "formats")]
+impl Overrides {
+    /// Whether there is anything to change in a file whose weights are stored as `dtype`.
+    fn is_idle(&self, dtype: crate::dtype::Dtype) -> bool {
+        let Self { labels, filter, fit, input_size, dtype: wanted, license, head } = self;
+        let meta = labels.is_some() || filter.is_some() || fit.is_some() || input_size.is_some() || license.is_some();
+        !meta && head.is_none() && wanted.is_none_or(|wanted| wanted == dtype)
+    }
 }
 
 /// Turns any supported weights file into the project's own format, with `overrides` where they are given.
@@ -83,24 +110,42 @@ pub struct Overrides {
 /// of classes than there are labels.
 #[cfg(feature = "formats")]
 pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
-    let Overrides { labels, filter, fit, input_size } = overrides;
-    let changed = labels.is_some() || filter.is_some() || fit.is_some() || input_size.is_some();
-    let mut model = match Format::detect(&file)? {
+    let format = Format::detect(&file)?;
+    let own = match format {
         Format::Safetensors => match safetensors::Header::parse(&file) {
-            Ok(header) if !changed => {
-                header.check(&file)?;
-                return Ok(file);
-            }
-            Err(Error::Format(_)) => timm::read(&file)?,
-            _ => safetensors::Model::deserialize(&file)?,
+            Err(Error::Format(_)) => None,
+            header => Some(header?),
         },
-        Format::Hdf5 => keras::read_h5(file)?,
-        Format::Zip => keras::read_archive(file)?,
+        _ => None,
+    };
+    let dtype = own.as_ref().map(|header| header.dtype);
+    if let Some(header) = own.filter(|header| overrides.is_idle(header.dtype)) {
+        header.check(&file)?;
+        return Ok(file);
+    }
+    let mut model = if dtype.is_some() {
+        safetensors::Model::deserialize(&file)?
+    } else {
+        let sha256 = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut model = if format == Format::Safetensors { timm::read(&file)? } else { keras::read(file)? };
+        model.meta.source.sha256 = sha256;
+        model
     };
     let meta = &mut model.meta;
-    meta.labels = labels.unwrap_or_else(|| std::mem::take(&mut meta.labels));
-    meta.preprocessing.filter = filter.unwrap_or(meta.preprocessing.filter);
-    meta.preprocessing.fit = fit.unwrap_or(meta.preprocessing.fit);
-    meta.input_size = input_size.unwrap_or(meta.input_size);
-    model.serialize()
+    if let Some(head) = overrides.head {
+        let (dense, tensors) = match Format::detect(&head)? {
+            Format::Safetensors => timm::read_head(&head)?,
+            _ => keras::read_head(head)?,
+        };
+        let backbone = Network::backbone(meta.input_size, meta.preset)?.tensors().len();
+        model.tensors.truncate(backbone);
+        model.tensors.extend(tensors);
+        (meta.head, meta.labels) = (dense, Vec::new());
+    }
+    meta.labels = overrides.labels.unwrap_or_else(|| labels::known(meta));
+    meta.preprocessing.filter = overrides.filter.unwrap_or(meta.preprocessing.filter);
+    meta.preprocessing.fit = overrides.fit.unwrap_or(meta.preprocessing.fit);
+    meta.input_size = overrides.input_size.unwrap_or(meta.input_size);
+    meta.source.license = overrides.license.unwrap_or_else(|| std::mem::take(&mut meta.source.license));
+    model.serialize(overrides.dtype.or(dtype).unwrap_or_default())
 }

@@ -1,43 +1,61 @@
-//! The project's own weights file: safetensors, f32, batch norm folded, laid out as the kernels read it.
+//! The project's own weights file: safetensors, batch norm folded, laid out as the kernels read it.
 //!
-//! The file's `__metadata__` has `format` ([`FORMAT`]), `format_version` ([`VERSION`]) and `model`, the JSON of
-//! [`Meta`]. The tensors' names and shapes follow from the network ([`Network::tensors`]).
+//! The file's `__metadata__` has one entry, [`FORMAT`], whose value is JSON: `version` ([`VERSION`]), `dtype` (a
+//! [`Dtype`]), and `model`, which is [`Meta`]. Names and shapes of the tensors follow from the network ([`Network::tensors`]),
+//! how they are stored from the dtype ([`Tensor::dtype`]). A tensor of 8 bits has its scales before it in the file, one
+//! f32 for each output channel: `predictions.weight.scale` beside `predictions.weight`.
+//!
+//! The same model makes the same bytes, so that their hash can be published.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
+use super::quantize::quantize;
+use super::splitter::Splitter;
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::layer::Tensor;
 use crate::network::{Dense, Network, Preset};
 use crate::resize::Preprocessing;
 
-/// What `__metadata__.format` says.
+/// The entry in `__metadata__` by which the format is known.
 pub const FORMAT: &str = "xception-webgpu";
 
 /// The version of the format that is written and read here.
-pub const VERSION: &str = "1";
+pub const VERSION: u32 = 2;
 
 /// The longest header that is read; a real one is about 16 KB plus the labels.
 const MAX_HEADER: u64 = 16 << 20;
+
+/// Where weights come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What kind of file it was.
+    pub kind: String,
+    /// SHA-256 of that file, in hexadecimal digits.
+    pub sha256: String,
+    /// What its licence allows, in the words of whoever converted it; may be empty.
+    pub license: String,
+}
 
 /// What a model needs to be run, beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     /// Who trained the weights.
-    #[serde(default)]
     pub preset: Preset,
     /// Height and width of the network's input, in pixels.
     pub input_size: [usize; 2],
     /// The dense layers after the mean; the last one gives the logits.
     pub head: Vec<Dense>,
-    /// A name for each class, or none at all.
+    /// A name for each class, or none at all. ImageNet's have their WordNet number in front: `n02123045 tabby`.
     pub labels: Vec<String>,
     /// How photos become input.
     pub preprocessing: Preprocessing,
-    /// What kind of file the weights came from.
-    pub source: String,
+    /// Where the weights come from.
+    pub source: Source,
 }
 
 impl Meta {
@@ -61,7 +79,22 @@ impl Meta {
 
     /// The name of a class; `class 7` where the model has no labels.
     pub fn label(&self, class: usize) -> String {
-        self.labels.get(class).cloned().unwrap_or_else(|| format!("class {class}"))
+        let name = self.labels.get(class).map(|label| split(label).1.to_owned());
+        name.unwrap_or_else(|| format!("class {class}"))
+    }
+
+    /// The WordNet number of a class of ImageNet.
+    pub fn wnid(&self, class: usize) -> Option<&str> {
+        split(self.labels.get(class)?).0
+    }
+}
+
+/// WordNet number, if it has one, and name of a label.
+fn split(label: &str) -> (Option<&str>, &str) {
+    let is_wnid = |word: &str| word.len() == 9 && word[1..].bytes().all(|byte| byte.is_ascii_digit());
+    match label.split_once(' ') {
+        Some((wnid, name)) if wnid.starts_with('n') && is_wnid(wnid) => (Some(wnid), name),
+        _ => (None, label),
     }
 }
 
@@ -78,31 +111,102 @@ impl Model {
     /// Reads a whole file.
     ///
     /// # Errors
-    /// As [`Header::parse`] and [`Header::check`].
+    /// As [`Header::parse`] and [`Splitter::push`].
     pub fn deserialize(file: &[u8]) -> Result<Self> {
         let header = Header::parse(file)?;
-        header.check(file)?;
-        let values = |&(start, end): &(usize, usize)| &file[header.data_start + start..header.data_start + end];
-        let tensors = header.ranges.iter().map(|range| bytemuck::pod_collect_to_vec(values(range))).collect();
+        let mut tensors: Vec<Vec<f32>> = vec![Vec::new(); header.network.tensors().len()];
+        let mut splitter = Splitter::new(&header, Dtype::F32);
+        splitter.push(&file[header.data_start..], |tensor, _, bytes| tensors[tensor] = Dtype::F32.decode(bytes))?;
+        splitter.finish()?;
         Ok(Self { meta: header.meta, tensors })
     }
 
-    /// The bytes of the model's safetensors file.
+    /// The bytes of the model's safetensors file, weights stored as `dtype`.
     ///
     /// # Errors
-    /// As [`Meta::network`]; or [`Error::Weights`] where a tensor has not its layer's shape.
-    pub fn serialize(&self) -> Result<Vec<u8>> {
-        let shapes = self.meta.network()?.tensors();
-        let views = shapes.iter().zip(&self.tensors).map(|((name, shape), values)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values));
-            view.map(|view| (name.as_str(), view)).map_err(|error| Error::Weights(format!("{name}: {error}")))
+    /// As [`Meta::network`]; or [`Error::Weights`] where a tensor has not its layer's shape, or is beyond f16's range.
+    pub fn serialize(&self, dtype: Dtype) -> Result<Vec<u8>> {
+        let tensors = self.meta.network()?.tensors();
+        let mut data: Vec<Cow<[u8]>> = Vec::new();
+        let mut scales = Vec::new();
+        for (tensor, values) in tensors.iter().zip(&self.tensors) {
+            data.push(match tensor.dtype(dtype) {
+                Dtype::F32 => bytemuck::cast_slice(values).into(),
+                Dtype::F16 => tensor.halves(values)?.into(),
+                Dtype::I8 => {
+                    let (bytes, scale) = quantize(tensor, values);
+                    scales.push(Dtype::F32.encode(&scale).into());
+                    bytes.into()
+                }
+            });
+        }
+        data.extend(scales);
+        let entries = entries(&tensors, dtype);
+        let views = entries.iter().zip(&data).map(|(entry, bytes)| {
+            let view = TensorView::new(entry.dtype.into(), entry.shape.clone(), bytes);
+            view.map(|view| (&entry.name, view)).map_err(|error| Error::Weights(format!("{}: {error}", entry.name)))
         });
-        let model = serde_json::to_string(&self.meta).map_err(|error| Error::Weights(error.to_string()))?;
-        let entries = [("format", FORMAT), ("format_version", VERSION), ("model", &model)];
-        let metadata = entries.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        serialize(views.collect::<Result<Vec<_>>>()?, Some(HashMap::from(metadata)))
-            .map_err(|error| Error::Weights(error.to_string()))
+        let json = |error: serde_json::Error| Error::Weights(error.to_string());
+        let description = Description { version: VERSION, dtype, model: self.meta.clone() };
+        let description = serde_json::to_string(&description).map_err(json)?;
+        // Two entries would come in any order.
+        let metadata = HashMap::from([(FORMAT.to_owned(), description)]);
+        serialize(views.collect::<Result<Vec<_>>>()?, Some(metadata)).map_err(|error| Error::Weights(error.to_string()))
     }
+}
+
+/// The value of the entry in `__metadata__`.
+#[derive(Serialize, Deserialize)]
+struct Description {
+    version: u32,
+    dtype: Dtype,
+    model: Meta,
+}
+
+/// What every version of it has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+/// An array of a file: a tensor of the network, or the scales of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How it is stored.
+    pub dtype: Dtype,
+    /// The tensor, by its number in [`Network::tensors`].
+    pub tensor: usize,
+    /// Whether it is that tensor's scales.
+    pub is_scale: bool,
+    /// Begin and end in bytes from the header's `data_start`.
+    pub range: (usize, usize),
+}
+
+/// The arrays of a file whose weights are stored as `dtype`: all tensors, then the scales.
+fn entries(tensors: &[Tensor], dtype: Dtype) -> Vec<Entry> {
+    let entry = |(number, tensor): (usize, &Tensor)| Entry {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        dtype: tensor.dtype(dtype),
+        tensor: number,
+        is_scale: false,
+        range: (0, 0),
+    };
+    let scale = |entry: &Entry| Entry {
+        name: format!("{}.scale", entry.name),
+        shape: vec![tensors[entry.tensor].scales()],
+        dtype: Dtype::F32,
+        is_scale: true,
+        ..entry.clone()
+    };
+    let mut entries: Vec<Entry> = tensors.iter().enumerate().map(entry).collect();
+    let scales: Vec<Entry> = entries.iter().filter(|entry| entry.dtype == Dtype::I8).map(scale).collect();
+    entries.extend(scales);
+    entries
 }
 
 /// The head of a weights file, checked: what the model is, and where in the file each tensor lies.
@@ -116,8 +220,10 @@ pub struct Header {
     pub data_start: usize,
     /// The length of the file in bytes.
     pub file_len: usize,
-    /// Begin and end of each of [`Network::tensors`], in bytes from `data_start`.
-    pub ranges: Vec<(usize, usize)>,
+    /// How its weights are stored.
+    pub dtype: Dtype,
+    /// Its arrays.
+    pub entries: Vec<Entry>,
 }
 
 impl Header {
@@ -150,39 +256,44 @@ impl Header {
         let header: Metadata = serde_json::from_slice(json).map_err(|error| {
             Error::Weights(format!("its safetensors header is damaged ({error}); fetch the file again"))
         })?;
-        let entries = header.metadata().clone().unwrap_or_default();
-        let entry = |key: &str| entries.get(key).map_or("", String::as_str);
-        if entry("format") != FORMAT {
+        let Some(description) = header.metadata().as_ref().and_then(|entries| entries.get(FORMAT)) else {
             return Err(Error::Format(
                 "this safetensors file was not made by this project: convert the model's .keras or .h5 file with \
                  `xception convert`"
                     .to_owned(),
             ));
-        }
-        if entry("format_version") != VERSION {
+        };
+        let damaged = |error| Error::Weights(format!("its description of the model is damaged: {error}"));
+        let Version { version } = serde_json::from_str(description).map_err(damaged)?;
+        if version != VERSION {
+            let advice = if version > VERSION { "update xception-webgpu" } else { "convert the original again" };
             return Err(Error::Weights(format!(
-                "the file has format version {:?}, and version {VERSION} is read here: convert the original again",
-                entry("format_version")
+                "the file has format version {version}, and version {VERSION} is read here: {advice}"
             )));
         }
-        let meta: Meta = serde_json::from_str(entry("model"))
-            .map_err(|error| Error::Weights(format!("its description of the model is damaged: {error}")))?;
+        let Description { dtype, model: meta, .. } = serde_json::from_str(description).map_err(damaged)?;
         let network = meta.network()?;
-        let range = |(name, shape): (String, Vec<usize>)| {
-            let Some(info) = header.info(&name) else {
+        let mut entries = entries(&network.tensors(), dtype);
+        for Entry { name, shape, dtype, range, .. } in &mut entries {
+            let Some(info) = header.info(name) else {
                 return Err(Error::Weights(format!("the tensor {name} is missing")));
             };
-            if info.dtype != Dtype::F32 || info.shape != shape {
+            let expected = safetensors::Dtype::from(*dtype);
+            if info.dtype != expected || info.shape != *shape {
                 let (dtype, found) = (info.dtype, &info.shape);
-                return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be F32 {shape:?}")));
+                return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be {expected} {shape:?}")));
             }
-            if info.data_offsets.0 % 4 != 0 {
-                return Err(Error::Weights(format!("{name} does not begin at a multiple of 4 bytes")));
+            *range = info.data_offsets;
+            if range.0 % 8 != 0 && (*dtype != Dtype::I8 || range.0 % 4 != 0) {
+                return Err(Error::Weights(format!("{name} does not begin at a multiple of 8 bytes")));
             }
-            Ok(info.data_offsets)
-        };
-        let ranges = network.tensors().into_iter().map(range).collect::<Result<_>>()?;
-        Ok(Self { meta, network, data_start, file_len: data_start + header.data_len(), ranges })
+        }
+        let end_of_scales = entries.iter().filter(|entry| entry.is_scale).map(|entry| entry.range.1).max();
+        let early = |entry: &&Entry| entry.dtype == Dtype::I8 && Some(entry.range.0) < end_of_scales;
+        if let Some(Entry { name, .. }) = entries.iter().find(early) {
+            return Err(Error::Weights(format!("{name} lies before the scales")));
+        }
+        Ok(Self { meta, network, data_start, file_len: data_start + header.data_len(), dtype, entries })
     }
 
     /// Checks the rest of a file that is in memory: it is whole, and all values are finite.
@@ -190,92 +301,8 @@ impl Header {
     /// # Errors
     /// [`Error::Weights`] where it is not.
     pub fn check(&self, file: &[u8]) -> Result<()> {
-        let mut splitter = Splitter::new(self);
+        let mut splitter = Splitter::new(self, Dtype::F32);
         splitter.push(&file[self.data_start..], |_, _, _| {})?;
         splitter.finish()
-    }
-}
-
-/// Hands the bytes of a file's tensors on, piece by piece, to whoever keeps them.
-#[derive(Debug)]
-pub struct Splitter {
-    /// Tensor numbers with their ranges, by place in the file.
-    tensors: Vec<(usize, usize, usize)>,
-    names: Vec<String>,
-    data_start: usize,
-    file_len: usize,
-    position: usize,
-    /// The first bytes of a value whose rest has not come yet.
-    carry: Vec<u8>,
-}
-
-impl Splitter {
-    /// A splitter at the start of the tensors.
-    pub fn new(header: &Header) -> Self {
-        let ranges = header.ranges.iter().enumerate();
-        let mut tensors: Vec<_> = ranges.map(|(tensor, &(start, end))| (tensor, start, end)).collect();
-        tensors.sort_by_key(|&(_, start, _)| start);
-        Self {
-            tensors,
-            names: header.network.tensors().into_iter().map(|(name, _)| name).collect(),
-            data_start: header.data_start,
-            file_len: header.file_len,
-            position: 0,
-            carry: Vec::new(),
-        }
-    }
-
-    /// Takes the next bytes of the file; `write(tensor, offset, bytes)` gets whole values of one tensor.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] where a value is NaN or infinite, or bytes follow the last tensor.
-    pub fn push(&mut self, mut bytes: &[u8], mut write: impl FnMut(usize, usize, &[u8])) -> Result<()> {
-        if self.data_start + self.position + self.carry.len() + bytes.len() > self.file_len {
-            return Err(Error::Weights(format!("the file is longer than the {} bytes it describes", self.file_len)));
-        }
-        if !self.carry.is_empty() {
-            let (first, rest) = bytes.split_at(bytes.len().min(4 - self.carry.len()));
-            self.carry.extend(first);
-            bytes = rest;
-            if self.carry.len() == 4 {
-                let value = std::mem::take(&mut self.carry);
-                self.values(&value, &mut write)?;
-            }
-        }
-        let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % 4);
-        self.carry.extend(rest);
-        self.values(whole, &mut write)
-    }
-
-    fn values(&mut self, bytes: &[u8], write: &mut impl FnMut(usize, usize, &[u8])) -> Result<()> {
-        let (begin, end) = (self.position, self.position + bytes.len());
-        self.position = end;
-        let first = self.tensors.partition_point(|&(_, _, tensor_end)| tensor_end <= begin);
-        for &(tensor, start, stop) in self.tensors[first..].iter().take_while(|&&(_, start, _)| start < end) {
-            let part = &bytes[start.max(begin) - begin..stop.min(end) - begin];
-            // An exponent of all ones is NaN or infinity.
-            let finite = |value: &[u8]| value[3] & 0x7f != 0x7f || value[2] & 0x80 == 0;
-            if !part.chunks_exact(4).all(finite) {
-                let name = &self.names[tensor];
-                return Err(Error::Weights(format!("{name} holds a value that is not a finite number (NaN)")));
-            }
-            write(tensor, start.max(begin) - start, part);
-        }
-        Ok(())
-    }
-
-    /// Ends the file.
-    ///
-    /// # Errors
-    /// [`Error::Weights`] where bytes are missing.
-    pub fn finish(&self) -> Result<()> {
-        let came = self.data_start + self.position + self.carry.len();
-        if came < self.file_len {
-            let want = self.file_len;
-            return Err(Error::Weights(format!(
-                "the file is cut short: {came} of its {want} bytes are there; fetch it again"
-            )));
-        }
-        Ok(())
     }
 }

@@ -3,13 +3,14 @@
 //! Convolutions are OIHW and dense layers `[out, in]`; blocks are counted without the stem, their layers by place in
 //! `rep`. ε, the padding of max pooling and the preprocessing are the preset's.
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::fold::{finite, fold};
-use super::safetensors::{Meta, Model};
+use super::fold::{Head, finite, fold, lay_out};
+use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
-use crate::network::{Dense, Preset};
+use crate::network::{Dense, FEATURES, Network, Preset};
 use crate::resize::{Filter, Fit, Preprocessing};
 
 const EPSILON: f64 = 1e-5;
@@ -18,14 +19,12 @@ const EPSILON: f64 = 1e-5;
 const SIDE: usize = 299;
 const CROP: f32 = 299.0 / 333.0;
 
-/// Reads a file of timm's `legacy_xception`, of any number of classes.
+/// Reads a file of timm's `legacy_xception`, of any number of classes or none.
 ///
 /// # Errors
 /// [`Error::Format`] where it is another model's, [`Error::Weights`] where it cannot be used.
 pub fn read(file: &[u8]) -> Result<Model> {
-    let tensors = SafeTensors::deserialize(file).map_err(|error| {
-        Error::Weights(format!("the safetensors file is damaged or cut short ({error}); fetch it again"))
-    })?;
+    let tensors = open(file)?;
     if tensors.tensor("block1.rep.0.conv1.weight").is_err() {
         return Err(Error::Format(
             "this safetensors file is neither this project's nor timm's legacy_xception: convert the model's .keras or .h5 \
@@ -33,29 +32,13 @@ pub fn read(file: &[u8]) -> Result<Model> {
                 .to_owned(),
         ));
     }
-    let classes = tensors.tensor("fc.weight").map_or(0, |weight| weight.shape().first().copied().unwrap_or(0));
-    if classes == 0 {
-        return Err(Error::Weights("it has no classification head: fc.weight is missing or empty".to_owned()));
-    }
-    let meta = Meta {
-        preset: Preset::Timm,
-        input_size: [SIDE; 2],
-        head: vec![Dense { name: "fc".to_owned(), units: classes, relu: false }],
-        labels: Vec::new(),
-        preprocessing: Preprocessing {
-            filter: Filter::Bicubic,
-            fit: Fit::Crop,
-            crop: CROP,
-            ..Preprocessing::default()
-        },
-        source: "timm (.safetensors)".to_owned(),
-    };
     let mut folded = Vec::new();
-    for layer in meta.network()?.layers.iter().filter(|layer| !layer.parameters().is_empty()) {
+    let backbone = Network::backbone([SIDE; 2], Preset::Timm)?;
+    for layer in backbone.layers.iter().filter(|layer| !layer.parameters().is_empty()) {
         let (conv, norm) = groups(layer);
-        let read = |array: &'static str| {
+        folded.extend(fold(layer, EPSILON, |array: &'static str| {
             let name = match array {
-                "kernel" | "bias" => format!("{conv}.{}", if array == "bias" { "bias" } else { "weight" }),
+                "kernel" => format!("{conv}.weight"),
                 "depthwise_kernel" => format!("{conv}.conv1.weight"),
                 "pointwise_kernel" => format!("{conv}.pointwise.weight"),
                 "gamma" => format!("{norm}.weight"),
@@ -64,14 +47,68 @@ pub fn read(file: &[u8]) -> Result<Model> {
                 _ => format!("{norm}.running_var"),
             };
             array_of(&tensors, layer, array, &name)
-        };
-        if layer.operation == Operation::Dense {
-            folded.extend([read("kernel")?, read("bias")?]);
-        } else {
-            folded.extend(fold(layer, EPSILON, read)?);
-        }
+        })?);
     }
+    let (head, dense) = head(&tensors)?;
+    folded.extend(dense);
+    let meta = Meta {
+        preset: Preset::Timm,
+        input_size: [SIDE; 2],
+        head,
+        labels: Vec::new(),
+        preprocessing: Preprocessing {
+            filter: Filter::Bicubic,
+            fit: Fit::Crop,
+            crop: CROP,
+            ..Preprocessing::default()
+        },
+        source: Source { kind: "timm (.safetensors)".to_owned(), ..Source::default() },
+    };
     Ok(Model { meta, tensors: folded })
+}
+
+/// Reads a head: the matrices of a PyTorch model that has nothing else, or of a whole one.
+///
+/// # Errors
+/// [`Error::Weights`] where they do not follow one another.
+pub fn read_head(file: &[u8]) -> Result<Head> {
+    head(&open(file)?)
+}
+
+fn open(file: &[u8]) -> Result<SafeTensors<'_>> {
+    SafeTensors::deserialize(file).map_err(|error| {
+        Error::Weights(format!("the safetensors file is damaged or cut short ({error}); fetch it again"))
+    })
+}
+
+/// The dense layers: all matrices, `[out, in]`, in the order in which their shapes follow one another from the 2048
+/// features on, with ReLU between them.
+fn head(tensors: &SafeTensors) -> Result<Head> {
+    let matrix = |(name, tensor): (String, TensorView)| {
+        let [units, inputs] = *tensor.shape() else { return None };
+        Some((name.strip_suffix(".weight")?.to_owned(), units, inputs))
+    };
+    let mut left: Vec<(String, usize, usize)> = tensors.tensors().into_iter().filter_map(matrix).collect();
+    left.sort();
+    let mut dense: Vec<Dense> = Vec::new();
+    let mut features = FEATURES;
+    while let Some(next) = left.iter().position(|&(_, _, inputs)| inputs == features) {
+        let (name, units, _) = left.remove(next);
+        dense.iter_mut().for_each(|dense| dense.relu = true);
+        dense.push(Dense { name, units, relu: false });
+        features = units;
+    }
+    if let Some((name, ..)) = left.first() {
+        return Err(Error::Weights(format!("{name} does not follow from the backbone's {FEATURES} features")));
+    }
+    let mut folded = Vec::new();
+    for layer in Network::head(&dense)? {
+        let kernel = array_of(tensors, &layer, "kernel", &format!("{}.weight", layer.name))?;
+        let bias = format!("{}.bias", layer.name);
+        let bias = tensors.tensor(&bias).is_ok().then(|| array_of(tensors, &layer, "bias", &bias));
+        folded.extend(lay_out(&layer, &kernel, bias.transpose()?));
+    }
+    Ok((dense, folded))
 }
 
 /// What timm calls a layer, and its batch norm.

@@ -1,4 +1,4 @@
-//! Builds the wasm modules of `pkg/dist`: `cargo xtask wasm`.
+//! Builds the wasm modules and the labels of `pkg/dist`: `cargo xtask wasm`.
 //!
 //! Cargo compiles, wasm-bindgen writes the JavaScript glue, and wasm-opt (npm's `binaryen`) makes the result smaller
 //! and faster. A module whose compiled bytes are those of the last time is left alone.
@@ -27,7 +27,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     module("xception", "gpu")?;
-    module("formats", "formats")
+    module("formats", "formats")?;
+    imagenet()
+}
+
+/// Writes the labels of ImageNet, of which `src/weights/imagenet.txt` has a line each, as `pkg/dist/imagenet.js`.
+fn imagenet() -> Result<(), Box<dyn Error>> {
+    let mut script =
+        "/** WordNet number and name of ImageNet's 1000 classes, as Keras has them. */\nexport default [\n".to_owned();
+    for line in fs::read_to_string("src/weights/imagenet.txt")?.lines() {
+        let (wnid, name) = line.split_once(' ').ok_or("imagenet.txt: a line is no number and name")?;
+        script += &format!("  [{wnid:?}, {name:?}],\n");
+    }
+    fs::write("pkg/dist/imagenet.js", script + "];\n")?;
+    Ok(())
 }
 
 /// Builds the crate with one feature into `pkg/dist/<name>.js` and `<name>_bg.wasm`.

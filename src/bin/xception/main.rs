@@ -1,17 +1,19 @@
-//! Xception on the command line: classify photos, convert and inspect weights.
+//! Xception on the command line: classify photos, convert, inspect and evaluate weights.
+
+mod evaluate;
+mod progress;
 
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use progress::Progress;
 use serde_json::json;
 use xception::classifier::{Classifier, Loader, Prediction};
+use xception::dtype::Dtype;
 use xception::gpu::Gpu;
 use xception::image;
 use xception::plan::Plan;
@@ -43,7 +45,9 @@ enum Command {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        preprocessing: Preprocessing,
+        storage: Storage,
+        #[command(flatten)]
+        options: Options,
         /// Photos: JPEG, PNG, WebP, GIF or BMP.
         #[arg(required = true)]
         images: Vec<PathBuf>,
@@ -54,22 +58,61 @@ enum Command {
         input: PathBuf,
         /// The file to write.
         output: PathBuf,
+        /// How to store weights: i8 has a scale for each output channel. By default as in a file of this project, else f32.
+        #[arg(long)]
+        dtype: Option<Dtype>,
         /// Names of the classes: one a line, a JSON array, or Keras's imagenet_class_index.json.
         #[arg(long)]
         labels: Option<PathBuf>,
+        /// What the weights' licence allows, for the file's metadata.
+        #[arg(long)]
+        license: Option<String>,
         #[command(flatten)]
-        preprocessing: Preprocessing,
+        options: Options,
+    },
+    /// Measure a model on photos whose classes are known, or against another model.
+    Eval {
+        /// The weights to measure.
+        #[arg(long)]
+        model: PathBuf,
+        /// A folder of photos.
+        #[arg(long)]
+        images: PathBuf,
+        /// A CSV file with a header line: a photo's name, with or without its ending, and its class by name, WordNet
+        /// number or number.
+        #[arg(long, required_unless_present = "against")]
+        labels: Option<PathBuf>,
+        /// Other weights: how often both agree on the most likely class, and how far their probabilities are apart.
+        #[arg(long)]
+        against: Option<PathBuf>,
+        /// Print a JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        storage: Storage,
+        #[command(flatten)]
+        options: Options,
     },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
         /// The weights to read.
         model: PathBuf,
+        #[command(flatten)]
+        options: Options,
     },
 }
 
-/// How photos become input, where the weights do not say it or say it wrongly.
+/// How weights and activations lie in GPU memory.
 #[derive(Args)]
-struct Preprocessing {
+struct Storage {
+    /// How the GPU stores weights and activations, f32 or f16; by default f16, and f32 on software adapters.
+    #[arg(long)]
+    dtype: Option<Dtype>,
+}
+
+/// What the weights do not say, or say wrongly.
+#[derive(Args)]
+struct Options {
     /// Resampling filter, as PIL's; by default what the weights say, else bilinear.
     #[arg(long)]
     filter: Option<Filter>,
@@ -79,11 +122,16 @@ struct Preprocessing {
     /// Side of the network's input in pixels; by default what the weights say, else 299.
     #[arg(long)]
     size: Option<usize>,
+    /// Another file whose Dense layers are the head, for "notop" weights: Keras's, or PyTorch's safetensors.
+    #[arg(long)]
+    head: Option<PathBuf>,
 }
 
-impl Preprocessing {
-    fn with(self, labels: Option<Vec<String>>) -> Overrides {
-        Overrides { labels, filter: self.filter, fit: self.fit, input_size: self.size.map(|side| [side; 2]) }
+impl Options {
+    fn overrides(self) -> Result<Overrides, Failure> {
+        let head = self.head.map(|path| fs::read(&path).map_err(about(&path))).transpose()?;
+        let input_size = self.size.map(|side| [side; 2]);
+        Ok(Overrides { filter: self.filter, fit: self.fit, input_size, head, ..Overrides::default() })
     }
 }
 
@@ -94,13 +142,17 @@ fn main() -> ExitCode {
     // Only errors of wgpu itself, and only where RUST_LOG asks for them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let result = match Arguments::parse().command {
-        Command::Classify { model, top, json, preprocessing, images } => {
-            pollster::block_on(classify(&model, top as usize, json, preprocessing, &images))
+        Command::Classify { model, top, json, storage, options, images } => {
+            pollster::block_on(classify(&model, top as usize, json, storage, options, &images))
         }
-        Command::Convert { input, output, labels, preprocessing } => {
-            convert(&input, &output, labels.as_deref(), preprocessing).map(|()| true)
+        Command::Convert { input, output, dtype, labels, license, options } => {
+            convert(&input, &output, dtype, labels.as_deref(), license, options).map(|()| true)
         }
-        Command::Inspect { model } => inspect(&model).map(|()| true),
+        Command::Eval { model, images, labels, against, json, storage, options } => {
+            let models = evaluate::Models { model: &model, against: against.as_deref(), storage: storage.dtype };
+            pollster::block_on(evaluate::run(models, &images, labels.as_deref(), json, options))
+        }
+        Command::Inspect { model, options } => inspect(&model, options).map(|()| true),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -129,69 +181,36 @@ fn print(text: &str) {
     }
 }
 
-/// A bar on stderr that appears after a second and then keeps moving, and only where stderr is a terminal.
-struct Progress {
-    bar: ProgressBar,
-    watch: Option<(Sender<()>, JoinHandle<()>)>,
-}
-
-impl Progress {
-    /// A bar of `total` steps, or a spinner where that is not known.
-    fn new(total: Option<u64>, template: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let watch = std::io::stderr().is_terminal().then(|| {
-            let (done, finished) = channel();
-            let late = bar.clone();
-            let show = move || {
-                if finished.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-                    late.set_draw_target(ProgressDrawTarget::stderr());
-                    late.enable_steady_tick(Duration::from_millis(100));
-                }
-            };
-            (done, std::thread::spawn(show))
-        });
-        Self { bar, watch }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some((done, watch)) = self.watch.take() {
-            drop(done);
-            // It only waits for what was just dropped.
-            let _ = watch.join();
-        }
-        self.bar.finish_and_clear();
-    }
-}
-
 /// A model's file in the project's own format.
 fn read_model(path: &Path, overrides: Overrides) -> Result<Vec<u8>, Failure> {
     let _progress = Progress::new(None, "{spinner} reading the weights {elapsed}");
     weights::convert(fs::read(path).map_err(about(path))?, overrides).map_err(about(path))
 }
 
+/// A model on the GPU.
+async fn load(gpu: &Gpu, path: &Path, overrides: Overrides, storage: Option<Dtype>) -> Result<Classifier, Failure> {
+    let file = read_model(path, overrides)?;
+    let header = Header::parse(&file).map_err(about(path))?;
+    let data = &file[header.data_start..];
+    let progress = Progress::new(Some(data.len() as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
+    let mut loader = Loader::new(gpu, header, storage).await.map_err(about(path))?;
+    for piece in data.chunks(1 << 22) {
+        loader.push(piece).map_err(about(path))?;
+        progress.bar.inc(piece.len() as u64);
+    }
+    loader.finish().map_err(about(path))
+}
+
 async fn classify(
     model: &Path,
     top: usize,
     json: bool,
-    preprocessing: Preprocessing,
+    storage: Storage,
+    options: Options,
     images: &[PathBuf],
 ) -> Result<bool, Failure> {
-    let file = read_model(model, preprocessing.with(None))?;
-    let header = Header::parse(&file).map_err(about(model))?;
-    let data = &file[header.data_start..];
-    let progress = Progress::new(Some(data.len() as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
     let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-    let mut loader = Loader::new(&gpu, header).await.map_err(about(model))?;
-    for piece in data.chunks(1 << 22) {
-        loader.push(piece).map_err(about(model))?;
-        progress.bar.inc(piece.len() as u64);
-    }
-    let mut classifier = loader.finish().map_err(about(model))?;
-    drop((progress, file));
-
+    let mut classifier = load(&gpu, model, options.overrides()?, storage.dtype).await?;
     let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
     let mut all_good = true;
     for path in images {
@@ -237,7 +256,14 @@ async fn classify_one(
     Ok((predictions, json!({"decode": decode, "preprocess": preprocess, "gpu": gpu, "total": total})))
 }
 
-fn convert(input: &Path, output: &Path, labels: Option<&Path>, preprocessing: Preprocessing) -> Result<(), Failure> {
+fn convert(
+    input: &Path,
+    output: &Path,
+    dtype: Option<Dtype>,
+    labels: Option<&Path>,
+    license: Option<String>,
+    options: Options,
+) -> Result<(), Failure> {
     let labels = match labels {
         Some(path) => {
             let text = fs::read_to_string(path).map_err(about(path))?;
@@ -245,7 +271,7 @@ fn convert(input: &Path, output: &Path, labels: Option<&Path>, preprocessing: Pr
         }
         None => None,
     };
-    let file = read_model(input, preprocessing.with(labels))?;
+    let file = read_model(input, Overrides { labels, dtype, license, ..options.overrides()? })?;
     let header = Header::parse(&file).map_err(about(input))?;
     fs::write(output, &file).map_err(about(output))?;
     let (classes, [height, width]) = (header.network.classes(), header.meta.input_size);
@@ -253,10 +279,10 @@ fn convert(input: &Path, output: &Path, labels: Option<&Path>, preprocessing: Pr
     Ok(())
 }
 
-fn inspect(path: &Path) -> Result<(), Failure> {
-    let file = read_model(path, Overrides::default())?;
-    let Header { meta, network, .. } = Header::parse(&file).map_err(about(path))?;
-    let plan = Plan::new(&network);
+fn inspect(path: &Path, options: Options) -> Result<(), Failure> {
+    let file = read_model(path, options.overrides()?)?;
+    let Header { meta, network, dtype, .. } = Header::parse(&file).map_err(about(path))?;
+    let [plan, half] = [Dtype::F32, Dtype::F16].map(|storage| Plan::new(&network, storage));
     let mut lines =
         vec![format!("{:<18} {:>13} {:>13} {:>12} {:>9}", "layer", "input", "output", "parameters", "MMAC")];
     for layer in &network.layers {
@@ -269,16 +295,32 @@ fn inspect(path: &Path) -> Result<(), Failure> {
     let preprocessing = meta.preprocessing;
     lines.extend([
         String::new(),
-        format!("source       {}", meta.source),
+        format!("source       {}", meta.source.kind),
+        format!("sha256       {}", meta.source.sha256),
+        format!("licence      {}", if meta.source.license.is_empty() { "not stated" } else { &meta.source.license }),
         format!("input        {height}×{width}, {:?}, {:?}", preprocessing.filter, preprocessing.fit).to_lowercase()
             + &if preprocessing.crop == 1.0 { String::new() } else { format!(" to {:.3}", preprocessing.crop) },
         format!("classes      {}, labels: {labels}", network.classes()),
         format!("parameters   {}", network.parameter_count()),
         format!("GMAC         {:.3}", network.macs() as f64 / 1e9),
         format!("passes       {}, and 2 to resize the photo", plan.passes.len()),
-        format!("GPU weights  {:.1} MB", plan.weight_bytes() as f64 / 1e6),
-        format!("GPU slots    {}, {:.1} MB", plan.slots.len(), plan.activation_bytes() as f64 / 1e6),
+        format!("file         {} MB, {dtype}", megabytes(file.len() as u64)),
+        format!(
+            "GPU weights  {} MB as f32, {} MB as f16",
+            megabytes(plan.weight_bytes()),
+            megabytes(half.weight_bytes())
+        ),
+        format!(
+            "GPU slots    {}: {} MB as f32, {} MB as f16",
+            plan.slots.len(),
+            megabytes(plan.activation_bytes()),
+            megabytes(half.activation_bytes())
+        ),
     ]);
     print(&lines.join("\n"));
     Ok(())
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1e6)
 }

@@ -1,0 +1,169 @@
+//! `xception eval`: how often a model is right, and how far it is from another one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use xception::classifier::{Classifier, Prediction};
+use xception::dtype::Dtype;
+use xception::gpu::Gpu;
+use xception::image;
+use xception::weights::safetensors::Meta;
+
+use crate::progress::Progress;
+use crate::{Failure, Options, about, load, print, report};
+
+/// What is measured, against what.
+pub struct Models<'a> {
+    /// The weights.
+    pub model: &'a Path,
+    /// Other weights.
+    pub against: Option<&'a Path>,
+    /// How the GPU stores those of the model; the others are stored as f32.
+    pub storage: Option<Dtype>,
+}
+
+/// What is counted.
+#[derive(Default)]
+struct Tally {
+    photos: usize,
+    labelled: usize,
+    top1: usize,
+    top5: usize,
+    agree: usize,
+    /// The largest difference of a probability.
+    apart: f32,
+}
+
+/// Classifies all photos of a folder and prints what was counted; whether all could be read.
+pub async fn run(
+    models: Models<'_>,
+    images: &Path,
+    labels: Option<&Path>,
+    json: bool,
+    options: Options,
+) -> Result<bool, Failure> {
+    let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
+    let mut model = load(&gpu, models.model, options.overrides()?, models.storage).await?;
+    let mut other = match models.against {
+        Some(path) => Some((path, load(&gpu, path, Default::default(), Some(Dtype::F32)).await?)),
+        None => None,
+    };
+    if let Some((path, other)) = &other
+        && other.plan().classes != model.plan().classes
+    {
+        let (classes, others) = (model.plan().classes, other.plan().classes);
+        return Err(about(path)(format!("it has {others} classes, and {} has {classes}", models.model.display())));
+    }
+    let classes = labels.map(|path| classes(path, model.meta()).map_err(about(path))).transpose()?;
+    let photos = photos(images).map_err(about(images))?;
+    let progress = Progress::new(Some(photos.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
+    let (mut tally, mut all_good) = (Tally::default(), true);
+    for (name, path) in &photos {
+        let outcome = async {
+            let photo = image::decode(&fs::read(path).map_err(about(path))?).map_err(about(path))?;
+            let ranked = rank(&mut model, &photo).await.map_err(about(path))?;
+            let others = match &mut other {
+                Some((_, other)) => Some(rank(other, &photo).await.map_err(about(path))?),
+                None => None,
+            };
+            Ok::<_, Failure>((ranked, others))
+        };
+        progress.bar.inc(1);
+        let (ranked, others) = match outcome.await {
+            Ok(both) => both,
+            Err(failure) => {
+                progress.bar.suspend(|| report(&failure));
+                all_good = false;
+                continue;
+            }
+        };
+        tally.photos += 1;
+        let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
+        let class = classes.as_ref().and_then(|classes| classes.get(&file).or_else(|| classes.get(name)));
+        if let Some(&class) = class {
+            tally.labelled += 1;
+            tally.top1 += usize::from(ranked[0].index == class);
+            tally.top5 += usize::from(ranked.iter().take(5).any(|prediction| prediction.index == class));
+        }
+        if let Some(others) = others {
+            tally.agree += usize::from(ranked[0].index == others[0].index);
+            for (score, other) in scores(&ranked).iter().zip(scores(&others)) {
+                tally.apart = tally.apart.max((score - other).abs());
+            }
+        }
+    }
+    drop(progress);
+    if classes.is_some() && tally.labelled == 0 {
+        return Err(format!("{}: none of its photos is among the labels", images.display()));
+    }
+    print(&tally.text(&model, classes.is_some(), other.is_some(), json));
+    Ok(all_good)
+}
+
+impl Tally {
+    fn text(&self, model: &Classifier, labelled: bool, compared: bool, json: bool) -> String {
+        let Self { photos, labelled: known, top1, top5, agree, apart } = self;
+        let share = |part: &usize, whole: &usize| 100.0 * *part as f64 / (*whole).max(1) as f64;
+        if json {
+            let accuracy = labelled.then(|| json!({"photos": known, "top1": top1, "top5": top5}));
+            let comparison = compared.then(|| json!({"agree": agree, "largestDifference": apart}));
+            let dtype = model.storage();
+            return json!({"photos": photos, "dtype": dtype, "labelled": accuracy, "against": comparison}).to_string();
+        }
+        let mut lines = vec![format!("photos      {photos}, computed from {}", model.storage())];
+        if labelled {
+            lines.push(format!("top-1       {top1} of {known} ({:.1} %)", share(top1, known)));
+            lines.push(format!("top-5       {top5} of {known} ({:.1} %)", share(top5, known)));
+        }
+        if compared {
+            lines.push(format!("agree       {agree} of {photos} ({:.1} %)", share(agree, photos)));
+            lines.push(format!("difference  {apart:.5} at most, of a probability"));
+        }
+        lines.join("\n")
+    }
+}
+
+/// All classes of a photo, most likely first.
+async fn rank(model: &mut Classifier, photo: &xception::resize::Rgba) -> xception::error::Result<Vec<Prediction>> {
+    model.upload(photo).await?;
+    model.classify(usize::MAX).await
+}
+
+/// Probabilities by class.
+fn scores(ranked: &[Prediction]) -> Vec<f32> {
+    let mut scores = vec![0.0; ranked.len()];
+    ranked.iter().for_each(|prediction| scores[prediction.index] = prediction.score);
+    scores
+}
+
+/// The files of a folder with their names without the ending.
+fn photos(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let paths = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<std::io::Result<_>>()?;
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    let name = |path: &PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(paths.into_iter().map(|path| (name(&path), path)).collect())
+}
+
+/// The classes in a CSV file, by photo.
+fn classes(path: &Path, meta: &Meta) -> Result<BTreeMap<String, usize>, Failure> {
+    let mut reader = csv::Reader::from_path(path).map_err(|error| error.to_string())?;
+    let mut classes = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let (Some(photo), Some(class)) = (record.get(0), record.get(1)) else {
+            return Err("each line must have a photo and its class".to_owned());
+        };
+        let is_named = |&number: &usize| meta.label(number) == class || meta.wnid(number) == Some(class);
+        let named = (0..meta.labels.len()).find(is_named);
+        let numbered =
+            class.parse().ok().filter(|&number: &usize| number < meta.head.last().map_or(0, |last| last.units));
+        let number =
+            named.or(numbered).ok_or_else(|| format!("the model has no class {class:?}, the label of {photo}"))?;
+        classes.insert(photo.to_owned(), number);
+    }
+    Ok(classes)
+}

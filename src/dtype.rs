@@ -1,0 +1,80 @@
+//! How values are stored, in files and in GPU memory. Sums are always f32.
+
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The largest finite f16. The kernels store nothing beyond it: see `pack` in the shaders.
+pub const MAX_F16: f32 = 65504.0;
+
+/// A type of stored values, little-endian.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Dtype {
+    /// 32 bits: what training frameworks write.
+    #[default]
+    F32,
+    /// 16 bits: half the download and half the GPU memory.
+    F16,
+    /// 8 bits with an f32 scale for each output channel: a quarter of the download. In files only.
+    I8,
+}
+
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "i8",
+        })
+    }
+}
+
+impl std::str::FromStr for Dtype {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let dtypes = [Self::F32, Self::F16, Self::I8];
+        let found = dtypes.into_iter().find(|dtype| dtype.to_string() == name);
+        found.ok_or_else(|| Error::Argument(format!("{name:?} is no dtype: f32, f16 or i8")))
+    }
+}
+
+impl From<Dtype> for safetensors::Dtype {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+            Dtype::I8 => Self::I8,
+        }
+    }
+}
+
+impl Dtype {
+    /// Bytes of a value.
+    pub const fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
+        }
+    }
+
+    /// Values as bytes of this type, which must be a float: rounded to the nearest, beyond the range to infinity.
+    pub fn encode(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Self::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+            _ => bytemuck::cast_slice(values).to_vec(),
+        }
+    }
+
+    /// Bytes of this type, which must be a float, as values.
+    pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::F16 => bytes.chunks_exact(2).map(|half| f16::from_le_bytes([half[0], half[1]]).to_f32()).collect(),
+            _ => bytemuck::pod_collect_to_vec(bytes),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Every kind of file in every dtype: what is read back is what was written, to the precision of the dtype.
+
+mod common;
+
+use std::collections::HashMap;
+
+use common::{assert_close, fixture};
+use safetensors::tensor::{TensorView, serialize};
+use xception::dtype::Dtype;
+use xception::error::Result;
+use xception::layer::Role;
+use xception::weights::safetensors::{Header, Model};
+use xception::weights::splitter::Splitter;
+use xception::weights::{Overrides, convert};
+
+fn stored(dtype: Dtype) -> Overrides {
+    Overrides { dtype: Some(dtype), ..Overrides::default() }
+}
+
+fn read(file: Vec<u8>) -> Result<Model> {
+    Model::deserialize(&convert(file, Overrides::default())?)
+}
+
+/// Panics unless each tensor is that of the original, as far as the dtype can tell.
+fn compare(what: &str, dtype: Dtype, actual: &Model, original: &Model) {
+    assert_eq!(actual.meta, original.meta, "{what}");
+    let tensors = original.meta.network().unwrap().tensors();
+    for (tensor, (actual, expected)) in tensors.iter().zip(actual.tensors.iter().zip(&original.tensors)) {
+        let what = format!("{what}: {} as {dtype}", tensor.name);
+        match tensor.dtype(dtype) {
+            Dtype::F32 => assert_eq!(actual, expected, "{what}"),
+            Dtype::F16 => assert_close(&what, actual, expected, &tensor.shape, 1e-7, 1.0 / 2048.0),
+            Dtype::I8 => {
+                // Half a step of each output channel, of which the largest weight has 127.
+                let mut largest = vec![0.0_f32; tensor.scales()];
+                for (index, value) in expected.iter().enumerate() {
+                    let channel = &mut largest[tensor.channel(index)];
+                    *channel = channel.max(value.abs());
+                }
+                let off = |(index, (actual, expected)): (usize, (&f32, &f32))| {
+                    (actual - expected).abs() > largest[tensor.channel(index)] / 127.0 * 0.501
+                };
+                assert!(!actual.iter().zip(expected).enumerate().any(off), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_source_in_every_dtype() {
+    for name in ["keras1.h5", "keras2.h5", "keras3.h5", "keras3.weights.h5", "sequential.keras", "timm.safetensors"] {
+        let original = read(fixture(name)).unwrap();
+        assert_eq!(original.meta.source.sha256.len(), 64, "{name}");
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::I8] {
+            let file = convert(fixture(name), stored(dtype)).unwrap();
+            let header = Header::parse(&file).unwrap();
+            assert_eq!((header.dtype, header.file_len), (dtype, file.len()), "{name}");
+            let model = Model::deserialize(&file).unwrap();
+            compare(name, dtype, &model, &original);
+            assert_eq!(convert(file.clone(), Overrides::default()).unwrap(), file, "{name}: nothing to change");
+            assert_eq!(convert(file.clone(), stored(dtype)).unwrap(), file, "{name}: {dtype} already");
+            assert_eq!(model.serialize(dtype).unwrap(), file, "{name}: written again as {dtype}");
+            // On the GPU as f16, in pieces that end anywhere.
+            let tensors = original.meta.network().unwrap().tensors();
+            let mut halves: Vec<Vec<u8>> = tensors.iter().map(|tensor| vec![0; tensor.bytes(Dtype::F16)]).collect();
+            let mut splitter = Splitter::new(&header, Dtype::F16);
+            for piece in file[header.data_start..].chunks(1_000_003) {
+                let keep = |tensor: usize, offset: usize, bytes: &[u8]| {
+                    assert_eq!((offset % 4, bytes.len() % 4), (0, 0), "whole words");
+                    halves[tensor][offset..offset + bytes.len()].copy_from_slice(bytes);
+                };
+                splitter.push(piece, keep).unwrap();
+            }
+            splitter.finish().unwrap();
+            for (tensor, (half, values)) in tensors.iter().zip(halves.iter().zip(&model.tensors)) {
+                assert!(*half == tensor.dtype(Dtype::F16).encode(values), "{name}: {} from {dtype}", tensor.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn smaller_dtypes_make_smaller_files() {
+    let lengths = [Dtype::F32, Dtype::F16, Dtype::I8].map(|dtype| {
+        let file = convert(fixture("keras3.h5"), stored(dtype)).unwrap();
+        let header = Header::parse(&file).unwrap();
+        let quantized = |role| matches!(role, Role::Matrix(_)) && dtype == Dtype::I8;
+        for (tensor, entry) in header.network.tensors().iter().zip(&header.entries) {
+            assert_eq!(entry.dtype == Dtype::I8, quantized(tensor.role), "{}", tensor.name);
+        }
+        file.len() - header.data_start
+    });
+    // 22.8 million folded weights; biases stay f32, windows f16, and each output channel has a scale.
+    assert_eq!(lengths, [91_314_752, 45_713_904, 23_252_880]);
+}
+
+#[test]
+fn i8_becomes_f32_again() {
+    let small = convert(fixture("sequential.keras"), stored(Dtype::I8)).unwrap();
+    let large = convert(small.clone(), stored(Dtype::F32)).unwrap();
+    assert_eq!(Model::deserialize(&large).unwrap(), Model::deserialize(&small).unwrap());
+    assert_eq!(convert(large, stored(Dtype::I8)).unwrap(), small, "the same bytes and scales");
+}
+
+#[test]
+fn weights_beyond_f16_are_refused() {
+    let mut model = read(fixture("sequential.keras")).unwrap();
+    model.tensors[2][5] = -70000.0;
+    let names = "block2_sepconv1.depthwise.weight";
+    let tensors = model.meta.network().unwrap().tensors();
+    let place = tensors.iter().position(|tensor| tensor.name == names).unwrap();
+    model.tensors[2][5] = 0.0;
+    model.tensors[place][5] = -70000.0;
+    let error = model.serialize(Dtype::F16).unwrap_err().to_string();
+    assert!(error.contains(names) && error.contains("-70000") && error.contains("dtype f32"), "{error}");
+    let file = model.serialize(Dtype::F32).unwrap();
+    let header = Header::parse(&file).unwrap();
+    let load = |storage| Splitter::new(&header, storage).push(&file[header.data_start..], |_, _, _| {});
+    assert!(load(Dtype::F16).unwrap_err().to_string().contains(names));
+    load(Dtype::F32).unwrap();
+}
+
+#[test]
+fn a_head_of_its_own_file() {
+    let whole = read(fixture("sequential.keras")).unwrap();
+    let with = |head| Overrides { head: Some(head), ..Overrides::default() };
+    let error = read(fixture("notop.h5")).unwrap_err().to_string();
+    assert!(error.contains("no classification head") && error.contains("head"), "{error}");
+    for name in ["head.keras", "head.h5", "head.weights.h5"] {
+        let model = Model::deserialize(&convert(fixture("notop.h5"), with(fixture(name))).unwrap()).unwrap();
+        let units = |model: &Model| model.meta.head.iter().map(|dense| (dense.units, dense.relu)).collect::<Vec<_>>();
+        assert_eq!(units(&model), units(&whole), "{name}");
+        assert_eq!(model.meta.input_size, [150, 150]);
+        assert!(model.tensors == whole.tensors, "{name}");
+    }
+    // PyTorch's linear layers are [out, in]; they take the place of the head that a file has.
+    let backbone = whole.tensors.len() - 6;
+    let names = ["0", "3", "5"].map(|layer| ["weight", "bias"].map(|array| format!("{layer}.{array}"))).concat();
+    let shapes = [vec![64, 2048], vec![64], vec![64, 64], vec![64], vec![7, 64], vec![7]];
+    let tensors = names.iter().zip(&shapes).zip(&whole.tensors[backbone..]).map(|((name, shape), values)| {
+        let len = shape.iter().product();
+        (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytemuck::cast_slice(&values[..len])).unwrap())
+    });
+    let torch = serialize(tensors, None::<HashMap<_, _>>).unwrap();
+    for name in ["notop.h5", "sequential.keras", "keras3.h5"] {
+        let model = Model::deserialize(&convert(fixture(name), with(torch.clone())).unwrap()).unwrap();
+        assert!(model.tensors == whole.tensors, "{name}");
+        assert!(model.meta.labels.is_empty(), "labels are the head's");
+    }
+    let error = convert(fixture("notop.h5"), with(fixture("timm.safetensors"))).map(|file| read(file).unwrap());
+    assert_eq!(error.unwrap().meta.head[0].units, 1000, "a whole model's head will do");
+    let error = convert(fixture("notop.h5"), with(b"no weights".to_vec())).unwrap_err().to_string();
+    assert!(error.contains("not a weights file"), "{error}");
+}
