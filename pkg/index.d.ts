@@ -39,7 +39,20 @@ export interface LoadOptions {
    * `Cache-Control: no-store`. Where there is no room, or no permission, weights load without the cache.
    */
   cache?: boolean;
-  /** A name for each class, instead of the file's own. */
+  /**
+   * How the GPU stores weights and activations; sums are always f32. `f16` takes half the memory, whatever the file is
+   * stored as; `auto`, the default, is `f16`, and `f32` on software adapters, which would have to convert each value.
+   */
+  dtype?: 'auto' | 'f32' | 'f16';
+  /**
+   * Another file whose Dense layers are the head, for "notop" weights or in place of the head they have: a Keras file, or
+   * safetensors of PyTorch's linear layers. It is not cached.
+   */
+  head?: LoadOptions['weights'];
+  /**
+   * A name for each class, instead of the file's own; a WordNet number may stand in front: `n02123045 tabby`. The published
+   * ImageNet files have theirs without this. Another number of labels than classes rejects with the code `bad-weights`.
+   */
   labels?: string[];
   /** The resampling filter, instead of the file's own. */
   filter?: Filter;
@@ -59,6 +72,8 @@ export interface Prediction {
   index: number;
   /** Its name; `class 7` where the model has no labels. */
   label: string;
+  /** Its WordNet number, where it is a class of ImageNet. */
+  wnid?: string;
   /** Its probability, 0 to 1. */
   score: number;
 }
@@ -92,8 +107,10 @@ export interface ModelInfo {
     readonly scale: number;
     readonly offset: number;
   };
-  /** What kind of file the weights came from. */
-  readonly source: string;
+  /** What kind of file the weights came from, that file's SHA-256 in hex digits, and a note on its licence. */
+  readonly source: { readonly kind: string; readonly sha256: string; readonly license: string };
+  /** How the GPU stores weights and activations. */
+  readonly dtype: 'f32' | 'f16';
   /** Dispatches a photo takes, without the two of preprocessing. */
   readonly dispatches: number;
   readonly pipelines: number;

@@ -8,15 +8,21 @@ import { core, formats } from './wasm.js';
 /** The largest file that is read whole to be converted: 1 GiB. A model with its optimizer has about 300 MB. */
 const MAX_FOREIGN_BYTES = 2 ** 30;
 
+/** The largest file of a head: 256 MiB. Seventeen thousand classes have 139 MB. */
+const MAX_HEAD_BYTES = 2 ** 28;
+
 /** Errors after which a cached file is fetched anew. */
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
 
 /** Brings weights to the GPU and returns the core's model. The options are described in index.d.ts. */
-export async function load({ weights, integrity, cache = true, onProgress = () => {}, signal: given, ...overrides }) {
+export async function load({ weights, integrity, dtype = 'auto', cache = true, onProgress = () => {}, signal: given, ...options }) {
   // A Request may bring its own signal.
   const signal = AbortSignal.any([given, weights?.signal].filter(Boolean));
-  const { labels, filter, fit, inputSize } = overrides;
+  const { labels, filter, fit, inputSize, head } = options;
+  if (!['auto', 'f32', 'f16'].includes(dtype)) throw new XceptionError('bad-argument', 'dtype must be auto, f32 or f16');
   const job = {
+    dtype: dtype === 'auto' ? undefined : dtype,
+    head,
     onProgress,
     signal,
     integrity: integrity === undefined ? undefined : new Integrity(integrity),
@@ -102,7 +108,7 @@ async function build(reader, source, job) {
   const length = await core.call(({ headerLength }) => headerLength(start));
   const header = await reader.atLeast(length);
   const own = length > 0 && (await core.call(({ isOwnFormat }) => isOwnFormat(header)));
-  if (own && job.overrides === '{}') return stream(reader, source, job);
+  if (own && job.overrides === '{}' && !job.head) return stream(reader, source, job);
   const converted = await convert(reader, source, job);
   try {
     return await stream(new ByteReader(slices(converted)), {}, job);
@@ -112,12 +118,12 @@ async function build(reader, source, job) {
 }
 
 /** Loads a file of the project's own format, piece by piece. */
-async function stream(reader, source, { signal }) {
+async function stream(reader, source, { dtype, signal }) {
   const start = await reader.atLeast(16);
   const length = await core.call(({ headerLength }) => headerLength(start));
   const header = await reader.atLeast(length);
   signal.throwIfAborted();
-  const loader = await core.call(({ Loader }) => Loader.create(header.slice(0, length)));
+  const loader = await core.call(({ Loader }) => Loader.create(header.slice(0, length), dtype));
   source.total = loader.length;
   try {
     for await (const piece of reader.rest(length)) await core.call(() => loader.push(piece));
@@ -131,12 +137,13 @@ async function stream(reader, source, { signal }) {
 }
 
 /** Gathers a file in the second module's memory and converts it there. */
-async function convert(reader, { total = 0, fromCache }, { overrides, onProgress, signal }) {
+async function convert(reader, { total = 0, fromCache }, { overrides, head, onProgress, signal }) {
   const check = (length) => {
     if (length <= MAX_FOREIGN_BYTES) return;
     throw new XceptionError('too-large', `the weights go on beyond ${MAX_FOREIGN_BYTES} bytes: this is no Xception`);
   };
   check(total);
+  const headFile = head && (await whole(head, signal));
   const converter = await formats.call(({ Converter }) => new Converter(total));
   try {
     let loaded = 0;
@@ -152,7 +159,16 @@ async function convert(reader, { total = 0, fromCache }, { overrides, onProgress
     free(converter);
     throw error;
   }
-  return formats.call(() => converter.convert(overrides));
+  return formats.call(() => converter.convert(overrides, headFile));
+}
+
+/** The bytes of a small file, from wherever weights may be. */
+async function whole(source, signal) {
+  const { pieces } = await open(toRequest(source, signal) ?? source, signal);
+  const bytes = await new ByteReader(pieces).atLeast(MAX_HEAD_BYTES + 1);
+  if (bytes.length <= MAX_HEAD_BYTES) return bytes;
+  await pieces.return();
+  throw new XceptionError('too-large', `the head goes on beyond ${MAX_HEAD_BYTES} bytes: give a file of its Dense layers alone`);
 }
 
 function free(object) {

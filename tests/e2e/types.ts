@@ -1,4 +1,5 @@
 // Compiled, never run: how TypeScript users call the package.
+import imagenet from '../../pkg/imagenet.js';
 import { Xception, XceptionError, clearCache, listCached } from '../../pkg/index.js';
 import type { Classification, Prediction, Progress } from '../../pkg/index.js';
 
@@ -9,12 +10,13 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
     if (bytes > 1e9 || date.getFullYear() < 2026) await clearCache(url);
   }
   const onProgress = ({ loaded, total, fromCache }: Progress) => (fromCache ? 1 : loaded / (total ?? 1));
-  const model = await Xception.load({ weights, integrity, cache: false, signal, filter: 'bicubic', onProgress });
+  const model = await Xception.load({ weights, integrity, dtype: 'f16', cache: false, signal, filter: 'bicubic', onProgress });
   const [height, width]: readonly [number, number] = model.info.inputSize;
   try {
     const { predictions, timings }: Classification = await model.classify(photo, { topK: 5 });
     const best: Prediction = predictions[0];
-    return `${best.label} ${best.score} ${timings.total} ${height}×${width}`;
+    const [wnid] = imagenet[best.index];
+    return `${best.label} ${wnid === best.wnid} ${best.score} ${timings.total} ${height}×${width} ${model.info.source.license}`;
   } catch (error) {
     if (error instanceof XceptionError && error.code === 'decode') return error.message;
     throw error;
@@ -23,6 +25,8 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
   }
 }
 
+// @ts-expect-error: the GPU stores floats.
+void Xception.load({ weights: '', dtype: 'i8' });
 // @ts-expect-error: weights are needed.
 void Xception.load({});
 // @ts-expect-error: models are made by load.
