@@ -65,7 +65,10 @@ impl Dtype {
     /// Values as bytes of this type, which must be a float: rounded to the nearest, beyond the range to infinity.
     pub fn encode(self, values: &[f32]) -> Vec<u8> {
         match self {
-            Self::F16 => values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect(),
+            Self::F16 => {
+                let halves: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
+                bytemuck::cast_slice(&halves).to_vec()
+            }
             _ => bytemuck::cast_slice(values).to_vec(),
         }
     }
@@ -73,7 +76,10 @@ impl Dtype {
     /// Bytes of this type, which must be a float, as values.
     pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
-            Self::F16 => bytes.chunks_exact(2).map(|half| f16::from_le_bytes([half[0], half[1]]).to_f32()).collect(),
+            Self::F16 => {
+                let halves: Vec<f16> = bytemuck::pod_collect_to_vec(bytes);
+                halves.into_iter().map(f16::to_f32).collect()
+            }
             _ => bytemuck::pod_collect_to_vec(bytes),
         }
     }

@@ -130,8 +130,8 @@ fn restore<'a>(
     }
     let values: Vec<f32> = match from {
         Dtype::I8 => {
-            let scaled = |(index, &byte): (usize, &u8)| f32::from(byte as i8) * scales[tensor.channel(first + index)];
-            part.iter().enumerate().map(scaled).collect()
+            let scales = (first..).map(|index| scales[tensor.channel(index)]);
+            part.iter().zip(scales).map(|(&byte, scale)| f32::from(byte as i8) * scale).collect()
         }
         _ => from.decode(part),
     };

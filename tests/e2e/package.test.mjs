@@ -74,9 +74,10 @@ test('dtype, head and labels are the caller\'s', async () => {
       head: await answer({ head, labels: ['one', 'n02123045 two', 'n02123045 tabby'] }),
       noHead: await answer({ head: new Blob(['<html>']) }),
       labels: await answer({ head, labels: ['one'] }),
+      foreign: await answer({ weights: head }),
     };
   });
-  const { auto, f16, i8, head, noHead, labels } = result;
+  const { auto, f16, i8, head, noHead, labels, foreign } = result;
   assert.equal(auto.info.dtype, 'f32', 'a software adapter computes from f32');
   assert.deepEqual(Object.keys(auto.info.source), ['kind', 'sha256', 'license']);
   assert.equal(f16.info.dtype, 'f16');
@@ -91,6 +92,7 @@ test('dtype, head and labels are the caller\'s', async () => {
   assert.deepEqual(head.info.labels, ['one', 'two', 'tabby']);
   assert.equal(noHead.code, 'unsupported-format', noHead.message);
   assert.match(labels.message, /1 labels for 3 classes/);
+  assert.match(foreign.message, /neither this project's nor timm's/);
 });
 
 test('the API answers in order, counts, refuses and lets go', async () => {
