@@ -1,5 +1,7 @@
 //! What a photo's header tells before it is decoded.
 
+use std::iter;
+
 use crate::error::{Error, Result};
 
 /// The most pixels a photo may have: 128 Mi, 512 MB decoded.
@@ -16,6 +18,11 @@ pub fn check(bytes: &[u8]) -> Result<()> {
     }
     if let Ok(size) = imagesize::blob_size(bytes) {
         check_pixels(size.width, size.height)?;
+        // A WebP's decoder takes memory for frames before it looks whether the image is as large.
+        let mut frames = webp_chunks(bytes).filter_map(|(name, _, data)| webp_frame(name, data));
+        if frames.any(|(width, height)| width > size.width || height > size.height) {
+            return Err(Error::Decode("a frame is larger than the image".to_owned()));
+        }
     }
     if !is_complete(bytes) {
         return Err(Error::Decode("the file is cut short".to_owned()));
@@ -43,9 +50,45 @@ fn is_complete(bytes: &[u8]) -> bool {
     } else if bytes.starts_with(b"\x89PNG") {
         bytes.windows(4).any(|name| name == b"IEND")
     } else if let [b'R', b'I', b'F', b'F', length @ .., b'W', b'E', b'B', b'P'] = bytes.get(..12).unwrap_or_default() {
+        // Decoders take memory for a chunk before they read it.
         length.try_into().is_ok_and(|length| bytes.len() as u64 >= 8 + u64::from(u32::from_le_bytes(length)))
+            && webp_chunks(bytes).all(|(_, length, data)| length <= data.len())
     } else {
         true
+    }
+}
+
+/// The chunks of a WebP: name, claimed length, and all bytes from its data on.
+fn webp_chunks(bytes: &[u8]) -> impl Iterator<Item = ([u8; 4], usize, &[u8])> {
+    let length = match bytes.get(..12) {
+        Some(&[b'R', b'I', b'F', b'F', a, b, c, d, b'W', b'E', b'B', b'P']) => {
+            u32::from_le_bytes([a, b, c, d]) as usize
+        }
+        _ => 0,
+    };
+    let mut rest = bytes.get(12..bytes.len().min(length.saturating_add(8))).unwrap_or_default();
+    iter::from_fn(move || {
+        let (&[a, b, c, d, ref length @ ..], data) = rest.split_first_chunk::<8>()?;
+        let (name, length) = ([a, b, c, d], u32::from_le_bytes(*length) as usize);
+        // Chunks begin at even bytes. Those of an animation's frame follow its own 16 bytes.
+        let next = if name == *b"ANMF" { 16 } else { length.saturating_add(length % 2) };
+        rest = data.get(next..).unwrap_or_default();
+        Some((name, length, data))
+    })
+}
+
+/// Width and height of a frame of a WebP.
+fn webp_frame(name: [u8; 4], data: &[u8]) -> Option<(usize, usize)> {
+    match (&name, data) {
+        (b"VP8 ", &[_, _, _, 0x9d, 0x01, 0x2a, a, b, c, d, ..]) => {
+            let side = |bytes| usize::from(u16::from_le_bytes(bytes) & 0x3fff);
+            Some((side([a, b]), side([c, d])))
+        }
+        (b"VP8L", &[0x2f, a, b, c, d, ..]) => {
+            let bits = u32::from_le_bytes([a, b, c, d]) as usize;
+            Some(((bits & 0x3fff) + 1, (bits >> 14 & 0x3fff) + 1))
+        }
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::network::Dense;
+use crate::network::{Dense, MAX_DENSE};
 
 /// What the config says; a model without one has [`Config::default`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -126,6 +126,10 @@ impl Walk {
             "Dense" => {
                 if self.softmax {
                     return unsupported(", behind a softmax");
+                }
+                // Each is kept with its path, which may be long.
+                if self.config.head.len() == MAX_DENSE {
+                    return unsupported(&format!(", behind {MAX_DENSE} others"));
                 }
                 let units = config["units"].as_u64().unwrap_or_default() as usize;
                 let dense = Dense { name: name.to_owned(), units, relu: false };

@@ -16,7 +16,7 @@ use hdf5_pure::{AttrValue, File};
 use super::PYTORCH;
 use super::config::Config;
 use super::fold::{Head, fold, lay_out};
-use super::layers::{Found, Kind, Layers, damaged};
+use super::layers::{Found, Kind, Layers, MAX_RATIO, damaged};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
@@ -52,8 +52,7 @@ fn open_archive(file: Vec<u8>) -> Result<(Layers, Option<String>)> {
             }
             error => damaged(&error),
         })?;
-        // Weights hardly compress: a huge claim is a lie.
-        let limit = file_len.saturating_mul(4);
+        let limit = file_len.saturating_mul(MAX_RATIO as u64);
         if entry.size() > limit {
             return Err(damaged(&format!("{name} claims {} bytes", entry.size())));
         }
@@ -69,10 +68,11 @@ fn open_archive(file: Vec<u8>) -> Result<(Layers, Option<String>)> {
 
 /// A file's arrays, and the JSON of its config where it has one: of an `.h5` or `.weights.h5` file.
 fn open_h5(bytes: Vec<u8>) -> Result<(Layers, Option<String>)> {
+    let length = bytes.len();
     let file = File::from_bytes(bytes).map_err(damaged)?;
     let attributes = file.root().attrs().map_err(damaged)?;
     let config = attributes.get("model_config").and_then(AttrValue::as_str).map(str::to_owned);
-    Ok((Layers::gather(file)?, config))
+    Ok((Layers::gather(file, length)?, config))
 }
 
 /// Reads a whole model, or one without its head.

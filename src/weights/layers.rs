@@ -1,15 +1,26 @@
 //! The arrays of an HDF5 file, gathered into the layers of whatever Keras wrote it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use hdf5_pure::{DType, File, Group};
+use hdf5_pure::{DType, Dataset, File, Group};
 
 use super::fold::finite;
 use crate::error::{Error, Result};
 use crate::layer::Layer;
 
-/// The most groups a file is searched for: a whole Xception has about 500. Links can make a small file endless.
-const MAX_GROUPS: usize = 5000;
+/// The most groups and arrays a file is searched for: a whole Xception has about 800. Links can make a small file
+/// endless.
+const MAX_OBJECTS: usize = 8000;
+
+/// The longest path of a group, for the same reason.
+const MAX_PATH: usize = 1000;
+
+/// How deep groups may lie: three levels for each model in a model. WebAssembly's stack is 1 MB.
+const MAX_DEPTH: usize = 64;
+
+/// Weights hardly compress, pruned ones a few times: whatever claims to be this many times its file is a lie.
+pub(super) const MAX_RATIO: usize = 8;
 
 pub(super) fn damaged(error: impl std::fmt::Display) -> Error {
     Error::Weights(format!("the HDF5 file is damaged or cut short ({error}); fetch it again"))
@@ -98,11 +109,16 @@ fn numbered_name(group: &str, index: &str) -> Option<&'static str> {
     names.get(index.parse::<usize>().ok()?).copied()
 }
 
-/// Gathers the layers below a group; `visits` counts down the groups a file may have.
-fn gather(group: &Group, path: &str, visits: &mut usize, layers: &mut BTreeMap<String, Found>) -> Result<()> {
-    *visits = visits.checked_sub(1).ok_or_else(|| damaged("it has more groups than a model"))?;
+/// Gathers the layers below a group; `left` counts down the groups and arrays a file may have.
+fn gather(group: &Group, path: &str, left: &mut usize, layers: &mut BTreeMap<String, Found>) -> Result<()> {
+    if path.len() > MAX_PATH || path.matches('/').count() > MAX_DEPTH {
+        return Err(damaged("its groups lie deeper than a model's"));
+    }
+    let (datasets, groups) = (group.datasets().map_err(damaged)?, group.groups().map_err(damaged)?);
+    let objects = 1 + datasets.len() + groups.len();
+    *left = left.checked_sub(objects).ok_or_else(|| damaged("it has more groups and arrays than a model"))?;
     let (parent, own_name) = path.rsplit_once('/').unwrap_or(("", path));
-    for dataset in group.datasets().map_err(damaged)? {
+    for dataset in datasets {
         let (layer, array) = if own_name == "vars" {
             (parent, numbered_name(parent.rsplit('/').next().unwrap_or_default(), &dataset))
         } else {
@@ -110,32 +126,45 @@ fn gather(group: &Group, path: &str, visits: &mut usize, layers: &mut BTreeMap<S
         };
         if let Some(array) = array {
             let shape = group.dataset(&dataset).and_then(|dataset| dataset.shape()).map_err(damaged)?;
-            let shape = shape.into_iter().map(|length| length as usize).collect();
+            let shape =
+                shape.into_iter().map(usize::try_from).map(|length| length.map_err(damaged)).collect::<Result<_>>()?;
             let found = layers.entry(layer.to_owned()).or_default();
             layer.clone_into(&mut found.path);
             layer.rsplit('/').next().unwrap_or_default().clone_into(&mut found.name);
             found.arrays.insert(array, Array { path: format!("{path}/{dataset}"), shape });
         }
     }
-    for name in group.groups().map_err(damaged)? {
+    for name in groups {
         if !name.starts_with("optimizer") {
             let inner = group.group(&name).map_err(damaged)?;
-            gather(&inner, &format!("{path}/{name}"), visits, layers)?;
+            gather(&inner, &format!("{path}/{name}"), left, layers)?;
         }
     }
     Ok(())
 }
 
+/// How many values are in memory where an array of some shape is read, which may be in chunks of another.
+fn claim(dataset: &Dataset, shape: &[usize]) -> Result<u64> {
+    let product = |lengths: &mut dyn Iterator<Item = u64>| lengths.fold(1, u64::saturating_mul);
+    let values = product(&mut shape.iter().map(|&length| length as u64));
+    let Some(chunk) = dataset.chunk_shape().map_err(damaged)? else { return Ok(values) };
+    let chunks = dataset.chunks().map_err(damaged)?.len() as u64;
+    Ok(values.max(product(&mut chunk.into_iter()).saturating_mul(chunks)))
+}
+
 /// All layers of a file by kind, each kind in counting order.
 pub(super) struct Layers {
     file: File,
+    /// How many bytes its arrays may still claim.
+    left: Cell<u64>,
     by_kind: BTreeMap<Kind, Vec<Found>>,
 }
 
 impl Layers {
-    pub(super) fn gather(file: File) -> Result<Self> {
+    /// The layers of a file of `length` bytes.
+    pub(super) fn gather(file: File, length: usize) -> Result<Self> {
         let mut layers = BTreeMap::new();
-        gather(&file.root(), "", &mut { MAX_GROUPS }, &mut layers)?;
+        gather(&file.root(), "", &mut { MAX_OBJECTS }, &mut layers)?;
         let mut by_kind: BTreeMap<Kind, Vec<Found>> = BTreeMap::new();
         for found in layers.into_values() {
             if let Some(kind) = found.kind() {
@@ -145,7 +174,7 @@ impl Layers {
         for found in by_kind.values_mut() {
             found.sort_by(|a, b| a.order().cmp(&b.order()));
         }
-        Ok(Self { file, by_kind })
+        Ok(Self { file, left: Cell::new(MAX_RATIO as u64 * length as u64), by_kind })
     }
 
     pub(super) fn of(&self, kind: Kind) -> &[Found] {
@@ -181,9 +210,13 @@ impl Layers {
             return Err(Error::Weights(format!("{path} has the shape {actual:?} and must have {shape:?}")));
         }
         let dataset = self.file.dataset(path).map_err(damaged)?;
-        if !matches!(dataset.dtype().map_err(damaged)?, DType::F32 | DType::F64) {
-            return Err(Error::Weights(format!("{path} is not in float32: save the model in float32")));
-        }
+        let size = match dataset.dtype().map_err(damaged)? {
+            DType::F32 => 4,
+            DType::F64 => 8,
+            _ => return Err(Error::Weights(format!("{path} is not in float32: save the model in float32"))),
+        };
+        let left = self.left.get().checked_sub(claim(&dataset, &shape)?.saturating_mul(size));
+        self.left.set(left.ok_or_else(|| damaged("its arrays claim more than it holds"))?);
         let values = dataset.read_f32().map_err(damaged)?;
         if values.len() != shape.iter().product::<usize>() {
             return Err(damaged(format!("{path} is incomplete")));

@@ -10,7 +10,7 @@ use super::fold::{Head, finite, fold, lay_out};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
-use crate::network::{Dense, FEATURES, Network, Preset};
+use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset};
 use crate::resize::{Filter, Fit, Preprocessing};
 
 const EPSILON: f64 = 1e-5;
@@ -97,6 +97,10 @@ fn head(tensors: &SafeTensors) -> Result<Head> {
         dense.iter_mut().for_each(|dense| dense.relu = true);
         dense.push(Dense { name, units, relu: false });
         features = units;
+        // Without values a small file can hold any number of them; `Network::head` refuses.
+        if dense.len() > MAX_DENSE {
+            left.clear();
+        }
     }
     if let Some((name, ..)) = left.first() {
         return Err(Error::Weights(format!("{name} does not follow from the backbone's {FEATURES} features")));

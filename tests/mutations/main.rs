@@ -1,0 +1,142 @@
+//! Damaged and hostile files of every kind end in an error or are read: never a panic, a hang, or more memory than the
+//! file warrants. Thousands of mutations from fixed seeds, and the files that fuzzing found (`npm run fuzz`).
+//!
+//! `cargo test --release --test mutations -- --nocapture` prints how many were refused; with `SEED=17` before it, each
+//! kind repeats that one mutation.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod memory;
+mod mutate;
+mod originals;
+mod readers;
+mod watch;
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use originals::Files;
+use readers::{FOREIGN, HEAD, HEADER, IMAGE, LABELS, OWN, Reader};
+use watch::{Run, watched};
+use zip::CompressionMethod;
+
+/// A whole model in our own format, stored in each way.
+static MODELS: LazyLock<Files> = LazyLock::new(originals::own);
+
+/// Nothing needs to be repaired.
+fn leave(_: &mut Vec<u8>) {}
+
+fn run(name: &'static str, reader: Reader, count: u64, refused: u64, originals: Files) {
+    Run { name, reader, count, refused, repair: leave }.over(originals);
+}
+
+#[test]
+fn own_headers() {
+    run("own_headers", HEADER, 6000, 60, originals::headers(&MODELS));
+}
+
+#[test]
+fn own_models() {
+    run("own_models", OWN, 60, 40, MODELS.clone());
+}
+
+#[test]
+fn keras_models() {
+    for (name, file) in [
+        ("keras1.h5", "keras1.h5"),
+        ("keras2.h5", "keras2.h5"),
+        ("keras3.h5", "keras3.h5"),
+        ("keras3.weights.h5", "keras3.weights.h5"),
+        ("sequential.keras", "sequential.keras"),
+    ] {
+        run(name, FOREIGN, 16, 10, originals::fixtures(&[file]));
+    }
+}
+
+#[test]
+fn timm_models() {
+    run("timm.safetensors", FOREIGN, 24, 40, originals::fixtures(&["timm.safetensors"]));
+}
+
+#[test]
+fn keras_heads() {
+    run("keras_heads", HEAD, 4000, 10, originals::fixtures(&["head.h5", "head.weights.h5", "head.keras"]));
+}
+
+#[test]
+fn small_heads() {
+    let mut files = originals::small_h5();
+    files.extend(originals::small_archives());
+    files.push(originals::small_safetensors());
+    run("small_heads", HEAD, 10_000, 40, files);
+}
+
+/// Configs in an archive that is good otherwise.
+#[test]
+fn configs() {
+    static WEIGHTS: LazyLock<Vec<u8>> =
+        LazyLock::new(|| originals::member(&common::fixture("head.keras"), "model.weights.h5"));
+    let reader = Reader {
+        read: |config| {
+            let members: [(&str, &[u8]); 2] = [("config.json", config), ("model.weights.h5", &WEIGHTS)];
+            (HEAD.read)(&originals::archive(&members, CompressionMethod::Stored))
+        },
+        limit: |config| 2 * WEIGHTS.len() + 100 * config.len() + (HEAD.limit)(&WEIGHTS),
+    };
+    let config = |name: &str| originals::member(&common::fixture(name), "config.json");
+    run("configs", reader, 3000, 10, vec![("head.keras".to_owned(), config("head.keras"))]);
+}
+
+#[test]
+fn labels() {
+    run("labels", LABELS, 6000, 5, originals::labels());
+}
+
+#[test]
+fn images() {
+    let files = originals::folder(&originals::data("photos"));
+    assert!(files.len() > 20, "tests/data/photos is there");
+    Run { name: "images", reader: IMAGE, count: 16_000, refused: 20, repair: originals::repair_png }.over(files);
+}
+
+/// The files that `npm run fuzz` found, in a folder for each target.
+#[test]
+fn finds() {
+    let readers =
+        [("own", OWN), ("keras", FOREIGN), ("timm", FOREIGN), ("head", HEAD), ("labels", LABELS), ("image", IMAGE)];
+    for (target, reader) in readers {
+        for (name, file) in originals::folder(&originals::data("finds").join(target)) {
+            let outcome = watched("finds", 0, &file, &reader);
+            assert!(outcome.accepted.is_some(), "{target}/{name} panics");
+            let limit = (reader.limit)(&file);
+            assert!(outcome.memory <= limit, "{target}/{name} takes {} of {limit} bytes", outcome.memory);
+        }
+    }
+}
+
+/// Writes the files that fuzzing begins with: `CORPUS=folder cargo test --release --test mutations -- --ignored corpus`.
+#[test]
+#[ignore = "npm run fuzz runs it"]
+fn corpus() {
+    let folder = env::var("CORPUS").expect("CORPUS names a folder");
+    let mut heads = originals::small_h5();
+    heads.extend(originals::small_archives());
+    let timm = vec![originals::small_safetensors()];
+    let all = [heads.clone(), timm.clone()].concat();
+    for (target, files) in [
+        ("own", originals::headers(&MODELS)),
+        ("keras", heads),
+        ("timm", timm),
+        ("head", all),
+        ("labels", originals::labels()),
+        ("image", originals::folder(&originals::data("photos"))),
+    ] {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder).unwrap();
+        for (name, file) in files.iter().chain(&originals::folder(&originals::data("finds").join(target))) {
+            fs::write(folder.join(name), file).unwrap();
+        }
+    }
+}

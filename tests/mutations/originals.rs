@@ -1,0 +1,148 @@
+//! Good files to mutate: small ones of every kind, and whole models.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+
+use hdf5_pure::{AttrValue, FileBuilder};
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use xception::weights::safetensors::{Header, Model};
+use xception::weights::{Overrides, convert};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::common::{Random, fixture};
+
+pub type Files = Vec<(String, Vec<u8>)>;
+
+pub fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// Files of `tests/data`, decompressed.
+pub fn fixtures(names: &[&str]) -> Files {
+    names.iter().map(|name| ((*name).to_owned(), fixture(name))).collect()
+}
+
+/// A folder's files in the order of their names; none where there is no folder.
+pub fn folder(path: &Path) -> Files {
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into(), fs::read(&path).unwrap()))
+        .collect()
+}
+
+/// A whole model in our own format, stored in each way, its header sorted: maps have another order in each process.
+pub fn own() -> Files {
+    let model = Model::deserialize(&convert(fixture("keras3.h5"), Overrides::default()).unwrap()).unwrap();
+    let store = |dtype: &str| {
+        let file = model.serialize(dtype.parse().unwrap()).unwrap();
+        let (header, data) = file.split_at(Header::len(&file).unwrap());
+        let json: serde_json::Value = serde_json::from_slice(&header[8..]).unwrap();
+        let json = json.to_string();
+        let sorted = [&(json.len() as u64).to_le_bytes(), json.as_bytes(), data].concat();
+        (format!("{dtype}.safetensors"), sorted)
+    };
+    ["f32", "f16", "i8"].map(store).into()
+}
+
+/// The headers of such files.
+pub fn headers(own: &Files) -> Files {
+    own.iter().map(|(name, file)| (name.clone(), file[..Header::len(file).unwrap()].to_vec())).collect()
+}
+
+/// A head of three classes: its kernel `[2048, 3]` and its bias.
+fn head() -> (Vec<f32>, Vec<f32>) {
+    let mut random = Random(7);
+    (random.values(2048 * 3), random.values(3))
+}
+
+/// Small HDF5 files of a head: plain, and in compressed chunks.
+pub fn small_h5() -> Files {
+    let (kernel, bias) = head();
+    let config = r#"{"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config":
+        {"name": "predictions", "units": 3, "activation": "softmax"}}]}}"#;
+    let file = |is_chunked: bool| {
+        let mut file = FileBuilder::new();
+        file.set_attr("model_config", AttrValue::String(config.to_owned()));
+        let mut group = file.create_group("predictions");
+        let dataset = group.create_dataset("kernel:0").with_f32_data(&kernel).with_shape(&[2048, 3]);
+        if is_chunked {
+            dataset.with_chunks(&[256, 3]).with_shuffle().with_deflate(6);
+        }
+        group.create_dataset("bias:0").with_f32_data(&bias).with_shape(&[3]);
+        file.add_group(group.finish());
+        file.finish().unwrap()
+    };
+    vec![("plain.h5".to_owned(), file(false)), ("chunked.h5".to_owned(), file(true))]
+}
+
+/// A small safetensors file of a head, as PyTorch lays it out.
+pub fn small_safetensors() -> (String, Vec<u8>) {
+    let (kernel, bias) = head();
+    let view = |shape: &[usize], values| TensorView::new(Dtype::F32, shape.to_vec(), bytemuck::cast_slice(values));
+    let views = [("fc.weight", view(&[3, 2048], &kernel).unwrap()), ("fc.bias", view(&[3], &bias).unwrap())];
+    ("small.safetensors".to_owned(), serialize(views, None::<HashMap<_, _>>).unwrap())
+}
+
+/// A zip archive.
+pub fn archive(members: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+    let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in members {
+        archive.start_file(*name, SimpleFileOptions::default().compression_method(method)).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+/// Small archives of a head: stored and compressed.
+pub fn small_archives() -> Files {
+    let config = br#"{"config": {"layers": []}}"#;
+    let weights = &small_h5()[0].1;
+    let methods = [("stored.keras", CompressionMethod::Stored), ("deflated.keras", CompressionMethod::Deflated)];
+    let members: [(&str, &[u8]); 2] = [("config.json", config), ("model.weights.h5", weights)];
+    methods.map(|(name, method)| (name.to_owned(), archive(&members, method))).into()
+}
+
+/// A member of an archive.
+pub fn member(file: &[u8], name: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ZipArchive::new(Cursor::new(file)).unwrap().by_name(name).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// Label files of each form.
+pub fn labels() -> Files {
+    let names: Vec<String> = (0..40).map(|class| format!("class {class} é\u{1F431}")).collect();
+    let index: Vec<String> = (0..40).map(|class| format!(r#""{class}": ["n{class:08}", "class {class}"]"#)).collect();
+    [
+        ("lines.txt", names.join("\n")),
+        ("array.json", format!("{names:?}")),
+        ("index.json", format!("{{{}}}", index.join(", "))),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.into_bytes()))
+    .into()
+}
+
+/// Gives the chunks of a PNG their checksums, as far as they can be followed.
+pub fn repair_png(file: &mut Vec<u8>) {
+    let crc = |bytes: &[u8]| {
+        !bytes.iter().fold(!0_u32, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+        })
+    };
+    if !file.starts_with(b"\x89PNG\r\n\x1a\n") {
+        return;
+    }
+    let mut at = 8;
+    let length = |file: &[u8], at: usize| Some(u32::from_be_bytes(*file.get(at..)?.first_chunk()?) as usize);
+    while let Some(end) = length(file, at).map(|length| at + 8 + length).filter(|end| end + 4 <= file.len()) {
+        let sum = crc(&file[at + 4..end]);
+        file[end..end + 4].copy_from_slice(&sum.to_be_bytes());
+        at = end + 4;
+    }
+}

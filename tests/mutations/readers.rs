@@ -1,0 +1,81 @@
+//! What reads files that come from anywhere, and how much memory each may take. The fuzz targets use these too.
+
+use xception::dtype::Dtype;
+use xception::error::{Error, Result};
+use xception::photo::MAX_PIXELS;
+use xception::weights::safetensors::Header;
+use xception::weights::splitter::Splitter;
+use xception::weights::{Format, Overrides, convert, keras, labels, timm};
+use xception::{image, photo};
+
+/// A way to read a file.
+#[derive(Clone, Copy)]
+pub struct Reader {
+    /// Reads it.
+    pub read: fn(&[u8]) -> Result<()>,
+    /// The most bytes of memory that reading a file may take at once.
+    pub limit: fn(&[u8]) -> usize,
+}
+
+/// What a reader may take for tables, messages and buffers of decoders, whatever the file.
+const BASE: usize = 2 << 20;
+
+/// The header of our own format, and as much of the tensors as is there, in pieces, stored in both ways.
+///
+/// The header's JSON becomes maps and strings, several times its length. The tensors take what two pieces of 1 MB take.
+pub const OWN: Reader = Reader {
+    read: |file| {
+        let header = Header::parse(file)?;
+        for storage in [Dtype::F32, Dtype::F16] {
+            let mut splitter = Splitter::new(&header, storage);
+            for piece in file[header.data_start..].chunks(1 << 20) {
+                splitter.push(piece, |_, _, _| {})?;
+            }
+            splitter.finish()?;
+        }
+        Ok(())
+    },
+    limit: |file| {
+        let header = Header::len(file).map_or(0, |length| length.min(file.len()));
+        16 * header + 8 * file.len().min(1 << 20) + BASE
+    },
+};
+
+/// The header of our own format, of a file of which nothing else has come.
+pub const HEADER: Reader = Reader { read: |file| Header::parse(file).map(drop), limit: |file| 16 * file.len() + BASE };
+
+/// Any weights file that is converted: the file itself, its folded tensors, and the result.
+pub const FOREIGN: Reader =
+    Reader { read: |file| convert(file.to_vec(), Overrides::default()).map(drop), limit: |file| 4 * file.len() + BASE };
+
+/// A head.
+pub const HEAD: Reader = Reader {
+    read: |file| match Format::detect(file)? {
+        Format::Safetensors => timm::read_head(file).map(drop),
+        _ => keras::read_head(file.to_vec()).map(drop),
+    },
+    limit: |file| 8 * file.len() + BASE,
+};
+
+/// Labels: a line of one letter becomes a string of its own.
+pub const LABELS: Reader = Reader {
+    read: |file| {
+        let text = str::from_utf8(file).map_err(|error| Error::Argument(error.to_string()))?;
+        labels::parse(text).map(drop)
+    },
+    limit: |file| 128 * file.len() + BASE,
+};
+
+/// Photos: three times the pixels where they have 16 bits and are turned. A lossy WebP has lengths of 24 bits, for which
+/// its decoder takes memory before it reads.
+pub const IMAGE: Reader = Reader {
+    read: |file| {
+        photo::check(file)?;
+        image::decode(file).map(drop)
+    },
+    limit: |file| {
+        let pixels = imagesize::blob_size(file).map_or(0, |size| size.width as u64 * size.height as u64);
+        let lengths = if file.get(8..12) == Some(b"WEBP") { 1 << 24 } else { 0 };
+        24 * pixels.min(MAX_PIXELS) as usize + 16 * file.len() + lengths + BASE
+    },
+};
