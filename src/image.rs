@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
 use crate::error::{Error, Result};
 use crate::resize::Rgba;
@@ -20,6 +20,10 @@ pub fn decode(bytes: &[u8]) -> Result<Rgba> {
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     crate::photo::check_pixels(width as usize, height as usize)?;
+    // A GIF's frame may claim to be larger than the image.
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(8 * u64::from(width) * u64::from(height));
+    decoder.set_limits(limits).map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);

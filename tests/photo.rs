@@ -47,6 +47,23 @@ fn odd_but_valid_jpegs_pass() {
     assert_eq!(decode(&followed).unwrap(), photo);
 }
 
+/// Decoders would take memory for what a chunk claims.
+#[test]
+fn a_webp_that_claims_too_much_is_refused() {
+    let file = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos/lossy.webp")).unwrap();
+    decode(&file).unwrap();
+    let find = |name: &[u8]| file.windows(name.len()).position(|window| window == name).unwrap();
+    for (at, bytes, reason) in [
+        (find(b"EXIF") + 4, [0xf0, 0xff, 0xff, 0xff], "cut short"),
+        (find(b"\x9d\x01\x2a") + 3, [0xff, 0x3f, 0xff, 0x3f], "larger than the image"),
+    ] {
+        let mut hostile = file.clone();
+        hostile[at..at + 4].copy_from_slice(&bytes);
+        let error = decode(&hostile).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
+
 #[test]
 fn too_many_pixels_are_refused() {
     assert!(matches!(check_pixels(30_000, 30_000), Err(Error::TooLarge(_))));

@@ -15,7 +15,7 @@ use xception::network::{Dense, Preset};
 use xception::resize::{Filter, Fit, Preprocessing};
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::splitter::Splitter;
-use xception::weights::{Overrides, convert, labels};
+use xception::weights::{Overrides, convert, keras, labels};
 
 /// A whole model of Keras 3, with 1000 classes.
 static KERAS: LazyLock<Vec<u8>> = LazyLock::new(|| fixture("keras3.h5"));
@@ -313,6 +313,13 @@ fn hostile_hdf5_is_refused() {
         file.add_group(group.finish());
         file.finish().unwrap()
     };
+    // Compressed zeros: a kernel of 8 MB in a file of 50 KB.
+    let mut file = FileBuilder::new();
+    let mut group = file.create_group("dense");
+    let kernel = group.create_dataset("kernel:0").with_f32_data(&vec![0.0; 2048 * 1024]).with_shape(&[2048, 1024]);
+    kernel.with_chunks(&[2048, 1024]).with_deflate(9);
+    file.add_group(group.finish());
+    refused("a bomb", keras::read_head(file.finish().unwrap()), "claim more than it holds");
     refused("a dense layer of rank 1", read(vector("dense")), "not a whole Xception");
     let head = Overrides { head: Some(vector("dense")), ..Overrides::default() };
     refused("a head of rank 1", convert(fixture("notop.h5"), head), "no classification head");

@@ -11,10 +11,10 @@ use crate::layer::Layer;
 
 /// The most groups and arrays a file is searched for: a whole Xception has about 800. Links can make a small file
 /// endless.
-const MAX_OBJECTS: usize = 8000;
+const MAX_OBJECTS: usize = 4000;
 
 /// The longest path of a group, for the same reason.
-const MAX_PATH: usize = 1000;
+const MAX_PATH: usize = 500;
 
 /// How deep groups may lie: three levels for each model in a model. WebAssembly's stack is 1 MB.
 const MAX_DEPTH: usize = 64;

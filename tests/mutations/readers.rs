@@ -1,5 +1,8 @@
 //! What reads files that come from anywhere, and how much memory each may take. The fuzz targets use these too.
 
+use std::io::Cursor;
+
+use ::image::{ImageDecoder, ImageReader};
 use xception::dtype::Dtype;
 use xception::error::{Error, Result};
 use xception::photo::MAX_PIXELS;
@@ -45,8 +48,13 @@ pub const OWN: Reader = Reader {
 pub const HEADER: Reader = Reader { read: |file| Header::parse(file).map(drop), limit: |file| 16 * file.len() + BASE };
 
 /// Any weights file that is converted: the file itself, its folded tensors, and the result.
-pub const FOREIGN: Reader =
-    Reader { read: |file| convert(file.to_vec(), Overrides::default()).map(drop), limit: |file| 4 * file.len() + BASE };
+pub const FOREIGN: Reader = Reader {
+    read: |file| convert(file.to_vec(), Overrides::default()).map(drop),
+    limit: |file| 4 * file.len() + PATHS + BASE,
+};
+
+/// The paths of an HDF5 file whose links repeat its groups, as far as they are followed.
+const PATHS: usize = 8 << 20;
 
 /// A head.
 pub const HEAD: Reader = Reader {
@@ -54,7 +62,7 @@ pub const HEAD: Reader = Reader {
         Format::Safetensors => timm::read_head(file).map(drop),
         _ => keras::read_head(file.to_vec()).map(drop),
     },
-    limit: |file| 8 * file.len() + BASE,
+    limit: |file| 8 * file.len() + PATHS + BASE,
 };
 
 /// Labels: a line of one letter becomes a string of its own.
@@ -74,7 +82,11 @@ pub const IMAGE: Reader = Reader {
         image::decode(file).map(drop)
     },
     limit: |file| {
-        let pixels = imagesize::blob_size(file).map_or(0, |size| size.width as u64 * size.height as u64);
+        let decoder = ImageReader::new(Cursor::new(file)).with_guessed_format().ok().map(ImageReader::into_decoder);
+        let pixels = match decoder {
+            Some(Ok(decoder)) => u64::from(decoder.dimensions().0) * u64::from(decoder.dimensions().1),
+            _ => 0,
+        };
         let lengths = if file.get(8..12) == Some(b"WEBP") { 1 << 24 } else { 0 };
         24 * pixels.min(MAX_PIXELS) as usize + 16 * file.len() + lengths + BASE
     },
