@@ -129,7 +129,7 @@ pub fn labels() -> Files {
 }
 
 /// Gives the chunks of a PNG their checksums, as far as they can be followed.
-pub fn repair_png(file: &mut Vec<u8>) {
+pub fn repair_png(file: &mut [u8]) {
     let crc = |bytes: &[u8]| {
         !bytes.iter().fold(!0_u32, |crc, &byte| {
             (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })

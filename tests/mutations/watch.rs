@@ -62,7 +62,7 @@ pub struct Run {
     /// The least share of them in percent that must be refused: else the mutations miss.
     pub refused: u64,
     /// What follows a mutation, such as new checksums.
-    pub repair: fn(&mut Vec<u8>),
+    pub repair: fn(&mut [u8]),
 }
 
 impl Run {
