@@ -20,9 +20,9 @@ pub fn decode(bytes: &[u8]) -> Result<Rgba> {
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     crate::photo::check_pixels(width as usize, height as usize)?;
-    // A GIF's frame may claim to be larger than the image.
+    // A GIF's frame may claim to be larger than the image. Colour profiles need room too.
     let mut limits = Limits::default();
-    limits.max_alloc = Some(8 * u64::from(width) * u64::from(height));
+    limits.max_alloc = Some(8 * u64::from(width) * u64::from(height) + bytes.len() as u64 + (1 << 20));
     decoder.set_limits(limits).map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
