@@ -68,11 +68,13 @@ export async function listCached() {
   await Promise.all(puts);
   const describe = async (cache, request) => {
     const response = await cache.match(request);
+    // Another page may just have removed it.
+    if (!response) return [];
     const { headers } = response;
     const bytes = Number(headers.get('content-length')) || (await response.blob()).size;
-    return { url: request.url, bytes, date: new Date(headers.get('date')) };
+    return [{ url: request.url, bytes, date: new Date(headers.get('date')) }];
   };
-  const list = async (cache) => Promise.all((await cache.keys()).map((request) => describe(cache, request)));
+  const list = async (cache) => (await Promise.all((await cache.keys()).map((request) => describe(cache, request)))).flat();
   return (await attempt(list)) ?? [];
 }
 

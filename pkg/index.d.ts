@@ -42,16 +42,18 @@ export interface LoadOptions {
   /**
    * How the GPU stores weights and activations; sums are always f32. `f16` takes half the memory, whatever the file is
    * stored as; `auto`, the default, is `f16`, and `f32` on software adapters, which would have to convert each value.
+   * A weight beyond 65504, which f16 has not, rejects with the code `too-large`: such a model needs `f32`.
    */
   dtype?: 'auto' | 'f32' | 'f16';
   /**
    * Another file whose Dense layers are the head, for "notop" weights or in place of the head they have: a Keras file, or
-   * safetensors of PyTorch's linear layers. It is not cached.
+   * safetensors of PyTorch's linear layers with ReLU between. It is not cached; a wrong one rejects with `bad-argument`.
    */
   head?: LoadOptions['weights'];
   /**
    * A name for each class, instead of the file's own; a WordNet number may stand in front: `n02123045 tabby`. The published
-   * ImageNet files have theirs without this. Another number of labels than classes rejects with the code `bad-weights`.
+   * ImageNet files have theirs without this, as has any Keras model with 1000 classes whose only Dense layer is called
+   * `predictions`; an empty array removes them. Another number of labels than classes rejects with `bad-argument`.
    */
   labels?: string[];
   /** The resampling filter, instead of the file's own. */

@@ -1,8 +1,8 @@
 /**
  * Xception on WebGPU: weights in, photo in, classes out. The types and their documentation are in index.d.ts.
  *
- * The wasm core loads weights of the project's own format and classifies. Keras's files are converted first, by a
- * second wasm module that is fetched only then.
+ * The wasm core loads weights of the project's own format and classifies. All others are converted first, by a second
+ * wasm module that is fetched only then.
  */
 
 import { XceptionError } from './errors.js';

@@ -28,21 +28,24 @@ export async function load({ weights, integrity, dtype = 'auto', cache = true, o
     integrity: integrity === undefined ? undefined : new Integrity(integrity),
     overrides: JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] }),
   };
+  const settled = new AbortController();
   try {
-    return await Promise.race([aborted(signal), fetchModel(weights, cache, job)]);
+    return await Promise.race([aborted(signal, settled.signal), fetchModel(weights, cache, job)]);
   } catch (error) {
     // Whatever a broken-off step made of it.
     if (signal.aborted) throw new XceptionError('aborted', 'the work was cancelled', { cause: signal.reason });
     throw error;
+  } finally {
+    settled.abort();
   }
 }
 
 /** Rejects at once, also while a step is under way that cannot be cancelled; that step's outcome is let go. */
-function aborted(signal) {
+function aborted(signal, settled) {
   return new Promise((_, reject) => {
     const abort = () => reject(signal.reason);
     if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
+    signal.addEventListener('abort', abort, { once: true, signal: settled });
   });
 }
 
@@ -71,7 +74,8 @@ async function fetchModel(weights, cache, job) {
 async function receive(source, job, key) {
   const { response, total } = source;
   const wanted = key && !/\bno-store\b/i.test(response.headers.get('cache-control'));
-  const saving = wanted ? save(key, total, job.integrity) : undefined;
+  // Another site does not tell whether its length is that of a compressed body.
+  const saving = wanted ? save(key, response.type === 'cors' ? undefined : total, job.integrity) : undefined;
   const pieces = watch(source, job, saving);
   try {
     const reader = new ByteReader(pieces);
@@ -84,6 +88,8 @@ async function receive(source, job, key) {
     throw error;
   } finally {
     await pieces.return();
+    // Where not a piece was taken; else the body is locked, and ended.
+    response?.body.cancel().catch(() => {});
   }
 }
 
@@ -93,6 +99,7 @@ async function* watch(source, { integrity, onProgress, signal }, saving) {
   let loaded = 0;
   for await (const piece of source.pieces) {
     loaded += piece.length;
+    if (loaded > source.total) source.total = undefined;
     if (sha256) await core.call(() => sha256.update(piece));
     await saving?.write(piece);
     onProgress({ phase: 'weights', loaded, total: source.total, fromCache: Boolean(source.fromCache) });
@@ -104,10 +111,8 @@ async function* watch(source, { integrity, onProgress, signal }, saving) {
 
 /** Makes a model of a file of any kind. */
 async function build(reader, source, job) {
-  const start = await reader.atLeast(16);
-  const length = await core.call(({ headerLength }) => headerLength(start));
-  const header = await reader.atLeast(length);
-  const own = length > 0 && (await core.call(({ isOwnFormat }) => isOwnFormat(header)));
+  const header = await headerOf(reader);
+  const own = header.length > 0 && (await core.call(({ isOwnFormat }) => isOwnFormat(header)));
   if (own && job.overrides === '{}' && !job.head) return stream(reader, source, job);
   const converted = await convert(reader, source, job);
   try {
@@ -117,16 +122,21 @@ async function build(reader, source, job) {
   }
 }
 
-/** Loads a file of the project's own format, piece by piece. */
-async function stream(reader, source, { dtype, signal }) {
+/** The header of a safetensors file, or as much of it as is there; empty for another kind of file. */
+async function headerOf(reader) {
   const start = await reader.atLeast(16);
   const length = await core.call(({ headerLength }) => headerLength(start));
-  const header = await reader.atLeast(length);
+  return (await reader.atLeast(length)).slice(0, length);
+}
+
+/** Loads a file of the project's own format, piece by piece. */
+async function stream(reader, source, { dtype, signal }) {
+  const header = await headerOf(reader);
   signal.throwIfAborted();
-  const loader = await core.call(({ Loader }) => Loader.create(header.slice(0, length), dtype));
+  const loader = await core.call(({ Loader }) => Loader.create(header, dtype));
   source.total = loader.length;
   try {
-    for await (const piece of reader.rest(length)) await core.call(() => loader.push(piece));
+    for await (const piece of reader.rest(header.length)) await core.call(() => loader.push(piece));
     signal.throwIfAborted();
   } catch (error) {
     free(loader);

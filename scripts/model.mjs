@@ -14,7 +14,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { debian, stop } from './shell.mjs';
 
 const FOLDER = 'models';
@@ -69,7 +69,7 @@ export async function imagenet({ url, md5 }, folder) {
   console.log('Fetching the official ImageNet weights (92 MB)…');
   const license = 'that of keras.applications';
   await convert(await download(url, md5), join(folder, 'imagenet.safetensors'), { license });
-  return { name: 'ImageNet', url: 'models/imagenet.safetensors', samples: [] };
+  return entry('ImageNet', join(folder, 'imagenet.safetensors'), []);
 }
 
 /** The kitchenware model names no licence: it is fetched for trying things out, and never passed on. */
@@ -78,7 +78,7 @@ async function kitchenware() {
   const output = `${FOLDER}/kitchenware.safetensors`;
   if (!isCurrent(output)) await fetchKitchenware(folder, output);
   const samples = readdirSync(join(folder, 'photos')).sort();
-  return { name: 'Kitchenware', url: output, samples: samples.map((name) => `${folder}/photos/${name}`) };
+  return entry('Kitchenware', output, samples.map((name) => `${folder}/photos/${name}`));
 }
 
 async function fetchKitchenware(folder, output) {
@@ -99,8 +99,14 @@ async function fetchKitchenware(folder, output) {
   await convert(readFileSync(join(folder, 'kitchenware.keras')), output, options);
 }
 
+/** What models/index.json says of a model. */
+function entry(name, file, samples) {
+  const integrity = createHash('sha256').update(readFileSync(file)).digest('hex');
+  return { name, url: `${FOLDER}/${basename(file)}`, integrity, samples };
+}
+
 /** Whether a file is there and has the format of today. */
-function isCurrent(file) {
+export function isCurrent(file) {
   if (!existsSync(file)) return false;
   const start = Buffer.alloc(80);
   const descriptor = openSync(file);

@@ -11,7 +11,6 @@ pub const MAX_F16: f32 = 65504.0;
 /// A type of stored values, little-endian.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Dtype {
     /// 32 bits: what training frameworks write.
     #[default]
@@ -62,25 +61,27 @@ impl Dtype {
         }
     }
 
-    /// Values as bytes of this type, which must be a float: rounded to the nearest, beyond the range to infinity.
+    /// Values as bytes of this type, rounded to the nearest: beyond the range f16 is infinite, and i8 ends.
     pub fn encode(self, values: &[f32]) -> Vec<u8> {
         match self {
+            Self::F32 => bytemuck::cast_slice(values).to_vec(),
             Self::F16 => {
                 let halves: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
                 bytemuck::cast_slice(&halves).to_vec()
             }
-            _ => bytemuck::cast_slice(values).to_vec(),
+            Self::I8 => values.iter().map(|value| value.round_ties_even() as i8 as u8).collect(),
         }
     }
 
-    /// Bytes of this type, which must be a float, as values.
+    /// Bytes of this type as values.
     pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
+            Self::F32 => bytemuck::pod_collect_to_vec(bytes),
             Self::F16 => {
                 let halves: Vec<f16> = bytemuck::pod_collect_to_vec(bytes);
                 halves.into_iter().map(f16::to_f32).collect()
             }
-            _ => bytemuck::pod_collect_to_vec(bytes),
+            Self::I8 => bytes.iter().map(|&byte| f32::from(byte as i8)).collect(),
         }
     }
 }

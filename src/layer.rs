@@ -157,11 +157,11 @@ impl Tensor {
     /// Values as f16.
     ///
     /// # Errors
-    /// [`Error::Weights`] where one is beyond f16's range.
+    /// [`Error::TooLarge`] where one is beyond f16's range.
     pub fn halves(&self, values: &[f32]) -> Result<Vec<u8>> {
         match values.iter().find(|value| value.abs() > MAX_F16) {
             None => Ok(Dtype::F16.encode(values)),
-            Some(value) => Err(Error::Weights(format!(
+            Some(value) => Err(Error::TooLarge(format!(
                 "{} holds {value}, and f16 ends at {MAX_F16}: use the dtype f32 for this model",
                 self.name
             ))),

@@ -1,7 +1,7 @@
 //! What JavaScript sees: two wasm modules of this crate, which `pkg/index.js` wraps into the public API.
 //!
 //! The core (feature `gpu`) loads the project's own weights and classifies; the second one (feature `formats`) converts
-//! Keras's files and is fetched only when such a file is opened.
+//! all others and is fetched only then.
 
 use js_sys::{Error as JsError, Function, Reflect};
 use wasm_bindgen::prelude::*;
@@ -35,6 +35,12 @@ mod formats {
     use super::*;
     use crate::weights::{self, Overrides};
 
+    /// Room that is made on a server's word: a whole model has 92 MB.
+    const CREDIBLE: usize = 128 << 20;
+
+    /// Room that is made where that does not do.
+    const STEP: usize = 32 << 20;
+
     /// A weights file of any supported kind on its way to the project's own format.
     #[wasm_bindgen]
     pub struct Converter {
@@ -43,19 +49,27 @@ mod formats {
 
     #[wasm_bindgen]
     impl Converter {
-        /// Makes room for a file of this length in bytes; 0 where it is not known.
+        /// Makes room for a file that is said to have this length in bytes, as far as that is credible.
         #[wasm_bindgen(constructor)]
         pub fn new(length: usize) -> Result<Self, JsValue> {
-            let mut file = Vec::new();
-            match file.try_reserve_exact(length) {
-                Ok(()) => Ok(Self { file }),
-                Err(_) => Err(throw(&Error::TooLarge(format!("there is no memory for weights of {length} bytes")))),
-            }
+            let mut converter = Self { file: Vec::new() };
+            converter.reserve(length.min(CREDIBLE)).map(|()| converter)
         }
 
         /// Takes the next bytes of the file.
-        pub fn push(&mut self, bytes: &[u8]) {
+        pub fn push(&mut self, bytes: &[u8]) -> Result<(), JsValue> {
+            if self.file.capacity() - self.file.len() < bytes.len() {
+                self.reserve(bytes.len().max(STEP))?;
+            }
             self.file.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn reserve(&mut self, bytes: usize) -> Result<(), JsValue> {
+            let length = self.file.len();
+            self.file.try_reserve_exact(bytes).map_err(|_| {
+                throw(&Error::TooLarge(format!("there is no memory for weights of more than {length} bytes")))
+            })
         }
 
         /// The file in the project's own format. `overrides` is JSON of [`Overrides`]; `head` a file with the head.

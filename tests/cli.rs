@@ -165,6 +165,13 @@ fn eval_measures_every_dtype() {
     let other = scratch("other.csv", b"photo,class\nno such photo,3\n");
     let eval = |labels: &str| xception(&["eval", "--model", &files[2], "--images", &folder, "--labels", labels]);
     refused(&eval(&fork), 1, &["fork.csv", "no class \"pitchfork\"", "0412"]);
+    let twice = scratch("twice.txt", b"cup\nfork\nglass\nknife\ncup\nspoon\n");
+    let ambiguous = scratch("ambiguous.safetensors", b"");
+    assert!(xception(&["convert", &files[2], &ambiguous, "--labels", &twice]).status.success());
+    let cup = scratch("cup.csv", b"Id,label\n0009,cup\n");
+    let output = xception(&["eval", "--model", &ambiguous, "--images", &folder, "--labels", &cup]);
+    refused(&output, 1, &["cup.csv", "two classes are called \"cup\""]);
+    fs::remove_file(ambiguous).unwrap();
     refused(&eval(&other), 1, &["eval", "none of its photos"]);
     refused(&eval("none.csv"), 1, &["none.csv"]);
     files.iter().for_each(|file| fs::remove_file(file).unwrap());
@@ -178,6 +185,7 @@ fn bad_usage_exits_with_2() {
         &["classify", "--model", "m.keras", "--top", "0", "x.jpg"],
         &["classify", "--model", "m.keras", "--filter", "lanczos", "x.jpg"],
         &["convert", "m.keras", "out.safetensors", "--dtype", "i4"],
+        &["classify", "--model", "m.keras", "--dtype", "i8", "x.jpg"],
         &["eval", "--model", "m.keras", "--images", "photos"],
         &["nonsense"],
         &[],

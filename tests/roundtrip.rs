@@ -5,13 +5,14 @@ mod common;
 use std::collections::HashMap;
 
 use common::{assert_close, fixture};
+use hdf5_pure::FileBuilder;
 use safetensors::tensor::{TensorView, serialize};
 use xception::dtype::Dtype;
 use xception::error::Result;
 use xception::layer::Role;
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::splitter::Splitter;
-use xception::weights::{Overrides, convert};
+use xception::weights::{Overrides, convert, keras, timm};
 
 fn stored(dtype: Dtype) -> Overrides {
     Overrides { dtype: Some(dtype), ..Overrides::default() }
@@ -120,6 +121,64 @@ fn weights_beyond_f16_are_refused() {
     load(Dtype::F32).unwrap();
 }
 
+/// A PyTorch state dict of linear layers `[out, in]` and vectors, of zeros.
+fn torch(shapes: &[(&str, &[usize])]) -> Vec<u8> {
+    let zeros = vec![0; 4 * 64 * 2048];
+    let tensors = shapes.iter().map(|&(name, shape)| {
+        let bytes = &zeros[..4 * shape.iter().product::<usize>()];
+        (name, TensorView::new(safetensors::Dtype::F32, shape.to_vec(), bytes).unwrap())
+    });
+    serialize(tensors, None::<HashMap<_, _>>).unwrap()
+}
+
+#[test]
+fn heads_are_ordered_as_people_count_or_refused() {
+    let layers = [("b.10.weight", &[64, 64][..]), ("b.8.weight", &[64, 64]), ("b.0.weight", &[64, 2048])];
+    let named = [&layers[..], &[("b.12.weight", &[7, 64])]].concat();
+    let (dense, _) = timm::read_head(&torch(&named)).unwrap();
+    let names: Vec<&str> = dense.iter().map(|dense| &*dense.name).collect();
+    assert_eq!(names, ["b.0", "b.8", "b.10", "b.12"]);
+    let refused = |more: (&'static str, &'static [usize]), reason: &str| {
+        let error = timm::read_head(&torch(&[&named[..], &[more]].concat())).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    };
+    refused(("norm.weight", &[64]), "norm.weight is not part of a head of linear layers");
+    refused(("norm.running_mean", &[64]), "norm.running_mean is not part");
+    refused(("c.weight", &[9, 9]), "c does not follow");
+    let many: Vec<String> = (0..40).map(|layer| format!("{layer}.weight")).collect();
+    let many: Vec<(&str, &[usize])> = many.iter().map(|name| (&**name, &[1, 1][..])).collect();
+    let error = timm::read_head(&torch(&many)).unwrap_err().to_string();
+    assert!(error.contains("40 arrays are more than"), "{error}");
+    let norm = keras::read_head(batch_norm_head()).unwrap_err().to_string();
+    assert!(norm.contains("batch norm is not part"), "{norm}");
+}
+
+/// A Keras head with a batch norm, in a file without a config.
+fn batch_norm_head() -> Vec<u8> {
+    let mut file = FileBuilder::new();
+    let mut dense = file.create_group("dense");
+    dense.create_dataset("kernel:0").with_f32_data(&[0.0; 4 * 2048]).with_shape(&[2048, 4]);
+    file.add_group(dense.finish());
+    let mut norm = file.create_group("batch_normalization");
+    norm.create_dataset("gamma:0").with_f32_data(&[5.0; 4]).with_shape(&[4]);
+    file.add_group(norm.finish());
+    file.finish().unwrap()
+}
+
+#[test]
+fn scales_that_make_infinities_are_refused() {
+    let file = convert(fixture("sequential.keras"), stored(Dtype::I8)).unwrap();
+    let header = Header::parse(&file).unwrap();
+    let entry = header.entries.iter().find(|entry| entry.is_scale).unwrap();
+    for scale in [3e38_f32, -1.0, f32::NAN] {
+        let mut file = file.clone();
+        let at = header.data_start + entry.range.0;
+        file[at..at + 4].copy_from_slice(&scale.to_le_bytes());
+        let error = Model::deserialize(&file).unwrap_err().to_string();
+        assert!(error.contains(&entry.name), "{scale}: {error}");
+    }
+}
+
 #[test]
 fn a_head_of_its_own_file() {
     let whole = read(fixture("sequential.keras")).unwrap();
@@ -150,5 +209,5 @@ fn a_head_of_its_own_file() {
     let error = convert(fixture("notop.h5"), with(fixture("timm.safetensors"))).map(|file| read(file).unwrap());
     assert_eq!(error.unwrap().meta.head[0].units, 1000, "a whole model's head will do");
     let error = convert(fixture("notop.h5"), with(b"no weights".to_vec())).unwrap_err().to_string();
-    assert!(error.contains("not a weights file"), "{error}");
+    assert!(error.starts_with("the head: not a weights file"), "{error}");
 }

@@ -107,6 +107,7 @@ fn labels_have_three_forms() {
     for (text, expected) in [
         ("tench\ngreat white shark\n", &names),
         ("\r\n tench \r\n\r\ngreat white shark", &names),
+        ("\u{feff}tench\ngreat white shark", &names),
         (r#"["tench", "great white shark"]"#, &names),
         (r#"{"1": ["n01484850", "great white shark"], "0": ["n01440764", "tench"]}"#, &synsets),
         (r#"[["n01440764", "tench"], ["n01484850", "great white shark"]]"#, &synsets),
@@ -287,12 +288,24 @@ fn hostile_headers_are_refused() {
         header.insert("odd".into(), serde_json::json!({"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}));
     });
     refused("a tensor between two values", Header::parse(&misaligned), "multiple of 8");
+    let huge = changed_header(|header| {
+        let from = header.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max().unwrap();
+        // Each as long as can be told in bits.
+        let longest = (1 << 61) - 1;
+        let starts = (0..8).map(|i| from + i * longest);
+        for (i, start) in starts.enumerate() {
+            let end = if i == 7 { u64::MAX } else { start + longest };
+            let claim = serde_json::json!({"dtype": "U8", "shape": [end - start], "data_offsets": [start, end]});
+            header.insert(format!("huge{i}"), claim);
+        }
+    });
+    refused("an endless file", Header::parse(&huge), "more than there can be");
     let with_meta = |change: &dyn Fn(&mut serde_json::Value)| {
         changed_header(|header| {
             let model = &mut header["__metadata__"]["xception-webgpu"];
-            let mut meta = serde_json::from_str(model.as_str().unwrap()).unwrap();
-            change(&mut meta);
-            *model = meta.to_string().into();
+            let mut description: serde_json::Value = serde_json::from_str(model.as_str().unwrap()).unwrap();
+            change(&mut description["model"]);
+            *model = description.to_string().into();
         })
     };
     let dense = |i| serde_json::json!({"name": format!("d{i}"), "units": 1, "relu": true});

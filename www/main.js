@@ -29,8 +29,11 @@ function forget() {
   $('error').hidden = true;
 }
 
-/** Loads weights from a URL or a File. A file that cannot be used leaves the model that was there. */
-function loadModel(weights, name) {
+/**
+ * Loads weights from a File, or from a URL, which then must have the hash `integrity`. A file that cannot be used leaves
+ * the model that was there.
+ */
+function loadModel(weights, name, integrity) {
   loading = loading.then(async () => {
     const bar = $('progress');
     bar.hidden = false;
@@ -43,7 +46,7 @@ function loadModel(weights, name) {
       else status(`Loading ${name}${from}… ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}`);
     };
     try {
-      const loaded = await Xception.load({ weights, onProgress });
+      const loaded = await Xception.load({ weights, integrity, onProgress });
       await model?.dispose();
       model = loaded;
       const { inputSize, classes, gpuBytes, adapter } = model.info;
@@ -167,9 +170,9 @@ async function start() {
   // A host may answer with a page of its own where there is no list.
   const list = await fetch(MODELS).then((response) => (response.ok ? response.json() : [])).catch(() => []);
   if (!list.length) return status('No model: drop a weights file on this page.');
-  const [{ name, url, samples = [] }] = list;
+  const [{ name, url, integrity, samples = [] }] = list;
   offerSamples(samples);
-  await loadModel(url, name);
+  await loadModel(url, name, integrity);
 }
 
 start();

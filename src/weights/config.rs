@@ -105,7 +105,7 @@ impl Walk {
         let unsupported =
             |what: &str| Err(Error::Weights(format!("{name} ({class}{what}) is not part of an Xception classifier")));
         if let Some((factor, offset)) = pixel_step(layer) {
-            if self.backbone {
+            if self.backbone || self.pooled {
                 return unsupported(", behind the backbone");
             }
             let (scale, before) = self.config.rescaling.unwrap_or((1.0, 0.0));
@@ -303,6 +303,11 @@ mod tests {
         }
         refused(&[layer("RandomCrop", json!({}))], &[out()], "crops at inference");
         refused(&[dense("early", 9, &Value::Null)], &[out()], "before the mean");
+        // A head by itself.
+        let head = |layers: &[Value]| Config::parse(&layer("Sequential", json!({"layers": layers})).to_string());
+        assert_eq!(head(&[dense("hidden", 9, &json!("relu")), out()]).unwrap().head.len(), 2);
+        let rescaling = layer("Rescaling", json!({"name": "late", "scale": 0.1, "offset": 3.0}));
+        assert!(head(&[out(), rescaling]).unwrap_err().to_string().contains("late"));
         refused(&[], &[dense("one", 1, &Value::Null)], "single output");
         refused(&[], &[dense("out", 3, &json!("relu"))], "ends the model in a ReLU");
         assert!(Config::parse("{").is_err());

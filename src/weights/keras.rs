@@ -35,6 +35,11 @@ const SIDE: usize = 299;
 /// As [`read`].
 pub fn read_head(file: Vec<u8>) -> Result<Head> {
     let (layers, config) = if file.starts_with(b"PK") { open_archive(file) } else { open_h5(file) }?;
+    // A model has forty batch norms before its head.
+    let norms = layers.of(Kind::BatchNorm).len();
+    if norms != if layers.of(Kind::SeparableConv).is_empty() { 0 } else { 40 } {
+        return Err(Error::Weights("a batch norm is not part of an Xception's head".to_owned()));
+    }
     head(&config.as_deref().map(Config::parse).transpose()?.unwrap_or_default(), &layers)
 }
 

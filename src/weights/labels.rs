@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::safetensors::Meta;
 use crate::error::{Error, Result};
+use crate::network::Dense;
 
 /// A line for each class: its WordNet number and its name as Keras gives it, with spaces.
 const IMAGENET: &str = include_str!("imagenet.txt");
@@ -16,13 +16,11 @@ pub fn imagenet() -> Vec<String> {
     IMAGENET.lines().map(str::to_owned).collect()
 }
 
-/// A model's own labels; ImageNet's for one without, whose only dense layer is that of the published classifiers.
-pub(super) fn known(meta: &Meta) -> Vec<String> {
-    match &meta.head[..] {
-        [dense] if meta.labels.is_empty() && dense.units == 1000 && PUBLISHED_HEADS.contains(&&*dense.name) => {
-            imagenet()
-        }
-        _ => meta.labels.clone(),
+/// ImageNet's labels for a model whose only dense layer is that of the published classifiers; else none.
+pub(super) fn of_published(head: &[Dense]) -> Vec<String> {
+    match head {
+        [dense] if dense.units == 1000 && PUBLISHED_HEADS.contains(&&*dense.name) => imagenet(),
+        _ => Vec::new(),
     }
 }
 
@@ -37,6 +35,7 @@ pub fn parse(text: &str) -> Result<Vec<String>> {
         Value::Array(pair) => Some(format!("{} {}", pair.first()?.as_str()?, pair.get(1)?.as_str()?)),
         _ => None,
     };
+    let text = text.trim_start_matches('\u{feff}');
     let labels: Option<Vec<String>> = match serde_json::from_str(text) {
         Ok(Value::Array(names)) => names.iter().map(label).collect(),
         Ok(Value::Object(names)) => {

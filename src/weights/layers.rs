@@ -68,12 +68,11 @@ impl Found {
             }
         }
     }
+}
 
-    /// Sorts `conv2d`, `conv2d_2`, `conv2d_10` as people count.
-    fn order(&self) -> (&str, usize) {
-        let (base, number) = self.name.rsplit_once('_').unwrap_or((&self.name, ""));
-        number.parse().map_or((&self.name, 0), |number| (base, number))
-    }
+/// A key that sorts `conv2d`, `conv2d_2`, `conv2d_10` as people count.
+pub(super) fn counting(name: &str) -> Vec<(Option<u64>, &str)> {
+    name.split(['_', '.']).map(|part| part.parse().map_or((None, part), |number| (Some(number), ""))).collect()
 }
 
 /// The name that an array has in Keras today. `_W`, `_b` and `_running_std` (which holds the variance) are Keras 1's.
@@ -172,7 +171,7 @@ impl Layers {
             }
         }
         for found in by_kind.values_mut() {
-            found.sort_by(|a, b| a.order().cmp(&b.order()));
+            found.sort_by(|a, b| counting(&a.name).cmp(&counting(&b.name)));
         }
         Ok(Self { file, left: Cell::new(MAX_RATIO as u64 * length as u64), by_kind })
     }

@@ -123,29 +123,47 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
         header.check(&file)?;
         return Ok(file);
     }
-    let mut model = if dtype.is_some() {
-        safetensors::Model::deserialize(&file)?
-    } else {
-        let sha256 = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut model = if format == Format::Safetensors { timm::read(&file)? } else { keras::read(file)? };
-        model.meta.source.sha256 = sha256;
-        model
+    let mut model = match dtype {
+        Some(_) => safetensors::Model::deserialize(&file)?,
+        None => original(file, format)?,
     };
+    let Overrides { labels, filter, fit, input_size, license, head, .. } = overrides;
+    // What does not fit the file then is the caller's.
+    let given = labels.is_some() || input_size.is_some() || head.is_some();
     let meta = &mut model.meta;
-    if let Some(head) = overrides.head {
-        let (dense, tensors) = match Format::detect(&head)? {
-            Format::Safetensors => timm::read_head(&head)?,
-            _ => keras::read_head(head)?,
-        };
-        let backbone = Network::backbone(meta.input_size, meta.preset)?.tensors().len();
-        model.tensors.truncate(backbone);
+    if let Some(head) = head {
+        let of_head = |error: Error| Error::Argument(format!("the head: {error}"));
+        meta.source.kind += &format!(", with the head {}", sha256(&head));
+        let (dense, tensors) = match Format::detect(&head).map_err(of_head)? {
+            Format::Safetensors => timm::read_head(&head),
+            _ => keras::read_head(head),
+        }
+        .map_err(of_head)?;
+        model.tensors.truncate(Network::backbone(meta.input_size, meta.preset)?.tensors().len());
         model.tensors.extend(tensors);
         (meta.head, meta.labels) = (dense, Vec::new());
     }
-    meta.labels = overrides.labels.unwrap_or_else(|| labels::known(meta));
-    meta.preprocessing.filter = overrides.filter.unwrap_or(meta.preprocessing.filter);
-    meta.preprocessing.fit = overrides.fit.unwrap_or(meta.preprocessing.fit);
-    meta.input_size = overrides.input_size.unwrap_or(meta.input_size);
-    meta.source.license = overrides.license.unwrap_or_else(|| std::mem::take(&mut meta.source.license));
+    meta.labels = labels.unwrap_or_else(|| std::mem::take(&mut meta.labels));
+    meta.preprocessing.filter = filter.unwrap_or(meta.preprocessing.filter);
+    meta.preprocessing.fit = fit.unwrap_or(meta.preprocessing.fit);
+    meta.input_size = input_size.unwrap_or(meta.input_size);
+    meta.source.license = license.unwrap_or_else(|| std::mem::take(&mut meta.source.license));
+    let fits = meta.network().map(drop);
+    fits.map_err(|error| if given { Error::Argument(error.to_string()) } else { error })?;
     model.serialize(overrides.dtype.or(dtype).unwrap_or_default())
+}
+
+/// A model from somebody else's file, with its hash, and its labels where it is a published one.
+#[cfg(feature = "formats")]
+fn original(file: Vec<u8>, format: Format) -> Result<safetensors::Model> {
+    let sha256 = sha256(&file);
+    let mut model = if format == Format::Safetensors { timm::read(&file)? } else { keras::read(file)? };
+    model.meta.source.sha256 = sha256;
+    model.meta.labels = labels::of_published(&model.meta.head);
+    Ok(model)
+}
+
+#[cfg(feature = "formats")]
+fn sha256(file: &[u8]) -> String {
+    Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,6 @@
 //! Weights of 8 bits: `weight ≈ q · scale`, with one f32 scale for each output channel.
 
+use crate::dtype::Dtype;
 use crate::layer::Tensor;
 
 /// A tensor's values as signed bytes −127 to 127, and the scales of its output channels: the largest magnitude of a
@@ -10,10 +11,8 @@ pub(super) fn quantize(tensor: &Tensor, values: &[f32]) -> (Vec<u8>, Vec<f32>) {
         let scale = &mut scales[tensor.channel(index)];
         *scale = scale.max(value.abs() / 127.0);
     }
-    // A channel without weights has any scale.
-    let byte = |(index, value): (usize, &f32)| match scales[tensor.channel(index)] {
-        0.0 => 0,
-        scale => (value / scale).round_ties_even() as i8 as u8,
-    };
-    (values.iter().enumerate().map(byte).collect(), scales)
+    // A channel of zeros has the scale 0, and stays zeros.
+    let steps = |(index, value): (usize, &f32)| value / scales[tensor.channel(index)].max(f32::MIN_POSITIVE);
+    let steps: Vec<f32> = values.iter().enumerate().map(steps).collect();
+    (Dtype::I8.encode(&steps), scales)
 }

@@ -258,8 +258,7 @@ impl Header {
         })?;
         let Some(description) = header.metadata().as_ref().and_then(|entries| entries.get(FORMAT)) else {
             return Err(Error::Format(
-                "this safetensors file was not made by this project: convert the model's .keras or .h5 file with \
-                 `xception convert`"
+                "this safetensors file was not made by this project: convert the original with `xception convert`"
                     .to_owned(),
             ));
         };
@@ -293,7 +292,9 @@ impl Header {
         if let Some(Entry { name, .. }) = entries.iter().find(early) {
             return Err(Error::Weights(format!("{name} lies before the scales")));
         }
-        Ok(Self { meta, network, data_start, file_len: data_start + header.data_len(), dtype, entries })
+        let file_len = data_start.checked_add(header.data_len());
+        let file_len = file_len.ok_or_else(|| Error::Weights("its header claims more than there can be".to_owned()))?;
+        Ok(Self { meta, network, data_start, file_len, dtype, entries })
     }
 
     /// Checks the rest of a file that is in memory: it is whole, and all values are finite.

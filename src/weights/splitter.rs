@@ -75,15 +75,19 @@ impl Splitter {
         for entry in self.entries[first..].iter().take_while(|entry| entry.range.0 < end) {
             let (start, stop) = entry.range;
             let part = &bytes[start.max(begin) - begin..stop.min(end) - begin];
+            let tensor = &self.tensors[entry.tensor];
             if !finite(part, entry.dtype) {
                 return Err(Error::Weights(format!("{} holds a value that is not a finite number (NaN)", entry.name)));
             }
             if entry.is_scale {
-                self.scales[entry.tensor].extend(Dtype::F32.decode(part));
+                let scales = Dtype::F32.decode(part);
+                if scales.iter().any(|scale| !(0.0..f32::MAX / 128.0).contains(scale)) {
+                    return Err(Error::Weights(format!("{} holds a value that is no scale", entry.name)));
+                }
+                self.scales[entry.tensor].extend(scales);
                 continue;
             }
             let first = (start.max(begin) - start) / entry.dtype.size();
-            let tensor = &self.tensors[entry.tensor];
             let storage = tensor.dtype(self.storage);
             let stored = restore(tensor, &self.scales[entry.tensor], entry.dtype, storage, first, part)?;
             write(entry.tensor, first * storage.size(), &stored);
@@ -97,7 +101,7 @@ impl Splitter {
     /// [`Error::Weights`] where bytes are missing.
     pub fn finish(&self) -> Result<()> {
         let came = self.data_start + self.position + self.carry.len();
-        if came < self.file_len {
+        if came != self.file_len {
             let want = self.file_len;
             return Err(Error::Weights(format!(
                 "the file is cut short: {came} of its {want} bytes are there; fetch it again"
@@ -128,12 +132,9 @@ fn restore<'a>(
     if from == to {
         return Ok(part.into());
     }
-    let values: Vec<f32> = match from {
-        Dtype::I8 => {
-            let scales = (first..).map(|index| scales[tensor.channel(index)]);
-            part.iter().zip(scales).map(|(&byte, scale)| f32::from(byte as i8) * scale).collect()
-        }
-        _ => from.decode(part),
-    };
+    let mut values = from.decode(part);
+    if from == Dtype::I8 {
+        values.iter_mut().zip(first..).for_each(|(value, index)| *value *= scales[tensor.channel(index)]);
+    }
     Ok(if to == Dtype::F16 { tensor.halves(&values)? } else { to.encode(&values) }.into())
 }

@@ -3,10 +3,10 @@
 //! Convolutions are OIHW and dense layers `[out, in]`; blocks are counted without the stem, their layers by place in
 //! `rep`. ε, the padding of max pooling and the preprocessing are the preset's.
 
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::fold::{Head, finite, fold, lay_out};
+use super::layers::counting;
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
@@ -14,6 +14,9 @@ use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset};
 use crate::resize::{Filter, Fit, Preprocessing};
 
 const EPSILON: f64 = 1e-5;
+
+/// An array that every `legacy_xception` has, and no other model.
+const BACKBONE: &str = "block1.rep.0.conv1.weight";
 
 /// Input 299: resized to 333 and cropped, bicubic, mean and standard deviation 0.5.
 const SIDE: usize = 299;
@@ -25,10 +28,9 @@ const CROP: f32 = 299.0 / 333.0;
 /// [`Error::Format`] where it is another model's, [`Error::Weights`] where it cannot be used.
 pub fn read(file: &[u8]) -> Result<Model> {
     let tensors = open(file)?;
-    if tensors.tensor("block1.rep.0.conv1.weight").is_err() {
+    if tensors.tensor(BACKBONE).is_err() {
         return Err(Error::Format(
-            "this safetensors file is neither this project's nor timm's legacy_xception: convert the model's .keras or .h5 \
-             file with `xception convert`"
+            "this safetensors file is neither this project's nor timm's legacy_xception: give the model's original file"
                 .to_owned(),
         ));
     }
@@ -67,10 +69,10 @@ pub fn read(file: &[u8]) -> Result<Model> {
     Ok(Model { meta, tensors: folded })
 }
 
-/// Reads a head: the matrices of a PyTorch model that has nothing else, or of a whole one.
+/// Reads a head: the linear layers of a PyTorch model that has nothing else, or of a whole timm model.
 ///
 /// # Errors
-/// [`Error::Weights`] where they do not follow one another.
+/// [`Error::Weights`] where they do not follow one another, or there is something else.
 pub fn read_head(file: &[u8]) -> Result<Head> {
     head(&open(file)?)
 }
@@ -82,14 +84,19 @@ fn open(file: &[u8]) -> Result<SafeTensors<'_>> {
 }
 
 /// The dense layers: all matrices, `[out, in]`, in the order in which their shapes follow one another from the 2048
-/// features on, with ReLU between them.
+/// features on, with ReLU between them. A whole model has one.
 fn head(tensors: &SafeTensors) -> Result<Head> {
-    let matrix = |(name, tensor): (String, TensorView)| {
-        let [units, inputs] = *tensor.shape() else { return None };
+    let whole = tensors.tensor(BACKBONE).is_ok();
+    let arrays: Vec<&str> = tensors.names().into_iter().filter(|name| !whole || name.starts_with("fc.")).collect();
+    if arrays.len() > 2 * MAX_DENSE {
+        return Err(Error::Weights(format!("its {} arrays are more than a head of linear layers has", arrays.len())));
+    }
+    let matrix = |name: &&str| {
+        let [units, inputs] = *tensors.tensor(name).ok()?.shape() else { return None };
         Some((name.strip_suffix(".weight")?.to_owned(), units, inputs))
     };
-    let mut left: Vec<(String, usize, usize)> = tensors.tensors().into_iter().filter_map(matrix).collect();
-    left.sort();
+    let mut left: Vec<(String, usize, usize)> = arrays.iter().filter_map(matrix).collect();
+    left.sort_by(|a, b| counting(&a.0).cmp(&counting(&b.0)));
     let mut dense: Vec<Dense> = Vec::new();
     let mut features = FEATURES;
     while let Some(next) = left.iter().position(|&(_, _, inputs)| inputs == features) {
@@ -97,10 +104,13 @@ fn head(tensors: &SafeTensors) -> Result<Head> {
         dense.iter_mut().for_each(|dense| dense.relu = true);
         dense.push(Dense { name, units, relu: false });
         features = units;
-        // Without values a small file can hold any number of them; `Network::head` refuses.
-        if dense.len() > MAX_DENSE {
-            left.clear();
-        }
+    }
+    let is_dense = |name: &str| {
+        let layer = name.strip_suffix(".weight").or(name.strip_suffix(".bias"));
+        dense.iter().any(|dense| layer == Some(&dense.name)) || left.iter().any(|(left, ..)| layer == Some(left))
+    };
+    if let Some(name) = arrays.iter().find(|name| !is_dense(name)) {
+        return Err(Error::Weights(format!("{name} is not part of a head of linear layers")));
     }
     if let Some((name, ..)) = left.first() {
         return Err(Error::Weights(format!("{name} does not follow from the backbone's {FEATURES} features")));

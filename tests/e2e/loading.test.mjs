@@ -160,6 +160,9 @@ test('a file is fetched once, and again only where that is asked for', async () 
   const second = await load({ weights: `${weights}#fragment`, integrity: hex }, true);
   assert.deepEqual(second.last, { phase: 'weights', loaded: file.length, total: file.length, fromCache: true });
   assert.deepEqual([second.label, requests.length], ['cup', length]);
+  // What the caller got wrong is no fault of the file.
+  const wrong = await load({ weights, labels: ['one', 'two'] });
+  assert.deepEqual([wrong.code, wrong.cached, requests.length], ['bad-argument', [at('good')], length]);
   const others = await page.evaluate((weights) => {
     const requests = ['default', 'no-store', 'reload', 'no-cache'].map((cache) => new Request(weights, { cache }));
     const options = [{ weights, cache: false }, { weights: `${weights}?other` }, ...requests.map((weights) => ({ weights }))];

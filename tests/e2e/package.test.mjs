@@ -90,7 +90,9 @@ test('dtype, head and labels are the caller\'s', async () => {
   assert.deepEqual([first.index, first.label, first.wnid], [2, 'tabby', 'n02123045'], head.message);
   assert.ok(Math.abs(first.score - 0.5) < 1e-6 && Math.abs(second.score - 0.25) < 1e-6, `${first.score}`);
   assert.deepEqual(head.info.labels, ['one', 'two', 'tabby']);
-  assert.equal(noHead.code, 'unsupported-format', noHead.message);
+  assert.equal(noHead.code, 'bad-argument');
+  assert.match(noHead.message, /^the head: .*web page/);
+  assert.equal(labels.code, 'bad-argument');
   assert.match(labels.message, /1 labels for 3 classes/);
   assert.match(foreign.message, /neither this project's nor timm's/);
 });
@@ -155,9 +157,9 @@ test('the API answers in order, counts, refuses and lets go', async () => {
   assert.equal(result.reason, 'aborted');
   assert.equal(result.nothing, 'bad-argument');
   assert.equal(result.nothing2, 'bad-argument');
-  assert.equal(result.size, 'bad-weights');
+  assert.equal(result.size, 'bad-argument');
   assert.equal(result.filter, 'bad-argument');
-  assert.equal(result.labels, 'bad-weights');
+  assert.equal(result.labels, 'bad-argument');
   assert.equal(result.first.predictions.length, 2);
   assert.deepEqual(Object.keys(result.first.predictions[0]), ['index', 'label', 'score']);
   assert.deepEqual(Object.keys(result.first.timings), ['decode', 'preprocess', 'gpu', 'total']);

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { imagenet } from '../../scripts/model.mjs';
+import { imagenet, isCurrent } from '../../scripts/model.mjs';
 
 // Any weights do.
 const weights = readFileSync('models/kitchenware/kitchenware.keras');
@@ -36,6 +36,8 @@ test('the official weights are verified and converted to half their size', async
   assert.equal(entry.url, 'models/imagenet.safetensors');
   assert.deepEqual(readdirSync(folder), ['imagenet.safetensors']);
   const file = readFileSync(join(folder, 'imagenet.safetensors'));
+  assert.equal(entry.integrity, createHash('sha256').update(file).digest('hex'));
+  assert.ok(isCurrent(join(folder, 'imagenet.safetensors')), 'it need not be made again');
   const header = JSON.parse(file.subarray(8, 8 + Number(file.readBigUInt64LE(0))));
   const { dtype, model } = JSON.parse(header.__metadata__['xception-webgpu']);
   assert.deepEqual([dtype, model.preprocessing.filter, model.preprocessing.fit], ['f16', 'bilinear', 'squash']);

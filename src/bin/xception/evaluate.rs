@@ -9,6 +9,8 @@ use xception::classifier::{Classifier, Prediction};
 use xception::dtype::Dtype;
 use xception::gpu::Gpu;
 use xception::image;
+use xception::resize::Preprocessing;
+use xception::weights::Overrides;
 use xception::weights::safetensors::Meta;
 
 use crate::progress::Progress;
@@ -47,7 +49,13 @@ pub async fn run(
     let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
     let mut model = load(&gpu, models.model, options.overrides()?, models.storage).await?;
     let mut other = match models.against {
-        Some(path) => Some((path, load(&gpu, path, Default::default(), Some(Dtype::F32)).await?)),
+        Some(path) => {
+            // The weights are compared, not the preprocessing.
+            let &Meta { preprocessing: Preprocessing { filter, fit, .. }, input_size, .. } = model.meta();
+            let (filter, fit, input_size) = (Some(filter), Some(fit), Some(input_size));
+            let overrides = Overrides { filter, fit, input_size, ..Overrides::default() };
+            Some((path, load(&gpu, path, overrides, Some(Dtype::F32)).await?))
+        }
         None => None,
     };
     if let Some((path, other)) = &other
@@ -151,18 +159,30 @@ fn photos(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
 /// The classes in a CSV file, by photo.
 fn classes(path: &Path, meta: &Meta) -> Result<BTreeMap<String, usize>, Failure> {
     let mut reader = csv::Reader::from_path(path).map_err(|error| error.to_string())?;
+    let units = meta.head.last().map_or(0, |last| last.units);
+    // Classes by name and WordNet number; none where two have the same.
+    let mut names: BTreeMap<String, Option<usize>> = BTreeMap::new();
+    for class in 0..meta.labels.len() {
+        for name in [Some(meta.label(class)), meta.wnid(class).map(str::to_owned)].into_iter().flatten() {
+            names.entry(name).and_modify(|known| *known = None).or_insert(Some(class));
+        }
+    }
     let mut classes = BTreeMap::new();
     for record in reader.records() {
         let record = record.map_err(|error| error.to_string())?;
         let (Some(photo), Some(class)) = (record.get(0), record.get(1)) else {
             return Err("each line must have a photo and its class".to_owned());
         };
-        let is_named = |&number: &usize| meta.label(number) == class || meta.wnid(number) == Some(class);
-        let named = (0..meta.labels.len()).find(is_named);
-        let numbered =
-            class.parse().ok().filter(|&number: &usize| number < meta.head.last().map_or(0, |last| last.units));
-        let number =
-            named.or(numbered).ok_or_else(|| format!("the model has no class {class:?}, the label of {photo}"))?;
+        let number = match names.get(class) {
+            Some(&Some(number)) => number,
+            Some(None) => {
+                return Err(format!("two classes are called {class:?}, the label of {photo}: give its WordNet number"));
+            }
+            None => {
+                let number = class.parse().ok().filter(|number| *number < units);
+                number.ok_or_else(|| format!("the model has no class {class:?}, the label of {photo}"))?
+            }
+        };
         classes.insert(photo.to_owned(), number);
     }
     Ok(classes)

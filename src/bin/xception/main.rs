@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use progress::Progress;
 use serde_json::json;
@@ -59,7 +60,7 @@ enum Command {
         /// The file to write.
         output: PathBuf,
         /// How to store weights: i8 has a scale for each output channel. By default as in a file of this project, else f32.
-        #[arg(long)]
+        #[arg(long, value_parser = PossibleValuesParser::new(["f32", "f16", "i8"]).try_map(|name| name.parse::<Dtype>()))]
         dtype: Option<Dtype>,
         /// Names of the classes: one a line, a JSON array, or Keras's imagenet_class_index.json.
         #[arg(long)]
@@ -82,7 +83,8 @@ enum Command {
         /// number or number.
         #[arg(long, required_unless_present = "against")]
         labels: Option<PathBuf>,
-        /// Other weights: how often both agree on the most likely class, and how far their probabilities are apart.
+        /// Other weights, to be computed from f32 on the same input: how often both agree on the most likely class, and
+        /// how far their probabilities are apart.
         #[arg(long)]
         against: Option<PathBuf>,
         /// Print a JSON object.
@@ -105,8 +107,8 @@ enum Command {
 /// How weights and activations lie in GPU memory.
 #[derive(Args)]
 struct Storage {
-    /// How the GPU stores weights and activations, f32 or f16; by default f16, and f32 on software adapters.
-    #[arg(long)]
+    /// How the GPU stores weights and activations; by default f16, and f32 on software adapters.
+    #[arg(long, value_parser = PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Dtype>()))]
     dtype: Option<Dtype>,
 }
 
@@ -304,7 +306,7 @@ fn inspect(path: &Path, options: Options) -> Result<(), Failure> {
         format!("parameters   {}", network.parameter_count()),
         format!("GMAC         {:.3}", network.macs() as f64 / 1e9),
         format!("passes       {}, and 2 to resize the photo", plan.passes.len()),
-        format!("file         {} MB, {dtype}", megabytes(file.len() as u64)),
+        format!("safetensors  {} MB as {dtype}", megabytes(file.len() as u64)),
         format!(
             "GPU weights  {} MB as f32, {} MB as f16",
             megabytes(plan.weight_bytes()),
