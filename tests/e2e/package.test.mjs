@@ -99,7 +99,8 @@ test('dtype, head and labels are the caller\'s', async () => {
 
 test('the API answers in order, counts, refuses and lets go', async () => {
   const result = await page.evaluate(async () => {
-    const { Xception, XceptionError } = await import('/pkg/index.js');
+    const { Xception, XceptionError, clearCache } = await import('/pkg/index.js');
+    await clearCache();
     const refusal = async (promise) => {
       const error = await promise.then(() => undefined, (error) => error);
       return error instanceof XceptionError ? error.code : String(error);
