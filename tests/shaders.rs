@@ -13,6 +13,9 @@ use xception::layer::Shape;
 use xception::network::{Dense, MAX_SIDE, Network, Preset};
 use xception::plan::Plan;
 
+/// What core WGSL has beyond naga's least: `unpack2x16float`.
+const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+
 /// Limits of every WebGPU implementation.
 const MAX_WORKGROUP_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16384;
@@ -52,7 +55,7 @@ fn parse(kernel: &Kernel, storage: Dtype) -> (Module, ModuleInfo) {
     let fail = |error: String| -> ! { panic!("{}.wgsl as {storage}: {error}", kernel.name) };
     let source = kernel.source(storage);
     let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| fail(error.emit_to_string(&source)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(&module);
+    let info = Validator::new(ValidationFlags::all(), CAPABILITIES).validate(&module);
     let info = info.unwrap_or_else(|error| fail(error.emit_to_string(&source)));
     (module, info)
 }
@@ -105,7 +108,7 @@ fn every_shader_is_valid_with_its_constants() {
         let entry = Some((ShaderStage::Compute, "main"));
         let (module, _) = process_overrides(&module, &info, entry, &constants)
             .unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name));
-        Validator::new(ValidationFlags::all(), Capabilities::empty())
+        Validator::new(ValidationFlags::all(), CAPABILITIES)
             .validate(&module)
             .unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name));
         let size = module.entry_points[0].workgroup_size;
