@@ -34,7 +34,7 @@
 //! let file = std::fs::read("xception.keras").expect("weights");
 //! let photo = std::fs::read("photo.jpg").expect("a photo");
 //! let model = weights::convert(file, weights::Overrides::default())?;
-//! let mut classifier = Classifier::load(&Gpu::new().await?, &model).await?;
+//! let mut classifier = Classifier::load(&Gpu::new().await?, &model, None).await?;
 //! classifier.upload(&image::decode(&photo)?).await?;
 //! for prediction in classifier.classify(5).await? {
 //!     println!("{:.3} {}", prediction.score, prediction.label);
