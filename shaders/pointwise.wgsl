@@ -1,19 +1,23 @@
 // 1×1 convolution as a matrix product over pixels (m), input channels (k) and output channels (n), its batch
-// norm folded in; the block's residual is added and a ReLU applied in the epilogue.
+// norm folded in; in the epilogue the block's other path is added, pooled where that halves the resolution, and a
+// ReLU applied.
 //
-//   output[m, n] = r(bias[n] + Σ_k input[source(m), k] · weight[k, n] + residual[m, n])
+//   output[m, n] = r(bias[n] + Σ_k input[source(m), k] · weight[k, n] + a[m, n])
+//   a[m, n] = 0, or other[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
+//             max_{i, j} other[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
-// input     [IN_PIXELS][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
-// weight    [IN_CHANNELS][OUT_CHANNELS/4] vec4
-// bias      [OUT_CHANNELS/4] vec4
-// residual  [OUT_PIXELS][OUT_CHANNELS/4] vec4, read where ADD
-// output    as residual; r is ReLU where RELU_AFTER, else the identity
+// input   [IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
+// weight  [IN_CHANNELS][OUT_CHANNELS/4] vec4
+// bias    [OUT_CHANNELS/4] vec4
+// other   [OUT_PIXELS][OUT_CHANNELS/4] vec4, or where POOL [IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
+// output  [OUT_PIXELS][OUT_CHANNELS/4] vec4; r is ReLU where RELU_AFTER, else the identity
 //
 // One invocation computes a register tile of 8 pixels × 8 channels, straight from storage: each step over four k
 // loads 16 vec4s for 256 multiply-accumulates. x: channels, so that neighbours share pixels; y: pixels. OUT_CHANNELS
 // is a multiple of 8 in every layer; ragged pixels are computed from the last one and not stored. The sums are named
 // because compilers keep indexed local arrays out of registers.
 
+override IN_HEIGHT: u32;
 override IN_WIDTH: u32;
 override IN_CHANNELS: u32;
 override OUT_WIDTH: u32;
@@ -21,6 +25,9 @@ override OUT_PIXELS: u32;
 override OUT_CHANNELS: u32;
 override STRIDE: u32;
 override ADD: bool;
+override POOL: bool;
+override PAD_TOP: u32;
+override PAD_LEFT: u32;
 override RELU_AFTER: bool;
 
 // Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
@@ -31,7 +38,7 @@ fn pack(value: vec4f) -> Stored { return value; }
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read> residual: array<Stored>;
+@group(0) @binding(3) var<storage, read> other: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> output: array<Stored>;
 
 // Where in input the channels of output pixel m begin.
@@ -47,6 +54,31 @@ fn multiply_add(sum: vec4f, a: vec4f, w0: vec4f, w1: vec4f, w2: vec4f, w3: vec4f
     return sum + a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3;
 }
 
+// What is added to pixel m at channel group n.
+fn addend(m: u32, n: u32) -> vec4f {
+    let n_count = OUT_CHANNELS / 4;
+    if !POOL {
+        return unpack(other[m * n_count + n]);
+    }
+    // The window's centre always lies inside, for either padding; positions outside repeat it.
+    let y = 2 * (m / OUT_WIDTH) + 1 - PAD_TOP;
+    let x = 2 * (m % OUT_WIDTH) + 1 - PAD_LEFT;
+    let centre_y = min(y, IN_HEIGHT - 1);
+    let centre_x = min(x, IN_WIDTH - 1);
+    var largest = unpack(other[(centre_y * IN_WIDTH + centre_x) * n_count + n]);
+    for (var i = 0u; i < 3; i++) {
+        for (var j = 0u; j < 3; j++) {
+            // Row or column −1 wraps round to a huge number.
+            let row = y + i - 1;
+            let column = x + j - 1;
+            if row < IN_HEIGHT && column < IN_WIDTH {
+                largest = max(largest, unpack(other[(row * IN_WIDTH + column) * n_count + n]));
+            }
+        }
+    }
+    return largest;
+}
+
 // Stores two vec4s of pixel m at channel group n.
 fn store(m: u32, n: u32, left: vec4f, right: vec4f) {
     if m >= OUT_PIXELS {
@@ -55,9 +87,9 @@ fn store(m: u32, n: u32, left: vec4f, right: vec4f) {
     let at = m * (OUT_CHANNELS / 4) + n;
     var l = left;
     var r = right;
-    if ADD {
-        l += unpack(residual[at]);
-        r += unpack(residual[at + 1]);
+    if ADD || POOL {
+        l += addend(m, n);
+        r += addend(m, n + 1);
     }
     if RELU_AFTER {
         l = max(l, vec4f());

@@ -59,10 +59,8 @@ kernels! {
     CONV3X3 = "conv3x3";
     /// Depthwise 3×3 convolution, ReLU on load.
     DEPTHWISE = "depthwise";
-    /// 1×1 convolution as a matrix product; bias, residual and ReLU in its epilogue.
+    /// 1×1 convolution as a matrix product; bias, the block's other path and ReLU in its epilogue.
     POINTWISE = "pointwise";
-    /// 3×3 max pooling and the shortcut's sum.
-    MAXPOOL_ADD = "maxpool_add";
     /// Mean over all pixels.
     MEAN = "mean";
     /// Fully connected layer.
@@ -73,6 +71,20 @@ kernels! {
     RESIZE_HORIZONTAL = "resize_horizontal";
     /// Resampling along its columns, and normalisation.
     RESIZE_VERTICAL = "resize_vertical";
+}
+
+/// What a product adds to its result: the block's other path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Add {
+    /// Nothing.
+    Nothing,
+    /// Values of the result's shape.
+    Residual,
+    /// Values of the input's height and width, by 3×3 max pooling with stride 2.
+    MaxPool {
+        /// How far the first window begins before the first row and the first column.
+        before: [usize; 2],
+    },
 }
 
 /// What one pass computes, with all sizes.
@@ -94,7 +106,7 @@ pub enum Op {
         /// Whether negative inputs are taken as zero.
         relu_before: bool,
     },
-    /// Reads input, weight `[in, out]`, bias `[out]`, and what is added (the input again where `add` is off).
+    /// Reads input, weight `[in, out]`, bias `[out]`, and what is added (the input again where nothing is).
     Pointwise {
         /// Shape read.
         input: Shape,
@@ -102,19 +114,10 @@ pub enum Op {
         output: Shape,
         /// Pixels between those that are read.
         stride: usize,
-        /// Whether the fourth binding is added.
-        add: bool,
+        /// What is added.
+        add: Add,
         /// Whether negative results become zero.
         relu_after: bool,
-    },
-    /// Reads input and shortcut.
-    MaxPoolAdd {
-        /// Shape read.
-        input: Shape,
-        /// Shape of the shortcut and of the result.
-        output: Shape,
-        /// How far the first window begins before the first row and the first column.
-        before: [usize; 2],
     },
     /// Reads input.
     Mean {
@@ -152,7 +155,6 @@ impl Op {
             Self::Conv { .. } => &CONV3X3,
             Self::Depthwise { .. } => &DEPTHWISE,
             Self::Pointwise { .. } => &POINTWISE,
-            Self::MaxPoolAdd { .. } => &MAXPOOL_ADD,
             Self::Mean { .. } => &MEAN,
             Self::Dense { .. } => &DENSE,
             Self::SoftmaxTopk { .. } => &SOFTMAX_TOPK,
@@ -162,9 +164,7 @@ impl Op {
     /// The number of values that what it writes must hold.
     pub fn output_len(&self) -> usize {
         match *self {
-            Self::Conv { output, .. } | Self::Pointwise { output, .. } | Self::MaxPoolAdd { output, .. } => {
-                output.stored()
-            }
+            Self::Conv { output, .. } | Self::Pointwise { output, .. } => output.stored(),
             Self::Depthwise { shape, .. } => shape.stored(),
             Self::Mean { input } => input.channels,
             Self::Dense { first, outputs, .. } => first + outputs,
@@ -191,25 +191,23 @@ impl Op {
                 n("CHANNELS", shape.channels),
                 flag("RELU_BEFORE", relu_before),
             ],
-            Self::Pointwise { input, output, stride, add, relu_after } => vec![
-                n("IN_WIDTH", input.width),
-                n("IN_CHANNELS", input.channels),
-                n("OUT_WIDTH", output.width),
-                n("OUT_PIXELS", output.pixels()),
-                n("OUT_CHANNELS", output.channels),
-                n("STRIDE", stride),
-                flag("ADD", add),
-                flag("RELU_AFTER", relu_after),
-            ],
-            Self::MaxPoolAdd { input, output, before: [top, left] } => vec![
-                n("IN_HEIGHT", input.height),
-                n("IN_WIDTH", input.width),
-                n("OUT_HEIGHT", output.height),
-                n("OUT_WIDTH", output.width),
-                n("CHANNELS", input.channels),
-                n("PAD_TOP", top),
-                n("PAD_LEFT", left),
-            ],
+            Self::Pointwise { input, output, stride, add, relu_after } => {
+                let [top, left] = if let Add::MaxPool { before } = add { before } else { [0, 0] };
+                vec![
+                    n("IN_HEIGHT", input.height),
+                    n("IN_WIDTH", input.width),
+                    n("IN_CHANNELS", input.channels),
+                    n("OUT_WIDTH", output.width),
+                    n("OUT_PIXELS", output.pixels()),
+                    n("OUT_CHANNELS", output.channels),
+                    n("STRIDE", stride),
+                    flag("ADD", add == Add::Residual),
+                    flag("POOL", matches!(add, Add::MaxPool { .. })),
+                    n("PAD_TOP", top),
+                    n("PAD_LEFT", left),
+                    flag("RELU_AFTER", relu_after),
+                ]
+            }
             Self::Mean { input } => vec![n("PIXELS", input.pixels()), n("CHANNELS", input.channels)],
             Self::Dense { inputs, first, outputs, relu_after } => {
                 vec![n("INPUTS", inputs), n("FIRST", first), n("OUTPUTS", outputs), flag("RELU_AFTER", relu_after)]
@@ -230,9 +228,6 @@ impl Op {
                 [cover(shape.channels, 4 * 64), cover(shape.width, 4), shape.height as u32]
             }
             Self::Pointwise { output, .. } => [cover(output.channels, 8 * 8), cover(output.pixels(), 8 * 8), 1],
-            Self::MaxPoolAdd { output, .. } => {
-                [cover(output.channels, 4 * 64), output.width as u32, output.height as u32]
-            }
             Self::Mean { input } => [cover(input.channels, 4 * 64), 1, 1],
             Self::Dense { outputs, .. } => [1, cover(outputs, 16), 1],
             Self::SoftmaxTopk { .. } => [1, 1, 1],

@@ -1,11 +1,12 @@
 //! The network as a fixed list of passes over a few buffers. No GPU in it.
 //!
-//! A layer becomes one pass, a separable convolution two. Buffers ("slots") are shared by liveness: as
-//! soon as the last reader of an activation has run, its slot is free for the next one.
+//! A layer becomes one pass, a separable convolution two; a shortcut, the pooling around which it leads and their sum are
+//! one. Buffers ("slots") are shared by liveness: as soon as the last reader of an activation has run, its slot is free
+//! for the next one.
 
 use crate::dtype::Dtype;
-use crate::kernel::Op;
-use crate::layer::{Layer, Operation, Tensor};
+use crate::kernel::{Add, Op};
+use crate::layer::{Layer, Operation, Tensor, Value};
 use crate::network::Network;
 
 /// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.
@@ -96,8 +97,7 @@ impl Plan {
         lowering.plan.image = lowering.allocate(image);
         lowering.values.push(lowering.plan.image);
         for (index, layer) in network.layers.iter().enumerate() {
-            lowering.layer(layer);
-            lowering.release(network, index);
+            lowering.layer(network, index, layer);
         }
         let op = Op::SoftmaxTopk { classes, top: lowering.plan.top };
         let reads = vec![Binding::Slot(lowering.plan.logits)];
@@ -120,9 +120,11 @@ impl Plan {
 #[derive(Default)]
 struct Lowering {
     plan: Plan,
-    /// The slot of each value produced so far.
+    /// The slot of each value produced so far. A shortcut's is that of its input, until the pooling computes both.
     values: Vec<usize>,
     free: Vec<usize>,
+    /// What the shortcut reads that the next pooling will compute too.
+    shortcut: Vec<Binding>,
     next_tensor: usize,
 }
 
@@ -158,16 +160,16 @@ impl Lowering {
         self.plan.passes.push(Pass { label, op, reads, writes });
     }
 
-    fn layer(&mut self, layer: &Layer) {
+    fn layer(&mut self, network: &Network, index: usize, layer: &Layer) {
         let (input, output) = (layer.input, layer.output);
         let from = Binding::Slot(self.values[layer.from]);
-        let add = layer.add.map(|value| Binding::Slot(self.values[value]));
         let (label, relu_after) = (layer.name.clone(), layer.relu_after);
         let writes = match layer.operation {
             Operation::Conv { stride } => {
                 let reads = vec![from, self.tensor(), self.tensor()];
                 let writes = self.allocate(output.stored());
                 self.pass(label, Op::Conv { input, output, stride }, reads, writes);
+                self.release(network, index, layer.from);
                 writes
             }
             Operation::SeparableConv => {
@@ -175,35 +177,36 @@ impl Lowering {
                 let op = Op::Depthwise { shape: input, relu_before: layer.relu_before };
                 let reads = vec![from, self.tensor()];
                 self.pass(format!("{label}.depthwise"), op, reads, between);
+                self.release(network, index, layer.from);
                 let writes = self.allocate(output.stored());
-                let op = Op::Pointwise { input, output, stride: 1, add: add.is_some(), relu_after };
-                let between = Binding::Slot(between);
-                let reads = vec![between, self.tensor(), self.tensor(), add.unwrap_or(between)];
+                let add = if layer.add.is_some() { Add::Residual } else { Add::Nothing };
+                let op = Op::Pointwise { input, output, stride: 1, add, relu_after };
+                let added = Binding::Slot(layer.add.map_or(between, |value| self.values[value]));
+                let reads = vec![Binding::Slot(between), self.tensor(), self.tensor(), added];
                 self.pass(format!("{label}.pointwise"), op, reads, writes);
-                if let Binding::Slot(slot) = between {
-                    self.free.push(slot);
-                }
+                self.free.push(between);
+                layer.add.into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
             Operation::Shortcut => {
-                let writes = self.allocate(output.stored());
-                let reads = vec![from, self.tensor(), self.tensor(), from];
-                self.pass(label, Op::Pointwise { input, output, stride: 2, add: false, relu_after }, reads, writes);
-                writes
+                self.shortcut = vec![from, self.tensor(), self.tensor()];
+                self.values[layer.from]
             }
             Operation::MaxPool { before } => {
+                let shortcut = layer.add.unwrap_or_default();
+                let input = network.layers[shortcut - 1].input;
+                let mut reads = std::mem::take(&mut self.shortcut);
+                reads.push(from);
                 let writes = self.allocate(output.stored());
-                self.pass(
-                    label,
-                    Op::MaxPoolAdd { input, output, before },
-                    [Some(from), add].into_iter().flatten().collect(),
-                    writes,
-                );
+                let add = Add::MaxPool { before };
+                self.pass(label, Op::Pointwise { input, output, stride: 2, add, relu_after }, reads, writes);
+                [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
             Operation::Mean => {
                 self.plan.embedding = self.fresh(output.stored());
                 self.pass(label, Op::Mean { input }, vec![from], self.plan.embedding);
+                self.release(network, index, layer.from);
                 self.plan.embedding
             }
             Operation::Dense => {
@@ -235,16 +238,11 @@ impl Lowering {
         }
     }
 
-    /// Frees the slots of the values that layer `index` was the last to read.
-    fn release(&mut self, network: &Network, index: usize) {
-        let reads = |layer: &Layer, value| layer.from == value || layer.add == Some(value);
-        for value in 0..=index {
-            let later = network.layers[index + 1..].iter().any(|layer| reads(layer, value));
-            let kept = |layer: &Layer| matches!(layer.operation, Operation::Mean | Operation::Dense);
-            let pinned = value > 0 && kept(&network.layers[value - 1]);
-            if reads(&network.layers[index], value) && !later && !pinned {
-                self.free.push(self.values[value]);
-            }
+    /// Frees the slot of a value that layer `index` was the last to read.
+    fn release(&mut self, network: &Network, index: usize, value: Value) {
+        let reads = |layer: &Layer| layer.from == value || layer.add == Some(value);
+        if !network.layers[index + 1..].iter().any(reads) {
+            self.free.push(self.values[value]);
         }
     }
 }

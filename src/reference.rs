@@ -1,6 +1,6 @@
 //! The passes of a plan on the CPU, slow and obvious: what the kernels are tested against.
 
-use crate::kernel::Op;
+use crate::kernel::{Add, Op};
 use crate::layer::Shape;
 
 fn relu(x: f32, on: bool) -> f32 {
@@ -50,22 +50,18 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
             for_each(output, |y, x, n| {
                 let from = at(input, y * stride, x * stride, 0);
                 let products = (0..input.channels).map(|k| reads[0][from + k] * reads[1][k * output.channels + n]);
-                let here = at(output, y, x, n);
-                let residual = if add { reads[3][here] } else { 0.0 };
-                out[here] = relu(reads[2][n] + products.sum::<f32>() + residual, relu_after);
-            });
-        }
-        Op::MaxPoolAdd { input, output, before } => {
-            let [top, left] = before.map(|before| before as isize);
-            for_each(output, |y, x, c| {
-                let mut largest = f32::NEG_INFINITY;
-                for (i, j) in window() {
-                    if let Some((y, x)) = inside(input, (2 * y + i) as isize - top, (2 * x + j) as isize - left) {
-                        largest = largest.max(reads[0][at(input, y, x, c)]);
+                let added = match add {
+                    Add::Nothing => 0.0,
+                    Add::Residual => reads[3][at(output, y, x, n)],
+                    Add::MaxPool { before } => {
+                        let other = Shape { channels: output.channels, ..input };
+                        let [top, left] = before.map(|before| before as isize);
+                        let inside = |(i, j)| inside(other, (2 * y + i) as isize - top, (2 * x + j) as isize - left);
+                        let values = window().filter_map(inside).map(|(y, x)| reads[3][at(other, y, x, n)]);
+                        values.fold(f32::NEG_INFINITY, f32::max)
                     }
-                }
-                let here = at(output, y, x, c);
-                out[here] = largest + reads[1][here];
+                };
+                out[at(output, y, x, n)] = relu(reads[2][n] + products.sum::<f32>() + added, relu_after);
             });
         }
         Op::Mean { input } => {

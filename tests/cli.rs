@@ -177,6 +177,23 @@ fn eval_measures_every_dtype() {
     files.iter().for_each(|file| fs::remove_file(file).unwrap());
 }
 
+/// What is counted; times are anybody's.
+#[test]
+fn bench_counts_and_times() {
+    let bench = |dtype: &str| {
+        let output = xception(&["bench", "--json", "--runs", "2", "--model", &model(), "--dtype", dtype]);
+        assert!(output.status.success(), "{output:?}");
+        let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!((&result["dtype"], &result["dispatches"]), (&dtype.into(), &80.into()), "{result}");
+        let [min, median, max] = ["min", "median", "max"].map(|key| result["ms"][key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max, "{result}");
+        assert!(["loadMs", "firstMs", "gflops"].iter().all(|key| result[*key].as_f64().unwrap() > 0.0), "{result}");
+        result["gpuBytes"].as_u64().unwrap()
+    };
+    let (single, half) = (bench("f32"), bench("f16"));
+    assert!(half < single * 51 / 100, "{half} of {single} bytes");
+}
+
 #[test]
 fn bad_usage_exits_with_2() {
     for arguments in [
@@ -187,6 +204,7 @@ fn bad_usage_exits_with_2() {
         &["convert", "m.keras", "out.safetensors", "--dtype", "i4"],
         &["classify", "--model", "m.keras", "--dtype", "i8", "x.jpg"],
         &["eval", "--model", "m.keras", "--images", "photos"],
+        &["bench", "--model", "m.keras", "--runs", "0"],
         &["nonsense"],
         &[],
     ] {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use common::{Random, assert_close, block_on, gpu};
 use xception::dtype::Dtype;
 use xception::gpu::{Gpu, Runner};
-use xception::kernel::Op;
+use xception::kernel::{Add, Op};
 use xception::layer::Shape;
 use xception::plan::{Binding, Pass, Plan, Slot};
 use xception::reference;
@@ -20,7 +20,7 @@ const GUARD: [f32; 256] = [1234.0; 256];
 fn always_f32(op: Op) -> (&'static [usize], bool) {
     match op {
         Op::Conv { .. } | Op::Pointwise { .. } => (&[2], false),
-        Op::Depthwise { .. } | Op::MaxPoolAdd { .. } => (&[], false),
+        Op::Depthwise { .. } => (&[], false),
         Op::Mean { .. } => (&[], true),
         Op::Dense { .. } => (&[0, 2], true),
         Op::SoftmaxTopk { .. } => (&[0], true),
@@ -69,9 +69,7 @@ fn on_cpu(op: Op, storage: Dtype, reads: &[Vec<f32>]) -> Vec<f32> {
 /// The shape of what an operation writes, for messages.
 fn shape(op: Op) -> Vec<usize> {
     match op {
-        Op::Conv { output, .. } | Op::Pointwise { output, .. } | Op::MaxPoolAdd { output, .. } => {
-            vec![output.height, output.width, output.channels]
-        }
+        Op::Conv { output, .. } | Op::Pointwise { output, .. } => vec![output.height, output.width, output.channels],
         Op::Depthwise { shape, .. } => vec![shape.height, shape.width, shape.channels],
         Op::Mean { .. } | Op::Dense { .. } | Op::SoftmaxTopk { .. } => vec![op.output_len()],
     }
@@ -85,8 +83,6 @@ fn tolerance(op: Op, storage: Dtype) -> (f32, f32) {
         Op::Conv { .. } => (2e-5, 1e-5),
         Op::Depthwise { .. } | Op::Mean { .. } => (2e-6, 1e-6),
         Op::Pointwise { .. } | Op::Dense { .. } => (1e-4, 1e-5),
-        // One addition, rounded alike everywhere.
-        Op::MaxPoolAdd { .. } => (0.0, 0.0),
         // WGSL grants exp(x) an error of 3 + 2·|x| units in the last place.
         Op::SoftmaxTopk { .. } => (1e-7, 1e-4),
     };
@@ -108,10 +104,11 @@ fn random_reads(op: Op, random: &mut Random) -> Vec<Vec<f32>> {
             vec![input.stored(), 9 * input.channels * output.channels, output.channels]
         }
         Op::Depthwise { shape, .. } => vec![shape.stored(), 9 * shape.channels],
-        Op::Pointwise { input, output, .. } => {
-            vec![input.len(), input.channels * output.channels, output.channels, output.len()]
+        Op::Pointwise { input, output, add, .. } => {
+            let pooled = matches!(add, Add::MaxPool { .. });
+            let other = if pooled { input.pixels() * output.channels } else { output.len() };
+            vec![input.len(), input.channels * output.channels, output.channels, other]
         }
-        Op::MaxPoolAdd { input, output, .. } => vec![input.len(), output.len()],
         Op::Mean { input } => vec![input.len()],
         Op::Dense { inputs, first, outputs, .. } => {
             let row = inputs.next_multiple_of(4);
@@ -143,19 +140,15 @@ fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) ->
     Op::Depthwise { shape: Shape::new(height, width, channels), relu_before }
 }
 
-fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: bool, relu_after: bool) -> Op {
+fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: Add, relu_after: bool) -> Op {
     let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
     Op::Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after }
 }
 
-/// Padded as Keras does.
-fn maxpool([height, width]: [usize; 2], channels: usize) -> Op {
-    maxpool_before([height, width], channels, [height % 2, width % 2])
-}
-
-fn maxpool_before([height, width]: [usize; 2], channels: usize, before: [usize; 2]) -> Op {
-    let output = Shape::new(height.div_ceil(2), width.div_ceil(2), channels);
-    Op::MaxPoolAdd { input: Shape::new(height, width, channels), output, before }
+/// A shortcut and the pooling that it is added to, padded as Keras does.
+fn pool([height, width]: [usize; 2], channels: [usize; 2]) -> Op {
+    let before = [height % 2, width % 2];
+    pointwise([height, width], channels, 2, Add::MaxPool { before }, false)
 }
 
 fn softmax(classes: usize) -> Op {
@@ -189,27 +182,28 @@ fn pointwise1x1() {
     let mut random = Random(3);
     for size in [[1, 1], [2, 5], [5, 3], [19, 7]] {
         for channels in [[4, 8], [8, 64], [32, 728], [728, 72]] {
-            for (add, relu_after) in [(false, false), (false, true), (true, false), (true, true)] {
-                check(pointwise(size, channels, 1, add, relu_after), &mut random);
+            for add in [Add::Nothing, Add::Residual] {
+                check(pointwise(size, channels, 1, add, false), &mut random);
+                check(pointwise(size, channels, 1, add, true), &mut random);
             }
-            check(pointwise(size, channels, 2, false, false), &mut random);
+            check(pointwise(size, channels, 2, Add::Nothing, false), &mut random);
         }
     }
-    check(pointwise([19, 19], [728, 728], 1, true, false), &mut random);
-    check(pointwise([5, 5], [1536, 2048], 1, false, true), &mut random);
+    check(pointwise([19, 19], [728, 728], 1, Add::Residual, false), &mut random);
+    check(pointwise([5, 5], [1536, 2048], 1, Add::Nothing, true), &mut random);
 }
 
 #[test]
-fn maxpool3x3_and_add() {
+fn pointwise_and_maxpool() {
     let mut random = Random(4);
     for height in [1, 2, 5, 18] {
         for width in [1, 2, 3, 4, 37] {
-            for channels in [8, 728] {
-                check(maxpool([height, width], channels), &mut random);
-                check(maxpool_before([height, width], channels, [1, 1]), &mut random);
-            }
+            check(pool([height, width], [4, 8]), &mut random);
+            let before = Add::MaxPool { before: [1, 1] };
+            check(pointwise([height, width], [4, 8], 2, before, true), &mut random);
         }
     }
+    check(pool([5, 18], [64, 728]), &mut random);
 }
 
 #[test]
@@ -291,19 +285,23 @@ fn convolutions_worked_out_by_hand() {
     let residual = sparse(4 * 8, &[(0, -20.0), (8, -20.0), (16, -20.0), (24, -20.0)]);
     let row = |n0: f32, n4: f32| [n0, 0.0, 3.5, 3.0, n4, 0.0, 9.5, 7.0];
     let expected = [row(0.0, 4.0), row(0.0, 14.0), row(0.0, 104.0), row(2.0, 114.0)].concat();
-    by_hand(pointwise([3, 3], [4, 8], 2, true, true), &[image, weight, bias, residual], &expected);
+    by_hand(pointwise([3, 3], [4, 8], 2, Add::Residual, true), &[image, weight, bias, residual], &expected);
 }
 
 #[test]
 fn the_rest_worked_out_by_hand() {
-    let spread = |values: &[f32]| values.iter().flat_map(|&value| [value; 4]).collect::<Vec<_>>();
-    let shortcut = vec![10., 20., 30., 40., 50., 60., 70., 80.];
+    // A product of nothing but its bias: 10 to 80, channel by channel.
+    let pooled = |size: [usize; 2], values: &[f32], largest: &[f32]| {
+        let other = values.iter().flat_map(|&value| [value; 8]).collect();
+        let bias: Vec<f32> = (1..=8).map(|n| 10.0 * n as f32).collect();
+        let expected: Vec<f32> =
+            largest.iter().flat_map(|largest| bias.iter().map(move |bias| bias + largest)).collect();
+        by_hand(pool(size, [4, 8]), &[vec![0.0; 4 * values.len()], vec![0.0; 32], bias.clone(), other], &expected);
+    };
     // An odd length is padded on both sides, an even one only after.
-    let expected = [12., 22., 32., 42., 55., 65., 75., 85.];
-    by_hand(maxpool([3, 2], 4), &[spread(&[1., 2., -3., -4., 5., -6.]), shortcut.clone()], &expected);
-    let expected = [18., 28., 38., 48., 58., 68., 78., 88.];
-    by_hand(maxpool([4, 1], 4), &[spread(&[1., 2., 8., 3.]), shortcut.clone()], &expected);
-    by_hand(maxpool([1, 4], 4), &[spread(&[1., 2., 8., 3.]), shortcut], &expected);
+    pooled([3, 2], &[1., 2., -3., -4., 5., -6.], &[2., 5.]);
+    pooled([4, 1], &[1., 2., 8., 3.], &[8., 8.]);
+    pooled([1, 4], &[1., 2., 8., 3.], &[8., 8.]);
 
     let mean = Op::Mean { input: Shape::new(2, 1, 4) };
     by_hand(mean, &[vec![1., 2., 3., 4., 3., 2., 1., -4.]], &[2., 2., 2., 0.]);
@@ -321,11 +319,12 @@ fn the_rest_worked_out_by_hand() {
 /// What is too large for f16 is stored as its largest value: an infinity would become NaN a few layers on.
 #[test]
 fn f16_saturates() {
-    let op = maxpool([2, 2], 4);
-    let pixel = [40000.0, -40000.0, 40000.0, -40000.0];
-    let reads = [pixel.repeat(4), vec![40000.0, -40000.0, -40000.0, 8000.0]];
-    assert_eq!(on_gpu(op, Dtype::F16, &reads), [65504.0, -65504.0, 0.0, -32000.0]);
-    assert_eq!(on_gpu(op, Dtype::F32, &reads), [80000.0, -80000.0, 0.0, -32000.0]);
+    let op = pointwise([1, 1], [4, 8], 1, Add::Residual, false);
+    let other = [40000.0, -40000.0, 40000.0, -40000.0].repeat(2);
+    let bias = [40000.0, -40000.0, -40000.0, 8000.0].repeat(2);
+    let reads = [vec![0.0; 4], vec![0.0; 32], bias, other];
+    assert_eq!(on_gpu(op, Dtype::F16, &reads), [65504.0, -65504.0, 0.0, -32000.0].repeat(2));
+    assert_eq!(on_gpu(op, Dtype::F32, &reads), [80000.0, -80000.0, 0.0, -32000.0].repeat(2));
 }
 
 #[test]
@@ -334,8 +333,8 @@ fn a_changed_value_is_noticed() {
     let ops = [
         conv([5, 7], [3, 32], 2),
         depthwise([5, 3], 728, true),
-        pointwise([3, 3], [64, 72], 1, true, false),
-        maxpool([5, 4], 8),
+        pointwise([3, 3], [64, 72], 1, Add::Residual, false),
+        pool([5, 4], [4, 8]),
         Op::Mean { input: Shape::new(3, 3, 8) },
         Op::Dense { inputs: 100, first: 0, outputs: 7, relu_after: false },
         softmax(7),

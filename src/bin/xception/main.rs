@@ -1,5 +1,6 @@
-//! Xception on the command line: classify photos, convert, inspect and evaluate weights.
+//! Xception on the command line: classify photos, convert, inspect, evaluate and time weights.
 
+mod bench;
 mod evaluate;
 mod progress;
 
@@ -95,6 +96,22 @@ enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// Measure how long loading and a photo take, from its pixels to its classes.
+    Bench {
+        /// The weights to run.
+        #[arg(long)]
+        model: PathBuf,
+        /// How many photos to time, after a first one.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        /// Print a JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        storage: Storage,
+        #[command(flatten)]
+        options: Options,
+    },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
         /// The weights to read.
@@ -153,6 +170,9 @@ fn main() -> ExitCode {
         Command::Eval { model, images, labels, against, json, storage, options } => {
             let models = evaluate::Models { model: &model, against: against.as_deref(), storage: storage.dtype };
             pollster::block_on(evaluate::run(models, &images, labels.as_deref(), json, options))
+        }
+        Command::Bench { model, runs, json, storage, options } => {
+            pollster::block_on(bench::run(&model, runs as usize, storage.dtype, json, options)).map(|()| true)
         }
         Command::Inspect { model, options } => inspect(&model, options).map(|()| true),
     };
