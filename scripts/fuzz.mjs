@@ -17,9 +17,7 @@ const tool = resolve('target/tools/bin/cargo-fuzz');
 if (!existsSync(tool)) run('cargo', ['install', '--locked', 'cargo-fuzz', '--root', 'target/tools']);
 
 const corpus = resolve('target/fuzz-corpus');
-run('cargo', ['test', '--release', '--test', 'mutations', '--', '--ignored', '--exact', 'corpus'], {
-  env: { ...process.env, CORPUS: corpus },
-});
+run('cargo', ['run', '--release', '--example', 'fuzz_corpus', corpus]);
 for (const target of named.length > 0 ? named : targets) {
   const finds = resolve('tests/data/finds', target);
   mkdirSync(finds, { recursive: true });

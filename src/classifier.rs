@@ -72,7 +72,7 @@ impl Loader {
     /// Takes the next bytes of the file behind the header, in pieces of any size.
     ///
     /// # Errors
-    /// [`Error::Weights`] where they hold NaN or what is too large for f16, or go beyond the end.
+    /// As [`Splitter::push`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let runner = &self.classifier.runner;
         self.splitter.push(bytes, |tensor, offset, values| runner.write_tensor(tensor, offset, values))
@@ -105,11 +105,6 @@ impl Classifier {
     /// What the model is.
     pub fn meta(&self) -> &Meta {
         &self.meta
-    }
-
-    /// How its weights and activations are stored on the GPU.
-    pub fn storage(&self) -> Dtype {
-        self.plan.storage
     }
 
     /// The GPU it is on.

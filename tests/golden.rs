@@ -57,7 +57,7 @@ fn random_network(file: &str, side: usize, storage: Dtype, change: Option<&str>)
 /// Runs the plan piece by piece and compares each layer that the witness wrote down: 18 of them.
 fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
     // f16 rounds to 11 bits, layer after layer.
-    let (atol, rtol) = if classifier.storage() == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
+    let (atol, rtol) = if classifier.plan().storage == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
     classifier.upload_pixels(&pattern(side, side));
     let plan = classifier.plan().clone();
     let golden = golden();

@@ -106,8 +106,8 @@ impl Overrides {
 /// Turns any supported weights file into the project's own format, with `overrides` where they are given.
 ///
 /// # Errors
-/// [`Error::Format`] for an unknown kind of file, [`Error::Weights`] for one that cannot be used, or has another number
-/// of classes than there are labels.
+/// [`Error::Format`] for an unknown kind of file, [`Error::Weights`] for one that cannot be used, [`Error::Argument`] for
+/// labels, a size or a head that do not fit it, [`Error::TooLarge`] for weights beyond f16's range.
 #[cfg(feature = "formats")]
 pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
     let format = Format::detect(&file)?;

@@ -124,7 +124,8 @@ impl Model {
     /// The bytes of the model's safetensors file, weights stored as `dtype`.
     ///
     /// # Errors
-    /// As [`Meta::network`]; or [`Error::Weights`] where a tensor has not its layer's shape, or is beyond f16's range.
+    /// As [`Meta::network`]; [`Error::Weights`] where a tensor has not its layer's shape, [`Error::TooLarge`] where it is
+    /// beyond f16's range.
     pub fn serialize(&self, dtype: Dtype) -> Result<Vec<u8>> {
         let tensors = self.meta.network()?.tensors();
         let mut data: Vec<Cow<[u8]>> = Vec::new();
@@ -146,9 +147,8 @@ impl Model {
             let view = TensorView::new(entry.dtype.into(), entry.shape.clone(), bytes);
             view.map(|view| (&entry.name, view)).map_err(|error| Error::Weights(format!("{}: {error}", entry.name)))
         });
-        let json = |error: serde_json::Error| Error::Weights(error.to_string());
         let description = Description { version: VERSION, dtype, model: self.meta.clone() };
-        let description = serde_json::to_string(&description).map_err(json)?;
+        let description = serde_json::to_string(&description).map_err(|error| Error::Weights(error.to_string()))?;
         // Two entries would come in any order.
         let metadata = HashMap::from([(FORMAT.to_owned(), description)]);
         serialize(views.collect::<Result<Vec<_>>>()?, Some(metadata)).map_err(|error| Error::Weights(error.to_string()))

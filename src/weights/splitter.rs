@@ -47,7 +47,8 @@ impl Splitter {
     /// where in it they belong.
     ///
     /// # Errors
-    /// [`Error::Weights`] where a value is NaN, infinite or too large for f16, or bytes follow the last tensor.
+    /// [`Error::Weights`] where a value is NaN or infinite, or bytes follow the last tensor; [`Error::TooLarge`] where a
+    /// value is beyond f16's range.
     pub fn push(&mut self, mut bytes: &[u8], mut write: impl FnMut(usize, usize, &[u8])) -> Result<()> {
         let came = self.data_start + self.position + self.carry.len() + bytes.len();
         if came > self.file_len {

@@ -12,9 +12,6 @@ mod originals;
 mod readers;
 mod watch;
 
-use std::env;
-use std::fs;
-use std::path::Path;
 use std::sync::LazyLock;
 
 use originals::Files;
@@ -112,31 +109,6 @@ fn finds() {
             assert!(outcome.accepted.is_some(), "{target}/{name} panics");
             let limit = (reader.limit)(&file);
             assert!(outcome.memory <= limit, "{target}/{name} takes {} of {limit} bytes", outcome.memory);
-        }
-    }
-}
-
-/// Writes the files that fuzzing begins with: `CORPUS=folder cargo test --release --test mutations -- --ignored corpus`.
-#[test]
-#[ignore = "npm run fuzz runs it"]
-fn corpus() {
-    let folder = env::var("CORPUS").expect("CORPUS names a folder");
-    let mut heads = originals::small_h5();
-    heads.extend(originals::small_archives());
-    let timm = vec![originals::small_safetensors()];
-    let all = [heads.clone(), timm.clone()].concat();
-    for (target, files) in [
-        ("own", originals::headers(&MODELS)),
-        ("keras", heads),
-        ("timm", timm),
-        ("head", all),
-        ("labels", originals::labels()),
-        ("image", originals::folder(&originals::data("photos"))),
-    ] {
-        let folder = Path::new(&folder).join(target);
-        fs::create_dir_all(&folder).unwrap();
-        for (name, file) in files.iter().chain(&originals::folder(&originals::data("finds").join(target))) {
-            fs::write(folder.join(name), file).unwrap();
         }
     }
 }

@@ -1,50 +1,39 @@
 //! `xception bench`: how long loading and a photo take on this machine's GPU.
 
-use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
 use xception::classifier::Classifier;
-use xception::dtype::Dtype;
-use xception::gpu::Gpu;
 use xception::resize::Rgba;
 
-use crate::{Failure, Options, about, load, megabytes, print};
+use crate::{Failure, Run, about, megabytes, print};
 
 /// Width and height of the photo: what a page shows. Its pixels do not matter.
 const PHOTO: [usize; 2] = [640, 480];
 
 /// Loads a model, runs it `runs` times and prints what that took.
-pub async fn run(
-    model: &Path,
-    runs: usize,
-    storage: Option<Dtype>,
-    json: bool,
-    options: Options,
-) -> Result<(), Failure> {
-    let overrides = options.overrides()?;
+pub async fn bench(run: &Run, runs: usize) -> Result<(), Failure> {
     let start = Instant::now();
-    let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-    let mut classifier = load(&gpu, model, overrides, storage).await?;
+    let mut classifier = run.load().await?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
 
     let [width, height] = PHOTO;
     let pixels = (0..width * height * 4).map(|i| (i * 31 % 251) as u8).collect();
     let photo = Rgba::new(width, height, pixels).map_err(|error| error.to_string())?;
-    let first = once(&mut classifier, &photo).await.map_err(about(model))?;
+    let first = once(&mut classifier, &photo).await.map_err(about(&run.model))?;
     let mut times = Vec::new();
     for _ in 0..runs {
-        times.push(once(&mut classifier, &photo).await.map_err(about(model))?);
+        times.push(once(&mut classifier, &photo).await.map_err(about(&run.model))?);
     }
     times.sort_by(f64::total_cmp);
     let (min, median, max) = (times[0], times[runs / 2], times[runs - 1]);
 
     let (plan, runner, info) = (classifier.plan(), classifier.runner(), &classifier.gpu().info);
-    let macs = classifier.meta().network().map_err(about(model))?.macs();
+    let macs = classifier.meta().network().map_err(about(&run.model))?.macs();
     let gflops = 2.0 * macs as f64 / median / 1e6;
     let bytes = plan.weight_bytes() + plan.activation_bytes();
     let (dispatches, pipelines) = (runner.dispatches() + 2, runner.pipelines() + 2);
-    if json {
+    if run.json {
         print(
             &json!({
                 "adapter": info.name, "driver": info.driver, "driverInfo": info.driver_info,

@@ -7,24 +7,13 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use xception::classifier::{Classifier, Prediction};
 use xception::dtype::Dtype;
-use xception::gpu::Gpu;
 use xception::image;
-use xception::resize::Preprocessing;
+use xception::resize::{Preprocessing, Rgba};
 use xception::weights::Overrides;
 use xception::weights::safetensors::Meta;
 
 use crate::progress::Progress;
-use crate::{Failure, Options, about, load, print, report};
-
-/// What is measured, against what.
-pub struct Models<'a> {
-    /// The weights.
-    pub model: &'a Path,
-    /// Other weights.
-    pub against: Option<&'a Path>,
-    /// How the GPU stores those of the model; the others are stored as f32.
-    pub storage: Option<Dtype>,
-}
+use crate::{Failure, Run, about, load, print, report};
 
 /// What is counted.
 #[derive(Default)]
@@ -38,23 +27,22 @@ struct Tally {
     apart: f32,
 }
 
-/// Classifies all photos of a folder and prints what was counted; whether all could be read.
-pub async fn run(
-    models: Models<'_>,
+/// Classifies all photos of a folder and prints what was counted; whether all could be read. The weights it is measured
+/// against are stored as f32.
+pub async fn evaluate(
+    run: &Run,
     images: &Path,
     labels: Option<&Path>,
-    json: bool,
-    options: Options,
+    against: Option<&Path>,
 ) -> Result<bool, Failure> {
-    let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-    let mut model = load(&gpu, models.model, options.overrides()?, models.storage).await?;
-    let mut other = match models.against {
+    let mut model = run.load().await?;
+    let mut other = match against {
         Some(path) => {
             // The weights are compared, not the preprocessing.
             let &Meta { preprocessing: Preprocessing { filter, fit, .. }, input_size, .. } = model.meta();
             let (filter, fit, input_size) = (Some(filter), Some(fit), Some(input_size));
             let overrides = Overrides { filter, fit, input_size, ..Overrides::default() };
-            Some((path, load(&gpu, path, overrides, Some(Dtype::F32)).await?))
+            Some((path, load(model.gpu(), path, overrides, Some(Dtype::F32)).await?))
         }
         None => None,
     };
@@ -62,7 +50,7 @@ pub async fn run(
         && other.plan().classes != model.plan().classes
     {
         let (classes, others) = (model.plan().classes, other.plan().classes);
-        return Err(about(path)(format!("it has {others} classes, and {} has {classes}", models.model.display())));
+        return Err(about(path)(format!("it has {others} classes, and {} has {classes}", run.model.display())));
     }
     let classes = labels.map(|path| classes(path, model.meta()).map_err(about(path))).transpose()?;
     let photos = photos(images).map_err(about(images))?;
@@ -106,21 +94,20 @@ pub async fn run(
     if classes.is_some() && tally.labelled == 0 {
         return Err(format!("{}: none of its photos is among the labels", images.display()));
     }
-    print(&tally.text(&model, classes.is_some(), other.is_some(), json));
+    print(&tally.text(model.plan().storage, classes.is_some(), other.is_some(), run.json));
     Ok(all_good)
 }
 
 impl Tally {
-    fn text(&self, model: &Classifier, labelled: bool, compared: bool, json: bool) -> String {
+    fn text(&self, dtype: Dtype, labelled: bool, compared: bool, json: bool) -> String {
         let Self { photos, labelled: known, top1, top5, agree, apart } = self;
         let share = |part: &usize, whole: &usize| 100.0 * *part as f64 / (*whole).max(1) as f64;
         if json {
             let accuracy = labelled.then(|| json!({"photos": known, "top1": top1, "top5": top5}));
             let comparison = compared.then(|| json!({"agree": agree, "largestDifference": apart}));
-            let dtype = model.storage();
             return json!({"photos": photos, "dtype": dtype, "labelled": accuracy, "against": comparison}).to_string();
         }
-        let mut lines = vec![format!("photos      {photos}, computed from {}", model.storage())];
+        let mut lines = vec![format!("photos      {photos}, computed from {dtype}")];
         if labelled {
             lines.push(format!("top-1       {top1} of {known} ({:.1} %)", share(top1, known)));
             lines.push(format!("top-5       {top5} of {known} ({:.1} %)", share(top5, known)));
@@ -134,7 +121,7 @@ impl Tally {
 }
 
 /// All classes of a photo, most likely first.
-async fn rank(model: &mut Classifier, photo: &xception::resize::Rgba) -> xception::error::Result<Vec<Prediction>> {
+async fn rank(model: &mut Classifier, photo: &Rgba) -> xception::error::Result<Vec<Prediction>> {
     model.upload(photo).await?;
     model.classify(usize::MAX).await
 }

@@ -37,19 +37,11 @@ struct Arguments {
 enum Command {
     /// Name the most likely classes of photos.
     Classify {
-        /// Weights: .safetensors of this project or timm's, or Keras's .keras, .weights.h5, .h5.
-        #[arg(long)]
-        model: PathBuf,
+        #[command(flatten)]
+        run: Run,
         /// How many classes to print.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
         top: u32,
-        /// Print one JSON object per image.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        storage: Storage,
-        #[command(flatten)]
-        options: Options,
         /// Photos: JPEG, PNG, WebP, GIF or BMP.
         #[arg(required = true)]
         images: Vec<PathBuf>,
@@ -74,9 +66,8 @@ enum Command {
     },
     /// Measure a model on photos whose classes are known, or against another model.
     Eval {
-        /// The weights to measure.
-        #[arg(long)]
-        model: PathBuf,
+        #[command(flatten)]
+        run: Run,
         /// A folder of photos.
         #[arg(long)]
         images: PathBuf,
@@ -88,29 +79,14 @@ enum Command {
         /// how far their probabilities are apart.
         #[arg(long)]
         against: Option<PathBuf>,
-        /// Print a JSON object.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        storage: Storage,
-        #[command(flatten)]
-        options: Options,
     },
     /// Measure how long loading and a photo take, from its pixels to its classes.
     Bench {
-        /// The weights to run.
-        #[arg(long)]
-        model: PathBuf,
+        #[command(flatten)]
+        run: Run,
         /// How many photos to time, after a first one.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
-        /// Print a JSON object.
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        storage: Storage,
-        #[command(flatten)]
-        options: Options,
     },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
@@ -121,12 +97,20 @@ enum Command {
     },
 }
 
-/// How weights and activations lie in GPU memory.
+/// A model to be run.
 #[derive(Args)]
-struct Storage {
+struct Run {
+    /// Weights: .safetensors of this project or timm's, or Keras's .keras, .weights.h5, .h5.
+    #[arg(long)]
+    model: PathBuf,
+    /// Print JSON: one object, or one for each photo that is classified.
+    #[arg(long)]
+    json: bool,
     /// How the GPU stores weights and activations; by default f16, and f32 on software adapters.
     #[arg(long, value_parser = PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Dtype>()))]
     dtype: Option<Dtype>,
+    #[command(flatten)]
+    options: Options,
 }
 
 /// What the weights do not say, or say wrongly.
@@ -147,8 +131,8 @@ struct Options {
 }
 
 impl Options {
-    fn overrides(self) -> Result<Overrides, Failure> {
-        let head = self.head.map(|path| fs::read(&path).map_err(about(&path))).transpose()?;
+    fn overrides(&self) -> Result<Overrides, Failure> {
+        let head = self.head.as_ref().map(|path| fs::read(path).map_err(about(path))).transpose()?;
         let input_size = self.size.map(|side| [side; 2]);
         Ok(Overrides { filter: self.filter, fit: self.fit, input_size, head, ..Overrides::default() })
     }
@@ -161,20 +145,15 @@ fn main() -> ExitCode {
     // Only errors of wgpu itself, and only where RUST_LOG asks for them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let result = match Arguments::parse().command {
-        Command::Classify { model, top, json, storage, options, images } => {
-            pollster::block_on(classify(&model, top as usize, json, storage, options, &images))
-        }
+        Command::Classify { run, top, images } => pollster::block_on(classify(&run, top as usize, &images)),
         Command::Convert { input, output, dtype, labels, license, options } => {
-            convert(&input, &output, dtype, labels.as_deref(), license, options).map(|()| true)
+            convert(&input, &output, dtype, labels.as_deref(), license, &options).map(|()| true)
         }
-        Command::Eval { model, images, labels, against, json, storage, options } => {
-            let models = evaluate::Models { model: &model, against: against.as_deref(), storage: storage.dtype };
-            pollster::block_on(evaluate::run(models, &images, labels.as_deref(), json, options))
+        Command::Eval { run, images, labels, against } => {
+            pollster::block_on(evaluate::evaluate(&run, &images, labels.as_deref(), against.as_deref()))
         }
-        Command::Bench { model, runs, json, storage, options } => {
-            pollster::block_on(bench::run(&model, runs as usize, storage.dtype, json, options)).map(|()| true)
-        }
-        Command::Inspect { model, options } => inspect(&model, options).map(|()| true),
+        Command::Bench { run, runs } => pollster::block_on(bench::bench(&run, runs as usize)).map(|()| true),
+        Command::Inspect { model, options } => inspect(&model, &options).map(|()| true),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -223,23 +202,23 @@ async fn load(gpu: &Gpu, path: &Path, overrides: Overrides, storage: Option<Dtyp
     loader.finish().map_err(about(path))
 }
 
-async fn classify(
-    model: &Path,
-    top: usize,
-    json: bool,
-    storage: Storage,
-    options: Options,
-    images: &[PathBuf],
-) -> Result<bool, Failure> {
-    let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-    let mut classifier = load(&gpu, model, options.overrides()?, storage.dtype).await?;
+impl Run {
+    /// The model on the machine's GPU.
+    async fn load(&self) -> Result<Classifier, Failure> {
+        let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
+        load(&gpu, &self.model, self.options.overrides()?, self.dtype).await
+    }
+}
+
+async fn classify(run: &Run, top: usize, images: &[PathBuf]) -> Result<bool, Failure> {
+    let mut classifier = run.load().await?;
     let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
     let mut all_good = true;
     for path in images {
         // The bar must not run through what is printed.
         let outcome = classify_one(&mut classifier, path, top).await;
         progress.bar.suspend(|| match outcome {
-            Ok((predictions, ms)) if json => {
+            Ok((predictions, ms)) if run.json => {
                 print(&json!({"file": path.display().to_string(), "predictions": predictions, "ms": ms}).to_string());
             }
             Ok((predictions, _)) => {
@@ -284,7 +263,7 @@ fn convert(
     dtype: Option<Dtype>,
     labels: Option<&Path>,
     license: Option<String>,
-    options: Options,
+    options: &Options,
 ) -> Result<(), Failure> {
     let labels = match labels {
         Some(path) => {
@@ -301,7 +280,7 @@ fn convert(
     Ok(())
 }
 
-fn inspect(path: &Path, options: Options) -> Result<(), Failure> {
+fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
     let file = read_model(path, options.overrides()?)?;
     let Header { meta, network, dtype, .. } = Header::parse(&file).map_err(about(path))?;
     let [plan, half] = [Dtype::F32, Dtype::F16].map(|storage| Plan::new(&network, storage));
