@@ -62,6 +62,8 @@ export interface LoadOptions {
   fit?: Fit;
   /** Side of the network's input in pixels, for files of weights alone, which do not tell; else 299. */
   inputSize?: number;
+  /** Whether the network runs once at the end of loading, so that the first photo takes no longer than others: true. */
+  warmup?: boolean;
   /** Called as bytes arrive; what it throws ends the load. */
   onProgress?: (progress: Progress) => void;
   /** Ends the load in whatever phase it is; it then rejects with the code `aborted`, and nothing is cached. */
@@ -160,6 +162,14 @@ export class Xception {
    * white.
    */
   classify(image: ImageInput, options?: { topK?: number }): Promise<Classification>;
+  /**
+   * Names the classes of many images, which go through the network `batchSize` (8) at a time, as far as the GPU has room:
+   * more of them per second, and more memory. The answers are in the order of the images; one that is no image rejects all.
+   */
+  classifyBatch(
+    images: Iterable<ImageInput>,
+    options?: { topK?: number; batchSize?: number },
+  ): Promise<{ predictions: Prediction[][]; timings: Timings }>;
   /** Frees the GPU's memory, after the photos that wait. Later calls reject with the code `disposed`. */
   dispose(): Promise<void>;
 }

@@ -37,39 +37,67 @@ export class Xception {
     }
   }
 
-  classify(image, options) {
-    const turn = this.#queue.then(() => this.#classify(image, options?.topK ?? 5));
-    // A failure must not hold up the next photo.
-    this.#queue = turn.catch(() => {});
-    return turn;
+  classify(image, { topK = 5 } = {}) {
+    return this.#queued([image], topK, false).then(({ predictions: [predictions], timings }) => ({ predictions, timings }));
   }
 
-  async #classify(image, topK) {
-    if (!this.#model) throw new XceptionError('disposed', 'this model was disposed of: load it again');
+  async classifyBatch(images, { topK = 5, batchSize = 8 } = {}) {
+    const all = [...images];
+    if (!Number.isInteger(batchSize) || batchSize < 1) {
+      throw new XceptionError('bad-argument', 'batchSize must be an integer of at least 1');
+    }
+    const size = Math.min(batchSize, this.#model?.maxBatch ?? batchSize);
+    const parts = [];
+    for (let at = 0; at < all.length; at += size) parts.push(this.#queued(all.slice(at, at + size), topK, true));
+    const answers = await Promise.all(parts);
+    const sum = (step) => answers.reduce((total, { timings }) => total + timings[step], 0);
+    const timings = Object.fromEntries(['decode', 'preprocess', 'gpu', 'total'].map((step) => [step, sum(step)]));
+    return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
+  }
+
+  /** Classifies photos at once. The next call's photos come to the GPU while it computes these. */
+  #queued(images, topK, batch) {
+    const started = this.#queue.then(() => this.#start(images, topK, batch));
+    // A failure must not hold up the next photo.
+    this.#queue = started.catch(() => {});
+    return started
+      .then(async ({ answer, lap, timings }) => {
+        const predictions = JSON.parse(await core.call(() => answer.read()));
+        timings.gpu = lap();
+        timings.total = timings.decode + timings.preprocess + timings.gpu;
+        return { predictions, timings };
+      })
+      .catch((error) => {
+        throw XceptionError.from(error);
+      });
+  }
+
+  /** Brings photos to the GPU and starts it. */
+  async #start(images, topK, batch) {
+    const model = this.#model;
+    if (!model) throw new XceptionError('disposed', 'this model was disposed of: load it again');
     if (!Number.isInteger(topK) || topK < 1) throw new XceptionError('bad-argument', 'topK must be an integer of at least 1');
-    const start = performance.now();
-    let lap = start;
-    const ms = () => {
-      const last = lap;
-      lap = performance.now();
-      return lap - last;
+    const timings = { decode: 0, preprocess: 0, gpu: 0, total: 0 };
+    let now = performance.now();
+    const lap = () => {
+      const last = now;
+      now = performance.now();
+      return now - last;
     };
-    try {
-      const bitmap = await decode(image, this.#model.maxPhotoSide);
-      const timings = { decode: ms() };
+    if (batch) await core.call(() => model.reserve(images.length));
+    timings.preprocess += lap();
+    for (const [index, image] of images.entries()) {
+      const bitmap = await decode(image, model.maxPhotoSide);
+      timings.decode += lap();
       try {
-        await core.call(() => this.#model.upload(bitmap));
+        await core.call(() => model.upload(bitmap, batch ? index : undefined));
       } finally {
         bitmap.close();
       }
-      timings.preprocess = ms();
-      const predictions = JSON.parse(await core.call(() => this.#model.classify(topK)));
-      timings.gpu = ms();
-      timings.total = lap - start;
-      return { predictions, timings };
-    } catch (error) {
-      throw XceptionError.from(error);
+      timings.preprocess += lap();
     }
+    const answer = await core.call(() => model.start(topK, batch ? images.length : undefined));
+    return { answer, lap, timings };
   }
 
   /** Frees the GPU's memory, after the photos that wait. */

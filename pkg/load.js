@@ -15,7 +15,7 @@ const MAX_HEAD_BYTES = 2 ** 28;
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
 
 /** Brings weights to the GPU and returns the core's model. The options are described in index.d.ts. */
-export async function load({ weights, integrity, dtype = 'auto', cache = true, onProgress = () => {}, signal: given, ...options }) {
+export async function load({ weights, integrity, dtype = 'auto', cache = true, warmup = true, onProgress = () => {}, signal: given, ...options }) {
   // A Request may bring its own signal.
   const signal = AbortSignal.any([given, weights?.signal].filter(Boolean));
   const { labels, filter, fit, inputSize, head } = options;
@@ -23,6 +23,7 @@ export async function load({ weights, integrity, dtype = 'auto', cache = true, o
   const job = {
     dtype: dtype === 'auto' ? undefined : dtype,
     head,
+    warmup,
     onProgress,
     signal,
     integrity: integrity === undefined ? undefined : new Integrity(integrity),
@@ -130,7 +131,7 @@ async function headerOf(reader) {
 }
 
 /** Loads a file of the project's own format, piece by piece. */
-async function stream(reader, source, { dtype, signal }) {
+async function stream(reader, source, { dtype, warmup, signal }) {
   const header = await headerOf(reader);
   signal.throwIfAborted();
   const loader = await core.call(({ Loader }) => Loader.create(header, dtype));
@@ -143,7 +144,9 @@ async function stream(reader, source, { dtype, signal }) {
     throw error;
   }
   // This takes the loader, whether it succeeds or not.
-  return core.call(() => loader.finish());
+  const model = await core.call(() => loader.finish());
+  if (warmup) await core.call(() => model.warmUp());
+  return model;
 }
 
 /** Gathers a file in the second module's memory and converts it there. */

@@ -2,13 +2,15 @@
 //
 //   output[y, x, n] = max(0, bias[n] + Σ_{i, j, c} input[y·STRIDE + i, x·STRIDE + j, c] · weight[i, j, c, n])
 //
-// input   [IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
+// input   [images][IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
 // weight  [3][3][IN_CHANNELS][OUT_CHANNELS/4] vec4
 // bias    [OUT_CHANNELS/4] vec4
-// output  [OUT_HEIGHT][OUT_WIDTH][OUT_CHANNELS/4] vec4
+// output  [images][OUT_HEIGHT][OUT_WIDTH][OUT_CHANNELS/4] vec4
 //
-// One invocation computes 4 neighbouring pixels × 4 channels; x: channels, y: columns, z: rows.
+// One invocation computes 4 neighbouring pixels × 4 channels; x: channels, y: columns, z: rows
+// of all images.
 
+override IN_HEIGHT: u32;
 override IN_WIDTH: u32;
 override IN_CHANNELS: u32;
 override OUT_HEIGHT: u32;
@@ -42,12 +44,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let step = STRIDE * in_count;
     // The last pixels of a ragged row are computed from its last column and not stored.
     let last = OUT_WIDTH - 1 - x;
+    let top = id.z / OUT_HEIGHT * IN_HEIGHT + id.z % OUT_HEIGHT * STRIDE;
     var sum0 = bias[n];
     var sum1 = sum0;
     var sum2 = sum0;
     var sum3 = sum0;
     for (var tap = 0u; tap < 9; tap++) {
-        let row = id.z * STRIDE + tap / 3;
+        let row = top + tap / 3;
         let pixel = (row * IN_WIDTH + x * STRIDE + tap % 3) * in_count;
         for (var c = 0u; c < in_count; c++) {
             let w = (tap * IN_CHANNELS + c * 4) * n_count + n;

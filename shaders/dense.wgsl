@@ -2,17 +2,18 @@
 //
 //   output[FIRST + n] = r(bias[FIRST + n] + Σ_k input[k] · weight[n, k]),  r = ReLU where RELU_AFTER, else the identity
 //
-// input   [⌈INPUTS/4⌉] vec4, padded with zeros
+// input   [images][⌈INPUTS/4⌉] vec4, padded with zeros
 // weight  [OUTPUTS][⌈INPUTS/4⌉] vec4
 // bias    [FIRST + OUTPUTS] or more; scalars, because the number of classes is anybody's
-// output  as bias
+// output  [images][4·⌈ALL/4⌉], of which FIRST and on are written
 //
-// A workgroup computes 16 outputs (y), each by 16 invocations (x) that sum every 16th vec4 along k; the first of them
+// A workgroup computes 16 outputs (y) of one image (z), each by 16 invocations (x) that sum every 16th vec4 along k; the first of them
 // adds up their sums.
 
 override INPUTS: u32;
 override FIRST: u32;
 override OUTPUTS: u32;
+override ALL: u32;
 override RELU_AFTER: bool;
 
 // Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
@@ -34,7 +35,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let n = min(id.y, OUTPUTS - 1);
     var sum = 0.0;
     for (var k = id.x; k < k_count; k += 16) {
-        sum += dot(input[k], unpack(weight[n * k_count + k]));
+        sum += dot(input[id.z * k_count + k], unpack(weight[n * k_count + k]));
     }
     partial[id.y % 16][id.x] = sum;
     workgroupBarrier();
@@ -46,6 +47,6 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         if RELU_AFTER {
             total = max(total, 0.0);
         }
-        output[FIRST + n] = total;
+        output[id.z * ((ALL + 3) / 4 * 4) + FIRST + n] = total;
     }
 }

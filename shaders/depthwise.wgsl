@@ -2,11 +2,12 @@
 //
 //   output[y, x, c] = Σ_{i, j} r(input[y + i − 1, x + j − 1, c]) · weight[i, j, c],  r = ReLU or identity
 //
-// input   [HEIGHT][WIDTH][CHANNELS/4] vec4
+// input   [images][HEIGHT][WIDTH][CHANNELS/4] vec4
 // weight  [3][3][CHANNELS/4] vec4
 // output  as input
 //
-// One invocation computes 4 neighbouring pixels × 4 channels; x: channels, y: columns, z: rows.
+// One invocation computes 4 neighbouring pixels × 4 channels; x: channels, y: columns, z: rows
+// of all images.
 
 override HEIGHT: u32;
 override WIDTH: u32;
@@ -48,8 +49,8 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var sum3 = vec4f();
     for (var i = 0u; i < 3; i++) {
         // Row −1 wraps round to a huge number and is skipped like one past the end.
-        let row = id.z + i - 1;
-        if row < HEIGHT {
+        if id.z % HEIGHT + i - 1 < HEIGHT {
+            let row = id.z + i - 1;
             let left = i32(x) - 1;
             let v0 = load(row, left, c);
             let v1 = load(row, left + 1, c);

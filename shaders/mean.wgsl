@@ -2,10 +2,10 @@
 //
 //   output[c] = Σ_p input[p, c] / PIXELS
 //
-// input   [PIXELS][CHANNELS/4] vec4
-// output  [CHANNELS/4] vec4
+// input   [images][PIXELS][CHANNELS/4] vec4
+// output  [images][CHANNELS/4] vec4
 //
-// One invocation computes 4 channels.
+// One invocation computes 4 channels; x: channels, y: images.
 
 override PIXELS: u32;
 override CHANNELS: u32;
@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     }
     var sum = vec4f();
     for (var p = 0u; p < PIXELS; p++) {
-        sum += unpack(input[p * c_count + c]);
+        sum += unpack(input[(id.y * PIXELS + p) * c_count + c]);
     }
-    output[c] = sum / f32(PIXELS);
+    output[id.y * c_count + c] = sum / f32(PIXELS);
 }

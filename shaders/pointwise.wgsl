@@ -6,11 +6,11 @@
 //   a[m, n] = 0, or other[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
 //             max_{i, j} other[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
-// input   [IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
+// input   [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
 // weight  [IN_CHANNELS][OUT_CHANNELS/4] vec4
 // bias    [OUT_CHANNELS/4] vec4
-// other   [OUT_PIXELS][OUT_CHANNELS/4] vec4, or where POOL [IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
-// output  [OUT_PIXELS][OUT_CHANNELS/4] vec4; r is ReLU where RELU_AFTER, else the identity
+// other   [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
+// output  [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, else the identity
 //
 // One invocation computes a register tile of 8 pixels × 8 channels, straight from storage: each step over four k
 // loads 16 vec4s for 256 multiply-accumulates. x: channels, so that neighbours share pixels; y: pixels. OUT_CHANNELS
@@ -20,9 +20,10 @@
 override IN_HEIGHT: u32;
 override IN_WIDTH: u32;
 override IN_CHANNELS: u32;
+override OUT_HEIGHT: u32;
 override OUT_WIDTH: u32;
-override OUT_PIXELS: u32;
 override OUT_CHANNELS: u32;
+override PIXELS: u32;
 override STRIDE: u32;
 override ADD: bool;
 override POOL: bool;
@@ -43,11 +44,13 @@ fn pack(value: vec4f) -> Stored { return value; }
 
 // Where in input the channels of output pixel m begin.
 fn source(m: u32) -> u32 {
-    let pixel = min(m, OUT_PIXELS - 1);
+    let pixel = min(m, PIXELS - 1);
     if STRIDE == 1 {
         return pixel * (IN_CHANNELS / 4);
     }
-    return (pixel / OUT_WIDTH * IN_WIDTH + pixel % OUT_WIDTH) * STRIDE * (IN_CHANNELS / 4);
+    let row = pixel / OUT_WIDTH;
+    let in_row = row / OUT_HEIGHT * IN_HEIGHT + row % OUT_HEIGHT * STRIDE;
+    return (in_row * IN_WIDTH + pixel % OUT_WIDTH * STRIDE) * (IN_CHANNELS / 4);
 }
 
 fn multiply_add(sum: vec4f, a: vec4f, w0: vec4f, w1: vec4f, w2: vec4f, w3: vec4f) -> vec4f {
@@ -60,19 +63,18 @@ fn addend(m: u32, n: u32) -> vec4f {
     if !POOL {
         return unpack(other[m * n_count + n]);
     }
+    let row = m / OUT_WIDTH;
+    let top = row / OUT_HEIGHT * IN_HEIGHT;
     // The window's centre always lies inside, for either padding; positions outside repeat it.
-    let y = 2 * (m / OUT_WIDTH) + 1 - PAD_TOP;
+    let y = 2 * (row % OUT_HEIGHT) + 1 - PAD_TOP;
     let x = 2 * (m % OUT_WIDTH) + 1 - PAD_LEFT;
     let centre_y = min(y, IN_HEIGHT - 1);
     let centre_x = min(x, IN_WIDTH - 1);
-    var largest = unpack(other[(centre_y * IN_WIDTH + centre_x) * n_count + n]);
+    var largest = unpack(other[((top + centre_y) * IN_WIDTH + centre_x) * n_count + n]);
     for (var i = 0u; i < 3; i++) {
         for (var j = 0u; j < 3; j++) {
-            // Row or column −1 wraps round to a huge number.
-            let row = y + i - 1;
-            let column = x + j - 1;
-            if row < IN_HEIGHT && column < IN_WIDTH {
-                largest = max(largest, unpack(other[(row * IN_WIDTH + column) * n_count + n]));
+            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
+                largest = max(largest, unpack(other[((top + y + i - 1) * IN_WIDTH + x + j - 1) * n_count + n]));
             }
         }
     }
@@ -81,7 +83,7 @@ fn addend(m: u32, n: u32) -> vec4f {
 
 // Stores two vec4s of pixel m at channel group n.
 fn store(m: u32, n: u32, left: vec4f, right: vec4f) {
-    if m >= OUT_PIXELS {
+    if m >= PIXELS {
         return;
     }
     let at = m * (OUT_CHANNELS / 4) + n;
@@ -104,7 +106,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let n = id.x * 2;
     let m = id.y * 8;
     let n_count = OUT_CHANNELS / 4;
-    if n >= n_count || m >= OUT_PIXELS {
+    if n >= n_count || m >= PIXELS {
         return;
     }
     let a0 = source(m);

@@ -3,7 +3,7 @@
 //   output[y, x] = round(Σ_t weights[x, t] · white(photo[first_row + y, first[x] + t]))
 //
 // photo   rgba8unorm texture; transparency is composited on white and rounded to 8 bits
-// taps    stride, first_row, rows, 0; then [OUT_WIDTH] pairs of (first column, count); then
+// taps    stride, first_row, rows, image; then [OUT_WIDTH] pairs of (first column, count); then
 //         [OUT_WIDTH][stride] weights as the bits of f32
 // output  [rows][OUT_WIDTH] RGB in 8 bits each
 //

@@ -3,9 +3,9 @@
 //   output[y, x] = SCALE · round(Σ_t weights[y, t] · 255 · input[first[y] − first_row + t, x]) + OFFSET
 //
 // input   [rows][WIDTH] RGB in 8 bits each, as resize_horizontal leaves it
-// taps    stride, first_row, rows, 0; then [HEIGHT] pairs of (first row, count); then
+// taps    stride, first_row, rows, image; then [HEIGHT] pairs of (first row, count); then
 //         [HEIGHT][stride] weights as the bits of f32
-// output  [HEIGHT][WIDTH] vec4: RGB and 0
+// output  [images][HEIGHT][WIDTH] vec4: RGB and 0
 //
 // One invocation computes 1 pixel; x: columns, y: rows.
 
@@ -38,5 +38,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         sum += bitcast<f32>(taps[weights + t]) * unpack4x8unorm(input[(first + t) * WIDTH + id.x]).rgb;
     }
     let level = floor(clamp(sum, vec3f(), vec3f(1.0)) * 255.0 + 0.5);
-    output[id.y * WIDTH + id.x] = pack(vec4f(level * SCALE + OFFSET, 0.0));
+    output[(taps[3] * HEIGHT + id.y) * WIDTH + id.x] = pack(vec4f(level * SCALE + OFFSET, 0.0));
 }

@@ -2,10 +2,10 @@
 //
 //   p[n] = exp(logits[n] − max) / Σ_i exp(logits[i] − max)
 //
-// logits  [CLASSES]
-// answer  [TOP] class numbers, then [TOP] and [CLASSES] probabilities as the bits of f32
+// logits  [images][4·⌈CLASSES/4⌉]
+// answer  [images] of [TOP] class numbers and [TOP] probabilities as the bits of f32, then [images][CLASSES] of those
 //
-// One workgroup does it all: each invocation visits every 256th class, and trees of barriers reduce. A rank without
+// One workgroup does all of an image (y): each invocation visits every 256th class, and trees of barriers reduce. A rank without
 // a class (NaN in the logits) is 0xffffffff.
 
 override CLASSES: u32;
@@ -40,7 +40,14 @@ fn reduce_best(lane: u32) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(local_invocation_index) lane: u32) {
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+) {
+    let begin = group.y * ((CLASSES + 3) / 4 * 4);
+    let top = group.y * 2 * TOP;
+    let all = groups.y * 2 * TOP + group.y * CLASSES;
     var last_value = 3.4e38;
     var last_number = NONE;
     var largest = 0.0;
@@ -49,7 +56,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         var value = LOWEST;
         var number = NONE;
         for (var n = lane; n < CLASSES; n += LANES) {
-            let candidate = logits[n];
+            let candidate = logits[begin + n];
             let later = rank == 0 || before(last_value, last_number, candidate, n);
             if later && before(candidate, n, value, number) {
                 value = candidate;
@@ -65,7 +72,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             largest = last_value;
         }
         if lane == 0 {
-            answer[rank] = last_number;
+            answer[top + rank] = last_number;
             ranked[rank] = last_value;
         }
         workgroupBarrier();
@@ -73,7 +80,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 
     var sum = 0.0;
     for (var n = lane; n < CLASSES; n += LANES) {
-        sum += exp(logits[n] - largest);
+        sum += exp(logits[begin + n] - largest);
     }
     values[lane] = sum;
     workgroupBarrier();
@@ -85,9 +92,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     sum = values[0];
     for (var n = lane; n < CLASSES; n += LANES) {
-        answer[2 * TOP + n] = bitcast<u32>(exp(logits[n] - largest) / sum);
+        answer[all + n] = bitcast<u32>(exp(logits[begin + n] - largest) / sum);
     }
     if lane < TOP {
-        answer[TOP + lane] = bitcast<u32>(exp(ranked[lane] - largest) / sum);
+        answer[top + TOP + lane] = bitcast<u32>(exp(ranked[lane] - largest) / sum);
     }
 }

@@ -1,12 +1,14 @@
-//! Weights in, photo in, classes out.
+//! Weights in, photos in, classes out.
 
-use std::ops::RangeBounds;
+use std::sync::Arc;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Preprocessor, Runner};
-use crate::plan::Plan;
-use crate::resize::{Rgba, resize};
+use crate::gpu::{Engine, Gpu, Pending, Runner};
+use crate::network::Network;
+use crate::plan::{Plan, Slot};
+use crate::resize::Rgba;
+use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
 use crate::weights::splitter::Splitter;
 
@@ -24,15 +26,27 @@ pub struct Prediction {
     pub score: f32,
 }
 
+/// How a model is kept and computed on the GPU.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How weights and activations are stored, f32 or f16; else as [`Gpu::storage`] advises.
+    pub storage: Option<Dtype>,
+    /// How products are computed; else as [`Gpu::untuned`] advises. [`Gpu::tune`] measures it.
+    pub tuning: Option<Tuning>,
+}
+
+/// A number of photos at once that keeps any GPU busy.
+pub const BATCH: usize = 32;
+
 /// A model on a GPU.
 pub struct Classifier {
     gpu: Gpu,
-    meta: Meta,
-    plan: Plan,
-    runner: Runner,
-    preprocessor: Preprocessor,
-    /// Whether the photo at hand was resized on the CPU, and its pixels are in the input slot already.
-    resized: bool,
+    meta: Arc<Meta>,
+    network: Network,
+    tuning: Tuning,
+    single: Engine,
+    /// For several photos at once, since they were first asked for.
+    many: Option<Engine>,
 }
 
 impl std::fmt::Debug for Classifier {
@@ -49,24 +63,23 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Makes everything that a model needs on the GPU, from the head of its file. Weights and activations will be stored
-    /// as `storage`, f32 or f16; by default as [`Gpu::storage`] advises.
+    /// Makes everything that a model needs on the GPU, from the head of its file.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold the model.
-    pub async fn new(gpu: &Gpu, header: Header, storage: Option<Dtype>) -> Result<Self> {
-        let storage = storage.unwrap_or_else(|| gpu.storage());
+    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold the model, [`Error::Argument`] where it is
+    /// to be stored as i8.
+    pub async fn new(gpu: &Gpu, header: Header, options: Options) -> Result<Self> {
+        let storage = options.storage.unwrap_or_else(|| gpu.storage());
         if storage == Dtype::I8 {
             return Err(Error::Argument("i8 is for files, the GPU stores f32 or f16".to_owned()));
         }
-        let plan = Plan::new(&header.network, storage);
-        let runner = Runner::new(gpu, &plan).await?;
-        let image = runner.slot(plan.image);
-        let preprocessor =
-            Preprocessor::new(gpu, header.meta.preprocessing, header.meta.input_size, image, storage).await?;
+        let tuning = options.tuning.unwrap_or_else(|| gpu.untuned());
+        let plan = Plan::new(&header.network, storage, &tuning, 1);
         let splitter = Splitter::new(&header, storage);
-        let (gpu, meta) = (gpu.clone(), header.meta);
-        Ok(Self { classifier: Classifier { gpu, meta, plan, runner, preprocessor, resized: false }, splitter })
+        let runner = Runner::new(gpu, &plan).await?;
+        let single = Engine::new(gpu, plan, runner, header.meta.preprocessing, header.meta.input_size).await?;
+        let (gpu, meta, network) = (gpu.clone(), Arc::new(header.meta), header.network);
+        Ok(Self { classifier: Classifier { gpu, meta, network, tuning, single, many: None }, splitter })
     }
 
     /// Takes the next bytes of the file behind the header, in pieces of any size.
@@ -74,7 +87,7 @@ impl Loader {
     /// # Errors
     /// As [`Splitter::push`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        let runner = &self.classifier.runner;
+        let runner = self.classifier.runner();
         self.splitter.push(bytes, |tensor, offset, values| runner.write_tensor(tensor, offset, values))
     }
 
@@ -90,14 +103,14 @@ impl Loader {
 }
 
 impl Classifier {
-    /// Loads a file of the project's own format that is in memory, stored as for [`Loader::new`].
+    /// Loads a file of the project's own format that is in memory.
     ///
     /// # Errors
     /// As [`Header::parse`], [`Loader::new`] and [`Loader::push`].
-    pub async fn load(gpu: &Gpu, file: &[u8], storage: Option<Dtype>) -> Result<Self> {
+    pub async fn load(gpu: &Gpu, file: &[u8], options: Options) -> Result<Self> {
         let header = Header::parse(file)?;
         let data = &file[header.data_start..];
-        let mut loader = Loader::new(gpu, header, storage).await?;
+        let mut loader = Loader::new(gpu, header, options).await?;
         loader.push(data)?;
         loader.finish()
     }
@@ -114,23 +127,47 @@ impl Classifier {
 
     /// What runs for a photo.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.single.plan
     }
 
     /// The plan on the GPU.
     pub fn runner(&self) -> &Runner {
-        &self.runner
+        &self.single.runner
     }
 
-    /// Readies the GPU for a photo of this size; its pixels go into the returned texture.
+    /// What computes this many photos at once: for more than one, what was reserved last.
+    pub fn engine(&self, photos: usize) -> &Engine {
+        self.many.as_ref().filter(|_| photos > 1).unwrap_or(&self.single)
+    }
+
+    /// Bytes on the GPU, but for the photos themselves: weights and activations.
+    pub fn gpu_bytes(&self) -> u64 {
+        let engines = [Some(&self.single), self.many.as_ref()];
+        let activations = engines.into_iter().flatten().map(|engine| engine.plan.activation_bytes()).sum::<u64>();
+        self.plan().weight_bytes() + activations
+    }
+
+    /// Runs once without a photo, so that the first one takes no longer than others.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where the photo is beyond the GPU's limits.
-    pub async fn prepare(&mut self, width: u32, height: u32) -> Result<&wgpu::Texture> {
+    /// [`Error::Gpu`] where the device failed.
+    pub async fn warm_up(&self) -> Result<()> {
+        self.single.submit(.., 1, self.plan().answer, 1)?.read().await.map(drop)
+    }
+
+    /// Readies the GPU for a photo of this size, by itself or as one of those that were reserved; its pixels go into the
+    /// returned texture.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where the photo is beyond the GPU's limits, [`Error::Argument`] where it has no place.
+    pub async fn prepare(&mut self, place: Option<usize>, width: u32, height: u32) -> Result<&wgpu::Texture> {
         self.gpu.check()?;
-        self.resized = false;
-        self.preprocessor.prepare(width, height, self.runner.slot(self.plan.image)).await?;
-        Ok(self.preprocessor.texture())
+        let engine = match (place, &mut self.many) {
+            (None, _) => &mut self.single,
+            (Some(index), Some(many)) if index < many.plan.batch => many,
+            (Some(index), _) => return Err(unreserved(index + 1)),
+        };
+        engine.prepare(place.unwrap_or(0), width, height).await
     }
 
     /// Brings a photo to the GPU, which will resize it; one too large for that is resized here.
@@ -138,56 +175,87 @@ impl Classifier {
     /// # Errors
     /// [`Error::Gpu`] where the device failed.
     pub async fn upload(&mut self, photo: &Rgba) -> Result<()> {
-        let max = self.gpu.max_photo_side() as usize;
-        if photo.width() > max || photo.height() > max {
-            let pixels = resize(photo, self.meta.preprocessing, self.meta.input_size);
-            self.upload_pixels(&pixels);
-            return Ok(());
-        }
-        self.prepare(photo.width() as u32, photo.height() as u32).await?;
-        self.preprocessor.upload(photo);
-        Ok(())
+        self.gpu.check()?;
+        self.single.upload(0, photo).await
     }
 
     /// Brings 8-bit RGB pixels of the network's input size to the GPU: `[height][width][3]`.
     pub fn upload_pixels(&mut self, pixels: &[u8]) {
-        let preprocessing = self.meta.preprocessing;
-        let normalise = |value: &u8| f32::from(*value) * preprocessing.scale + preprocessing.offset;
-        let values: Vec<f32> = pixels
-            .chunks_exact(3)
-            .flat_map(|rgb| [normalise(&rgb[0]), normalise(&rgb[1]), normalise(&rgb[2]), 0.0])
-            .collect();
-        self.runner.write_slot(self.plan.image, &values);
-        self.resized = true;
+        self.single.upload_pixels(0, pixels);
+    }
+
+    /// Starts the network for the `top` most likely classes of the photo that was uploaded last, or of the first `photos`
+    /// that were reserved. More may be uploaded at once.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where `top` is 0 or fewer photos were reserved, [`Error::Gpu`] where the device has failed.
+    pub fn start(&self, photos: Option<usize>, top: usize) -> Result<Answer> {
+        if top == 0 {
+            return Err(Error::Argument("top must be at least 1".to_owned()));
+        }
+        match (photos, &self.many) {
+            (None, _) => Answer::new(&self.single, &self.meta, 1, top),
+            (Some(photos), Some(many)) if photos <= many.plan.batch => Answer::new(many, &self.meta, photos, top),
+            (Some(photos), _) => Err(unreserved(photos)),
+        }
     }
 
     /// Runs the network on the photo that was uploaded last: its `top` most likely classes, in order.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `top` is 0, [`Error::Gpu`] where the device failed or the result is not a number.
+    /// As [`Self::start`] and [`Answer::read`].
     pub async fn classify(&mut self, top: usize) -> Result<Vec<Prediction>> {
-        if top == 0 {
-            return Err(Error::Argument("top must be at least 1".to_owned()));
+        Ok(self.start(None, top)?.read().await?.remove(0))
+    }
+
+    /// How many photos can be computed at once: as many as buffers have room for, and no more than [`BATCH`].
+    pub fn max_batch(&self) -> usize {
+        let largest = self.plan().slots.iter().map(Slot::bytes).max().unwrap_or(1);
+        (self.gpu.max_binding() / largest).clamp(1, BATCH as u64) as usize
+    }
+
+    /// Readies the GPU for this many photos at once, at most [`Self::max_batch`].
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where the GPU has no room for their activations.
+    pub async fn reserve(&mut self, photos: usize) -> Result<()> {
+        if self.many.as_ref().is_some_and(|many| many.plan.batch >= photos) {
+            return Ok(());
         }
-        let (classes, ranked) = (self.plan.classes, self.plan.top);
-        // Indices and probabilities of the ranked classes, or all probabilities behind them too.
-        let words = if top <= ranked { 2 * ranked } else { 2 * ranked + classes };
-        let answer = self.run(.., self.plan.answer, words).await?;
-        let mut best: Vec<(usize, f32)> = if top <= ranked {
-            (0..top).map(|rank| (answer[rank].to_bits() as usize, answer[ranked + rank])).collect()
-        } else {
-            answer[2 * ranked..].iter().copied().enumerate().collect()
-        };
-        if best.iter().any(|(index, score)| *index >= classes || !score.is_finite()) {
-            return Err(Error::Gpu(
-                "the network's output is not a number: the weights are damaged, or too large for f32".to_owned(),
-            ));
+        self.many = None;
+        let plan = Plan::new(&self.network, self.plan().storage, &self.tuning, photos);
+        let runner = self.runner().replanned(&plan).await?;
+        let meta = &self.meta;
+        self.many = Some(Engine::new(&self.gpu, plan, runner, meta.preprocessing, meta.input_size).await?);
+        Ok(())
+    }
+
+    /// Resizes the photo that came last of those that were reserved, so that its texture is free for another.
+    pub fn resize(&mut self) {
+        if let Some(many) = &mut self.many {
+            many.resize();
         }
-        best.sort_by(|a, b| b.1.total_cmp(&a.1));
-        best.truncate(top);
-        let wnid = |index| self.meta.wnid(index).map(str::to_owned);
-        let prediction = |(index, score)| Prediction { index, label: self.meta.label(index), wnid: wnid(index), score };
-        Ok(best.into_iter().map(prediction).collect())
+    }
+
+    /// The `top` most likely classes of each photo. Photos go through the network together, as many at a time as
+    /// [`Self::max_batch`].
+    ///
+    /// # Errors
+    /// As [`Self::reserve`], [`Self::upload`] and [`Self::classify`].
+    pub async fn classify_batch(&mut self, photos: &[Rgba], top: usize) -> Result<Vec<Vec<Prediction>>> {
+        let mut predictions = Vec::with_capacity(photos.len());
+        for photos in photos.chunks(self.max_batch()) {
+            self.gpu.check()?;
+            self.reserve(photos.len()).await?;
+            if let Some(many) = &mut self.many {
+                for (index, photo) in photos.iter().enumerate() {
+                    many.upload(index, photo).await?;
+                    many.resize();
+                }
+            }
+            predictions.extend(self.start(Some(photos.len()), top)?.read().await?);
+        }
+        Ok(predictions)
     }
 
     /// Runs the network on the photo that was uploaded last: its logits, one per class.
@@ -195,7 +263,7 @@ impl Classifier {
     /// # Errors
     /// [`Error::Gpu`] where the device failed.
     pub async fn logits(&mut self) -> Result<Vec<f32>> {
-        self.run(.., self.plan.logits, self.plan.classes).await
+        self.single.submit(.., 1, self.plan().logits, self.plan().classes)?.read().await
     }
 
     /// What the network sees of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
@@ -204,15 +272,67 @@ impl Classifier {
     /// [`Error::Gpu`] where the device failed.
     pub async fn input(&mut self) -> Result<Vec<f32>> {
         let [height, width] = self.meta.input_size;
-        self.run(..0, self.plan.image, 4 * height * width).await
+        self.single.submit(..0, 1, self.plan().image, 4 * height * width)?.read().await
+    }
+}
+
+fn unreserved(photos: usize) -> Error {
+    Error::Argument(format!("there is no room for {photos} photos at once: reserve it"))
+}
+
+/// What the GPU will have answered.
+#[must_use]
+pub struct Answer {
+    pending: Pending,
+    meta: Arc<Meta>,
+    photos: usize,
+    classes: usize,
+    /// How many classes the GPU ranks.
+    ranked: usize,
+    top: usize,
+}
+
+impl Answer {
+    fn new(engine: &Engine, meta: &Arc<Meta>, photos: usize, top: usize) -> Result<Self> {
+        let (classes, ranked) = (engine.plan.classes, engine.plan.top);
+        // Indices and probabilities of the ranked classes, or all probabilities behind them too.
+        let words = if top <= ranked { 2 * ranked } else { 2 * ranked + classes };
+        let pending = engine.submit(.., photos, engine.plan.answer, photos * words)?;
+        Ok(Self { pending, meta: meta.clone(), photos, classes, ranked, top })
     }
 
-    async fn run(&self, passes: impl RangeBounds<usize>, slot: usize, len: usize) -> Result<Vec<f32>> {
-        let before = |pass: &mut wgpu::ComputePass| {
-            if !self.resized {
-                self.preprocessor.encode(pass);
+    /// The most likely classes of each photo, in order.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device failed or a result is not a number.
+    pub async fn read(self) -> Result<Vec<Vec<Prediction>>> {
+        let Self { pending, meta, photos, classes, ranked, top } = self;
+        let answer = pending.read().await?;
+        let (best, all) = answer.split_at(photos * 2 * ranked);
+        let scores = |photo: usize| -> Vec<(usize, f32)> {
+            if top <= ranked {
+                let best = &best[photo * 2 * ranked..][..2 * ranked];
+                (0..top).map(|rank| (best[rank].to_bits() as usize, best[ranked + rank])).collect()
+            } else {
+                all[photo * classes..][..classes].iter().copied().enumerate().collect()
             }
         };
-        self.runner.run(before, passes, slot, len).await
+        let prediction = |(index, score)| Prediction {
+            index,
+            label: meta.label(index),
+            wnid: meta.wnid(index).map(str::to_owned),
+            score,
+        };
+        let rank = |mut best: Vec<(usize, f32)>| {
+            if best.iter().any(|(index, score)| *index >= classes || !score.is_finite()) {
+                return Err(Error::Gpu(
+                    "the network's output is not a number: the weights are damaged, or too large for f32".to_owned(),
+                ));
+            }
+            best.sort_by(|a, b| b.1.total_cmp(&a.1));
+            best.truncate(top);
+            Ok(best.into_iter().map(prediction).collect())
+        };
+        (0..photos).map(|photo| rank(scores(photo))).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! The kernels as data: WGSL source, constants and grid. Nothing here needs a GPU.
 //!
+//! Activations of several images lie one behind the other.
+//!
 //! Every kernel reads and writes storage buffers (the first resize a texture) bound in the order its operation lists
 //! them, the result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
 //! forgotten one fails when the pipeline is made.
@@ -8,6 +10,7 @@ use std::borrow::Cow;
 
 use crate::dtype::Dtype;
 use crate::layer::Shape;
+use crate::tile::Tile;
 
 /// A shader module: a valid stand-alone WGSL file with one entry point, `main`, for values stored as f32.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl Kernel {
 macro_rules! kernels {
     ($($(#[$doc:meta])* $constant:ident = $name:literal;)*) => {
         $($(#[$doc])* pub static $constant: Kernel =
-            Kernel { name: $name, source: include_str!(concat!("../shaders/", $name, ".wgsl")) };)*
+            Kernel { name: $name, source: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".wgsl")) };)*
         /// All kernels.
         pub static KERNELS: &[&Kernel] = &[$(&$constant),*];
     };
@@ -61,6 +64,8 @@ kernels! {
     DEPTHWISE = "depthwise";
     /// 1×1 convolution as a matrix product; bias, the block's other path and ReLU in its epilogue.
     POINTWISE = "pointwise";
+    /// Depthwise and pointwise in one, or pointwise alone, by tiles in workgroup memory.
+    SEPCONV = "sepconv";
     /// Mean over all pixels.
     MEAN = "mean";
     /// Fully connected layer.
@@ -71,6 +76,10 @@ kernels! {
     RESIZE_HORIZONTAL = "resize_horizontal";
     /// Resampling along its columns, and normalisation.
     RESIZE_VERTICAL = "resize_vertical";
+    /// A copy, whose speed is that of memory.
+    COPY = "copy";
+    /// Multiply-accumulates, whose speed is that of arithmetic.
+    FMA = "fma";
 }
 
 /// What a product adds to its result: the block's other path.
@@ -106,7 +115,8 @@ pub enum Op {
         /// Whether negative inputs are taken as zero.
         relu_before: bool,
     },
-    /// Reads input, weight `[in, out]`, bias `[out]`, and what is added (the input again where nothing is).
+    /// Reads input, weight `[in, out]`, bias `[out]`, and what is added (the input again where nothing is); by tiles the
+    /// weight once more, where [`Self::Sepconv`] has its window.
     Pointwise {
         /// Shape read.
         input: Shape,
@@ -118,6 +128,24 @@ pub enum Op {
         add: Add,
         /// Whether negative results become zero.
         relu_after: bool,
+        /// Where workgroup memory is used, how.
+        tile: Option<Tile>,
+    },
+    /// Depthwise and pointwise at once: reads input, weight `[in, out]`, bias `[out]`, what is added (the input again
+    /// where nothing is), and the window, which is the depthwise weight `[3, 3, in]`.
+    Sepconv {
+        /// Shape read.
+        input: Shape,
+        /// Shape written.
+        output: Shape,
+        /// Whether negative inputs are taken as zero.
+        relu_before: bool,
+        /// What is added, [`Add::MaxPool`] excepted.
+        add: Add,
+        /// Whether negative results become zero.
+        relu_after: bool,
+        /// How workgroup memory is used.
+        tile: Tile,
     },
     /// Reads input.
     Mean {
@@ -133,10 +161,13 @@ pub enum Op {
         first: usize,
         /// Values written.
         outputs: usize,
+        /// Values of the whole layer.
+        all: usize,
         /// Whether negative results become zero.
         relu_after: bool,
     },
-    /// Reads logits; writes an answer of `top` indices, their `top` probabilities and all probabilities.
+    /// Reads logits, those of an image whole `vec4`s behind the image before; writes for each image `top` indices and their
+    /// `top` probabilities, then for each image all probabilities.
     SoftmaxTopk {
         /// The number of logits.
         classes: usize,
@@ -154,30 +185,65 @@ impl Op {
         match self {
             Self::Conv { .. } => &CONV3X3,
             Self::Depthwise { .. } => &DEPTHWISE,
-            Self::Pointwise { .. } => &POINTWISE,
+            Self::Pointwise { tile: None, .. } => &POINTWISE,
+            Self::Pointwise { .. } | Self::Sepconv { .. } => &SEPCONV,
             Self::Mean { .. } => &MEAN,
             Self::Dense { .. } => &DENSE,
             Self::SoftmaxTopk { .. } => &SOFTMAX_TOPK,
         }
     }
 
-    /// The number of values that what it writes must hold.
+    /// The number of values that what it writes must hold for each image.
     pub fn output_len(&self) -> usize {
         match *self {
-            Self::Conv { output, .. } | Self::Pointwise { output, .. } => output.stored(),
+            Self::Conv { output, .. } | Self::Pointwise { output, .. } | Self::Sepconv { output, .. } => {
+                output.stored()
+            }
             Self::Depthwise { shape, .. } => shape.stored(),
             Self::Mean { input } => input.channels,
-            Self::Dense { first, outputs, .. } => first + outputs,
+            // Images lie whole vec4s apart.
+            Self::Dense { all, .. } => all.next_multiple_of(4),
             Self::SoftmaxTopk { classes, top } => 2 * top + classes,
         }
     }
 
-    /// The shader's constants.
-    pub fn constants(&self) -> Constants {
-        let n = |name, value: usize| (name, value as f64);
-        let flag = |name, value: bool| (name, f64::from(u8::from(value)));
+    /// Multiply-accumulates for one image.
+    pub fn macs(&self) -> u64 {
+        let macs = match *self {
+            Self::Conv { input, output, .. } => 9 * input.channels * output.len(),
+            Self::Depthwise { shape, .. } => 9 * shape.len(),
+            Self::Pointwise { input, output, .. } => input.channels * output.len(),
+            Self::Sepconv { input, output, .. } => 9 * input.len() + input.channels * output.len(),
+            Self::Dense { inputs, outputs, .. } => inputs * outputs,
+            Self::Mean { .. } | Self::SoftmaxTopk { .. } => 0,
+        };
+        macs as u64
+    }
+
+    /// Values of activations that are read and written for one image, each counted once.
+    pub fn activations(&self) -> u64 {
+        let added = |add, input: Shape, output: Shape| match add {
+            Add::Nothing => 0,
+            Add::Residual => output.len(),
+            Add::MaxPool { .. } => input.pixels() * output.channels,
+        };
+        let read = match *self {
+            Self::Conv { input, .. } => input.stored(),
+            Self::Depthwise { shape, .. } => shape.stored(),
+            Self::Pointwise { input, output, add, .. } => output.pixels() * input.channels + added(add, input, output),
+            Self::Sepconv { input, output, add, .. } => input.len() + added(add, input, output),
+            Self::Mean { input } => input.len(),
+            Self::Dense { inputs, .. } => inputs,
+            Self::SoftmaxTopk { classes, .. } => classes,
+        };
+        (read + self.output_len()) as u64
+    }
+
+    /// The shader's constants where up to `batch` images are computed at once.
+    pub fn constants(&self, batch: usize) -> Constants {
         match *self {
             Self::Conv { input, output, stride } => vec![
+                n("IN_HEIGHT", input.height),
                 n("IN_WIDTH", input.width),
                 n("IN_CHANNELS", input.channels),
                 n("OUT_HEIGHT", output.height),
@@ -191,46 +257,93 @@ impl Op {
                 n("CHANNELS", shape.channels),
                 flag("RELU_BEFORE", relu_before),
             ],
-            Self::Pointwise { input, output, stride, add, relu_after } => {
-                let [top, left] = if let Add::MaxPool { before } = add { before } else { [0, 0] };
-                vec![
-                    n("IN_HEIGHT", input.height),
-                    n("IN_WIDTH", input.width),
-                    n("IN_CHANNELS", input.channels),
-                    n("OUT_WIDTH", output.width),
-                    n("OUT_PIXELS", output.pixels()),
-                    n("OUT_CHANNELS", output.channels),
-                    n("STRIDE", stride),
-                    flag("ADD", add == Add::Residual),
-                    flag("POOL", matches!(add, Add::MaxPool { .. })),
-                    n("PAD_TOP", top),
-                    n("PAD_LEFT", left),
-                    flag("RELU_AFTER", relu_after),
-                ]
+            Self::Pointwise { input, output, stride, add, relu_after, tile } => {
+                let mut constants = product(batch, input, output, stride, add, relu_after);
+                if let Some(tile) = tile {
+                    constants.extend(tiling(tile, input, None));
+                }
+                constants
+            }
+            Self::Sepconv { input, output, relu_before, add, relu_after, tile } => {
+                let mut constants = product(batch, input, output, 1, add, relu_after);
+                constants.extend(tiling(tile, input, Some(relu_before)));
+                constants
             }
             Self::Mean { input } => vec![n("PIXELS", input.pixels()), n("CHANNELS", input.channels)],
-            Self::Dense { inputs, first, outputs, relu_after } => {
-                vec![n("INPUTS", inputs), n("FIRST", first), n("OUTPUTS", outputs), flag("RELU_AFTER", relu_after)]
-            }
+            Self::Dense { inputs, first, outputs, all, relu_after } => vec![
+                n("INPUTS", inputs),
+                n("FIRST", first),
+                n("OUTPUTS", outputs),
+                n("ALL", all),
+                flag("RELU_AFTER", relu_after),
+            ],
             Self::SoftmaxTopk { classes, top } => vec![n("CLASSES", classes), n("TOP", top)],
         }
     }
 
-    /// Workgroups in x, y and z. The divisors are the shader's workgroup size times what one invocation computes;
-    /// `tests/shaders.rs` holds them against the source.
-    pub fn grid(&self) -> [u32; 3] {
+    /// Workgroups in x, y and z for some images. The divisors are the shader's workgroup size times what one invocation
+    /// computes; `tests/shaders.rs` holds them against the source.
+    pub fn grid(&self, images: usize) -> [u32; 3] {
         let cover = |length: usize, by: usize| length.div_ceil(by) as u32;
         match *self {
             Self::Conv { output, .. } => {
-                [cover(output.channels, 4 * 8), cover(output.width, 4 * 8), output.height as u32]
+                [cover(output.channels, 4 * 8), cover(output.width, 4 * 8), (output.height * images) as u32]
             }
             Self::Depthwise { shape, .. } => {
-                [cover(shape.channels, 4 * 64), cover(shape.width, 4), shape.height as u32]
+                [cover(shape.channels, 4 * 64), cover(shape.width, 4), (shape.height * images) as u32]
             }
-            Self::Pointwise { output, .. } => [cover(output.channels, 8 * 8), cover(output.pixels(), 8 * 8), 1],
-            Self::Mean { input } => [cover(input.channels, 4 * 64), 1, 1],
-            Self::Dense { outputs, .. } => [1, cover(outputs, 16), 1],
-            Self::SoftmaxTopk { .. } => [1, 1, 1],
+            Self::Pointwise { output, tile: None, .. } => {
+                [cover(output.channels, 8 * 8), cover(output.pixels() * images, 8 * 8), 1]
+            }
+            Self::Pointwise { output, tile: Some(tile), .. } | Self::Sepconv { output, tile, .. } => {
+                [cover(output.channels, tile.channels()), cover(output.pixels() * images, tile.pixels()), 1]
+            }
+            Self::Mean { input } => [cover(input.channels, 4 * 64), images as u32, 1],
+            Self::Dense { outputs, .. } => [1, cover(outputs, 16), images as u32],
+            Self::SoftmaxTopk { .. } => [1, images as u32, 1],
         }
     }
+}
+
+fn n(name: &'static str, value: usize) -> (&'static str, f64) {
+    (name, value as f64)
+}
+
+fn flag(name: &'static str, value: bool) -> (&'static str, f64) {
+    (name, f64::from(u8::from(value)))
+}
+
+/// What both shaders for products have.
+fn product(batch: usize, input: Shape, output: Shape, stride: usize, add: Add, relu_after: bool) -> Constants {
+    let [top, left] = if let Add::MaxPool { before } = add { before } else { [0, 0] };
+    vec![
+        n("IN_HEIGHT", input.height),
+        n("IN_WIDTH", input.width),
+        n("IN_CHANNELS", input.channels),
+        n("OUT_HEIGHT", output.height),
+        n("OUT_WIDTH", output.width),
+        n("OUT_CHANNELS", output.channels),
+        n("PIXELS", batch * output.pixels()),
+        n("STRIDE", stride),
+        flag("ADD", add == Add::Residual),
+        flag("POOL", matches!(add, Add::MaxPool { .. })),
+        n("PAD_TOP", top),
+        n("PAD_LEFT", left),
+        flag("RELU_AFTER", relu_after),
+    ]
+}
+
+/// What the one by tiles has besides; `depthwise` is whether a ReLU goes before a depthwise convolution, if there is one.
+fn tiling(tile: Tile, input: Shape, depthwise: Option<bool>) -> Constants {
+    vec![
+        flag("DEPTHWISE", depthwise.is_some()),
+        flag("RELU_BEFORE", depthwise.unwrap_or_default()),
+        n("GROUP_N", tile.group[0]),
+        n("GROUP_M", tile.group[1]),
+        n("SPLIT", tile.split),
+        n("ROWS", tile.rows),
+        n("COLUMNS", tile.columns),
+        n("STEP", tile.step(input.channels)),
+        n("SHARED", tile.shared(input.channels)),
+    ]
 }

@@ -24,17 +24,17 @@
 //! ```
 //!
 //! [`weights`] turns any supported file into one format; [`network`] says what is computed, [`plan`] lowers it to
-//! passes over a few buffers, [`kernel`] knows the shaders; [`gpu`] runs them and [`mod@reference`] checks them;
+//! passes over a few buffers as [`tile`] advises for a device, [`kernel`] knows the shaders; [`gpu`] runs them and [`mod@reference`] checks them;
 //! [`classifier`] is all of it together:
 //!
 //! ```no_run
 //! # async fn example() -> xception::error::Result<()> {
-//! use xception::{classifier::Classifier, gpu::Gpu, image, weights};
+//! use xception::{classifier::{Classifier, Options}, gpu::Gpu, image, weights};
 //!
 //! let file = std::fs::read("xception.keras").expect("weights");
 //! let photo = std::fs::read("photo.jpg").expect("a photo");
 //! let model = weights::convert(file, weights::Overrides::default())?;
-//! let mut classifier = Classifier::load(&Gpu::new().await?, &model, None).await?;
+//! let mut classifier = Classifier::load(&Gpu::new().await?, &model, Options::default()).await?;
 //! classifier.upload(&image::decode(&photo)?).await?;
 //! for prediction in classifier.classify(5).await? {
 //!     println!("{:.3} {}", prediction.score, prediction.label);
@@ -54,6 +54,7 @@ pub mod photo;
 pub mod plan;
 pub mod reference;
 pub mod resize;
+pub mod tile;
 pub mod weights;
 
 #[cfg(feature = "gpu")]

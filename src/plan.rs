@@ -1,13 +1,15 @@
 //! The network as a fixed list of passes over a few buffers. No GPU in it.
 //!
-//! A layer becomes one pass, a separable convolution two; a shortcut, the pooling around which it leads and their sum are
-//! one. Buffers ("slots") are shared by liveness: as soon as the last reader of an activation has run, its slot is free
+//! A layer becomes one pass, a separable convolution one or two, as the device's [`Tuning`] has it; a shortcut, the
+//! pooling around which it leads and their sum are one. Several images at once lie one behind the other in each buffer.
+//! Buffers ("slots") are shared by liveness: as soon as the last reader of an activation has run, its slot is free
 //! for the next one.
 
 use crate::dtype::Dtype;
 use crate::kernel::{Add, Op};
 use crate::layer::{Layer, Operation, Tensor, Value};
 use crate::network::Network;
+use crate::tile::{Kind, Method, Tile, Tuning};
 
 /// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.
 pub const TOP: usize = 10;
@@ -36,7 +38,7 @@ pub enum Binding {
 /// One dispatch of one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pass {
-    /// The layer's name; `.depthwise` or `.pointwise` follows for the halves of a separable convolution.
+    /// The layer's name; `.depthwise` or `.pointwise` follows for the halves of a separable convolution in two passes.
     pub label: String,
     /// What it computes.
     pub op: Op,
@@ -71,6 +73,8 @@ pub struct Plan {
     pub slots: Vec<Slot>,
     /// The weights.
     pub tensors: Vec<Tensor>,
+    /// How many images it can compute at once.
+    pub batch: usize,
     /// How weights and activations are stored; what follows the mean is always f32.
     pub storage: Dtype,
     /// The slot that takes the normalised image: `[height, width, 4]`, the fourth channel zero.
@@ -88,11 +92,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Lowers a network to passes and slots, with weights and activations stored as `storage` (f32 or f16).
-    pub fn new(network: &Network, storage: Dtype) -> Self {
+    /// Lowers a network to passes and slots for up to `batch` images at once, with weights and activations stored as
+    /// `storage` (f32 or f16).
+    pub fn new(network: &Network, storage: Dtype, tuning: &Tuning, batch: usize) -> Self {
         let (tensors, classes) = (network.tensors(), network.classes());
-        let plan = Self { tensors, storage, classes, top: classes.min(TOP), ..Self::default() };
-        let mut lowering = Lowering { plan, ..Lowering::default() };
+        let plan = Self { tensors, batch, storage, classes, top: classes.min(TOP), ..Self::default() };
+        let tuning = tuning.clone();
+        let mut lowering = Lowering { plan, tuning, ..Lowering::default() };
         let image = network.layers[0].input.stored();
         lowering.plan.image = lowering.allocate(image);
         lowering.values.push(lowering.plan.image);
@@ -104,6 +110,31 @@ impl Plan {
         lowering.plan.answer = lowering.fresh(op.output_len());
         lowering.pass("softmax_topk".to_owned(), op, reads, lowering.plan.answer);
         lowering.plan
+    }
+
+    /// The passes of one separable convolution by some method, on a slot of its own, to be timed. There is no answer.
+    pub fn of_layer(layer: &Layer, method: Method, storage: Dtype, batch: usize) -> Self {
+        let add = layer.add.filter(|_| layer.input == layer.output).map(|_| 0);
+        let network = Network { layers: vec![Layer { from: 0, add, ..layer.clone() }] };
+        let mut tuning = Tuning::default();
+        Kind::of(layer, batch).into_iter().for_each(|kind| tuning.insert(kind, method));
+        let mut plan = Self::new(&network, storage, &tuning, batch);
+        plan.passes.pop();
+        plan
+    }
+
+    /// Bytes that a pass reads and writes for some images, each counted once.
+    pub fn traffic(&self, pass: &Pass, images: usize) -> u64 {
+        let weights = |read: &Binding| match *read {
+            Binding::Slot(_) => 0,
+            Binding::Tensor(tensor) => self.tensors[tensor].bytes(self.storage),
+            Binding::Rows { tensor, count, .. } => {
+                self.tensors[tensor].bytes(self.storage) / self.tensors[tensor].shape[0] * count
+            }
+        };
+        let dtype = self.slots[pass.writes].dtype;
+        let activations = pass.op.activations() * (images * dtype.size()) as u64;
+        activations + pass.reads.iter().map(weights).sum::<usize>() as u64
     }
 
     /// Bytes of all activation buffers.
@@ -120,17 +151,19 @@ impl Plan {
 #[derive(Default)]
 struct Lowering {
     plan: Plan,
+    tuning: Tuning,
     /// The slot of each value produced so far. A shortcut's is that of its input, until the pooling computes both.
     values: Vec<usize>,
     free: Vec<usize>,
-    /// What the shortcut reads that the next pooling will compute too.
-    shortcut: Vec<Binding>,
+    /// The shortcut that the next pooling will compute too: its tile, and what it reads.
+    shortcut: Option<(Option<Tile>, Vec<Binding>)>,
     next_tensor: usize,
 }
 
 impl Lowering {
-    /// The free slot that fits best; else the largest free one, grown; else a new one.
+    /// The free slot that fits `len` values for each image best; else the largest free one, grown; else a new one.
     fn allocate(&mut self, len: usize) -> usize {
+        let len = len * self.plan.batch;
         let slots = &mut self.plan.slots;
         let best = self.free.iter().enumerate().min_by_key(|&(_, &slot)| {
             let held = slots[slot].len;
@@ -147,7 +180,7 @@ impl Lowering {
 
     /// A slot of f32 of its own, as the mean, the dense layers and the answer have: it can be read after the last pass.
     fn fresh(&mut self, len: usize) -> usize {
-        self.plan.slots.push(Slot { len, dtype: Dtype::F32 });
+        self.plan.slots.push(Slot { len: len * self.plan.batch, dtype: Dtype::F32 });
         self.plan.slots.len() - 1
     }
 
@@ -172,34 +205,24 @@ impl Lowering {
                 self.release(network, index, layer.from);
                 writes
             }
-            Operation::SeparableConv => {
-                let between = self.allocate(input.stored());
-                let op = Op::Depthwise { shape: input, relu_before: layer.relu_before };
-                let reads = vec![from, self.tensor()];
-                self.pass(format!("{label}.depthwise"), op, reads, between);
-                self.release(network, index, layer.from);
-                let writes = self.allocate(output.stored());
-                let add = if layer.add.is_some() { Add::Residual } else { Add::Nothing };
-                let op = Op::Pointwise { input, output, stride: 1, add, relu_after };
-                let added = Binding::Slot(layer.add.map_or(between, |value| self.values[value]));
-                let reads = vec![Binding::Slot(between), self.tensor(), self.tensor(), added];
-                self.pass(format!("{label}.pointwise"), op, reads, writes);
-                self.free.push(between);
-                layer.add.into_iter().for_each(|value| self.release(network, index, value));
-                writes
-            }
+            Operation::SeparableConv => self.separable(network, index, layer, from),
             Operation::Shortcut => {
-                self.shortcut = vec![from, self.tensor(), self.tensor()];
+                let tile = match self.tuning.method(layer, self.plan.batch) {
+                    Method::Direct => None,
+                    Method::Tiled(tile) | Method::Fused(tile) => Some(tile),
+                };
+                self.shortcut = Some((tile, vec![from, self.tensor(), self.tensor()]));
                 self.values[layer.from]
             }
             Operation::MaxPool { before } => {
                 let shortcut = layer.add.unwrap_or_default();
                 let input = network.layers[shortcut - 1].input;
-                let mut reads = std::mem::take(&mut self.shortcut);
+                let (tile, mut reads) = self.shortcut.take().unwrap_or_default();
                 reads.push(from);
+                reads.extend(tile.map(|_| reads[1]));
                 let writes = self.allocate(output.stored());
                 let add = Add::MaxPool { before };
-                self.pass(label, Op::Pointwise { input, output, stride: 2, add, relu_after }, reads, writes);
+                self.pass(label, Op::Pointwise { input, output, stride: 2, add, relu_after, tile }, reads, writes);
                 [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
@@ -218,6 +241,42 @@ impl Lowering {
         self.values.push(writes);
     }
 
+    /// A separable convolution, in one pass or two.
+    fn separable(&mut self, network: &Network, index: usize, layer: &Layer, from: Binding) -> usize {
+        let (input, output, relu_before, relu_after) = (layer.input, layer.output, layer.relu_before, layer.relu_after);
+        let [window, weight, bias] = [self.tensor(), self.tensor(), self.tensor()];
+        let (add, added) = match layer.add {
+            Some(value) => (Add::Residual, Some(Binding::Slot(self.values[value]))),
+            None => (Add::Nothing, None),
+        };
+        let tile = match self.tuning.method(layer, self.plan.batch) {
+            Method::Fused(tile) => {
+                let writes = self.allocate(output.stored());
+                let reads = vec![from, weight, bias, added.unwrap_or(from), window];
+                let op = Op::Sepconv { input, output, relu_before, add, relu_after, tile };
+                self.pass(layer.name.clone(), op, reads, writes);
+                let last = [Some(layer.from), layer.add].into_iter().flatten();
+                last.for_each(|value| self.release(network, index, value));
+                return writes;
+            }
+            Method::Tiled(tile) => Some(tile),
+            Method::Direct => None,
+        };
+        let between = self.allocate(input.stored());
+        let op = Op::Depthwise { shape: input, relu_before };
+        self.pass(format!("{}.depthwise", layer.name), op, vec![from, window], between);
+        self.release(network, index, layer.from);
+        let writes = self.allocate(output.stored());
+        let op = Op::Pointwise { input, output, stride: 1, add, relu_after, tile };
+        let columns = Binding::Slot(between);
+        let mut reads = vec![columns, weight, bias, added.unwrap_or(columns)];
+        reads.extend(tile.map(|_| weight));
+        self.pass(format!("{}.pointwise", layer.name), op, reads, writes);
+        self.free.push(between);
+        layer.add.into_iter().for_each(|value| self.release(network, index, value));
+        writes
+    }
+
     /// A dense layer: one pass, or where its weights exceed a binding several, each for some of the outputs.
     fn dense(&mut self, layer: &Layer, from: Binding, writes: usize) {
         let (weight, bias) = (self.next_tensor, self.next_tensor + 1);
@@ -233,7 +292,7 @@ impl Lowering {
                 _ if count == outputs => (layer.name.clone(), Binding::Tensor(weight)),
                 _ => (format!("{}[{first}..{}]", layer.name, first + count), rows),
             };
-            let op = Op::Dense { inputs, first, outputs: count, relu_after: layer.relu_after };
+            let op = Op::Dense { inputs, first, outputs: count, all: outputs, relu_after: layer.relu_after };
             self.pass(label, op, vec![from, rows, Binding::Tensor(bias)], writes);
         }
     }

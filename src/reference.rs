@@ -18,7 +18,7 @@ fn inside(shape: Shape, y: isize, x: isize) -> Option<(usize, usize)> {
     inside.then_some((y as usize, x as usize))
 }
 
-/// Runs one pass: `reads` are its buffers in the order of [`Op`]; the result is what it writes.
+/// Runs one pass on one image: `reads` are its buffers in the order of [`Op`]; the result is what it writes.
 pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
     let mut out = vec![0.0; op.output_len()];
     match op {
@@ -46,7 +46,7 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
                 out[at(shape, y, x, c)] = sum;
             });
         }
-        Op::Pointwise { input, output, stride, add, relu_after } => {
+        Op::Pointwise { input, output, stride, add, relu_after, tile: _ } => {
             for_each(output, |y, x, n| {
                 let from = at(input, y * stride, x * stride, 0);
                 let products = (0..input.channels).map(|k| reads[0][from + k] * reads[1][k * output.channels + n]);
@@ -64,10 +64,19 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
                 out[at(output, y, x, n)] = relu(reads[2][n] + products.sum::<f32>() + added, relu_after);
             });
         }
+        Op::Sepconv { input, output, relu_before, add, relu_after, tile } => {
+            let [from, weight, bias, other, window] = *reads else { panic!("sepconv reads five buffers") };
+            let columns = run(Op::Depthwise { shape: input, relu_before }, &[from, window]);
+            let tile = Some(tile);
+            return run(
+                Op::Pointwise { input, output, stride: 1, add, relu_after, tile },
+                &[&columns, weight, bias, other],
+            );
+        }
         Op::Mean { input } => {
             for_each(input, |y, x, c| out[c] += reads[0][at(input, y, x, c)] / input.pixels() as f32);
         }
-        Op::Dense { inputs, first, outputs, relu_after } => {
+        Op::Dense { inputs, first, outputs, all: _, relu_after } => {
             let row = inputs.next_multiple_of(4);
             for n in 0..outputs {
                 let products = (0..inputs).map(|k| reads[0][k] * reads[1][n * row + k]);

@@ -136,7 +136,7 @@ mod core {
     use web_sys::ImageBitmap;
 
     use super::*;
-    use crate::classifier::{Classifier, Loader};
+    use crate::classifier::{Answer, Classifier, Loader, Options};
     use crate::dtype::Dtype;
     use crate::gpu::Gpu;
     use crate::resize::Preprocessing;
@@ -206,7 +206,8 @@ mod core {
             let storage = dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))?;
             let gpu = Gpu::new().await.map_err(|error| throw(&error))?;
             let length = header.file_len;
-            let loader = Loader::new(&gpu, header, storage).await.map_err(|error| throw(&error))?;
+            let options = Options { storage, tuning: None };
+            let loader = Loader::new(&gpu, header, options).await.map_err(|error| throw(&error))?;
             Ok(Self { loader, length })
         }
 
@@ -286,7 +287,7 @@ mod core {
                 dtype: plan.storage,
                 dispatches: self.classifier.runner().dispatches(),
                 pipelines: self.classifier.runner().pipelines(),
-                gpu_bytes: plan.weight_bytes() + plan.activation_bytes(),
+                gpu_bytes: self.classifier.gpu_bytes(),
                 adapter: adapter.trim(),
             };
             serde_json::to_string(&info).unwrap_or_default()
@@ -298,26 +299,68 @@ mod core {
             self.classifier.gpu().max_photo_side()
         }
 
-        /// Brings a photo to the GPU.
-        pub async fn upload(&mut self, bitmap: ImageBitmap) -> Result<(), JsValue> {
+        /// Runs once, so that the first photo takes no longer than others.
+        #[wasm_bindgen(js_name = warmUp)]
+        pub async fn warm_up(&self) -> Result<(), JsValue> {
+            self.classifier.warm_up().await.map_err(|error| throw(&error))
+        }
+
+        /// How many photos can be computed at once.
+        #[wasm_bindgen(getter, js_name = maxBatch)]
+        pub fn max_batch(&self) -> usize {
+            self.classifier.max_batch()
+        }
+
+        /// Readies the GPU for this many photos at once.
+        pub async fn reserve(&mut self, photos: usize) -> Result<(), JsValue> {
+            self.classifier.reserve(photos).await.map_err(|error| throw(&error))
+        }
+
+        /// Brings a photo to the GPU: by itself, or as one of those that were reserved.
+        pub async fn upload(&mut self, bitmap: ImageBitmap, index: Option<usize>) -> Result<(), JsValue> {
             let (width, height) = (bitmap.width(), bitmap.height());
             if width == 0 || height == 0 {
                 return Err(throw(&Error::Argument("the image has no pixels: its bitmap was closed".to_owned())));
             }
             let queue = self.classifier.gpu().queue.clone();
-            let texture = self.classifier.prepare(width, height).await.map_err(|error| throw(&error))?;
-            let (Some(queue), Some(texture)) = (queue.as_webgpu(), texture.as_webgpu()) else {
-                return Err(throw(&Error::Gpu("this is not WebGPU".to_owned())));
-            };
-            let destination = object(&[("texture", texture.into()), ("premultipliedAlpha", false.into())]);
-            let size = object(&[("width", width.into()), ("height", height.into())]);
-            let queue: &RawQueue = AsRef::<JsValue>::as_ref(queue).unchecked_ref();
-            queue.copy_external_image(&object(&[("source", bitmap.into())]), &destination, &size)
+            let texture = self.classifier.prepare(index, width, height).await;
+            copy(&queue, bitmap, texture.map_err(|error| throw(&error))?)?;
+            if index.is_some() {
+                self.classifier.resize();
+            }
+            Ok(())
         }
 
-        /// The most likely classes of the photo that was uploaded last, as JSON.
-        pub async fn classify(&mut self, top: usize) -> Result<String, JsValue> {
-            let predictions = self.classifier.classify(top).await.map_err(|error| throw(&error))?;
+        /// Starts the network on the photo that was uploaded last, or on the first `photos` that were reserved. More may be
+        /// uploaded while it runs.
+        pub fn start(&self, top: usize, photos: Option<usize>) -> Result<WebAnswer, JsValue> {
+            let answer = self.classifier.start(photos, top);
+            answer.map(|answer| WebAnswer { answer }).map_err(|error| throw(&error))
+        }
+    }
+
+    /// Copies a photo's pixels, which begin at the texture's upper left corner.
+    fn copy(queue: &wgpu::Queue, bitmap: ImageBitmap, texture: &wgpu::Texture) -> Result<(), JsValue> {
+        let (Some(queue), Some(texture)) = (queue.as_webgpu(), texture.as_webgpu()) else {
+            return Err(throw(&Error::Gpu("this is not WebGPU".to_owned())));
+        };
+        let destination = object(&[("texture", texture.into()), ("premultipliedAlpha", false.into())]);
+        let size = object(&[("width", bitmap.width().into()), ("height", bitmap.height().into())]);
+        let queue: &RawQueue = AsRef::<JsValue>::as_ref(queue).unchecked_ref();
+        queue.copy_external_image(&object(&[("source", bitmap.into())]), &destination, &size)
+    }
+
+    /// What the GPU will have answered.
+    #[wasm_bindgen(js_name = Answer)]
+    pub struct WebAnswer {
+        answer: Answer,
+    }
+
+    #[wasm_bindgen(js_class = Answer)]
+    impl WebAnswer {
+        /// The most likely classes of each photo, as JSON.
+        pub async fn read(self) -> Result<String, JsValue> {
+            let predictions = self.answer.read().await.map_err(|error| throw(&error))?;
             serde_json::to_string(&predictions).map_err(|error| throw(&Error::Gpu(error.to_string())))
         }
     }

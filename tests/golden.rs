@@ -7,11 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{KITCHEN_LABELS, Random, assert_close, block_on, fixture, golden, gpu, pattern};
-use xception::classifier::Classifier;
+use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::gpu::Gpu;
 use xception::image::decode;
 use xception::resize::Filter;
+use xception::tile::Tuning;
 use xception::weights::safetensors::Model;
 use xception::weights::{Overrides, convert};
 
@@ -28,13 +29,18 @@ fn kitchenware() -> PathBuf {
     folder
 }
 
+/// As a GPU or as a software adapter would compute it.
+fn stored(storage: Dtype, software: bool) -> Options {
+    Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) }
+}
+
 /// The kitchenware model from a file of some dtype, stored on the GPU as `storage`.
-fn kitchen_classifier(dtype: Dtype, storage: Dtype) -> Classifier {
+fn kitchen_classifier(dtype: Dtype, storage: Dtype, software: bool) -> Classifier {
     let labels = ["cup", "fork", "glass", "knife", "plate", "spoon"].map(str::to_owned).to_vec();
     let (labels, filter, dtype) = (Some(labels), Some(Filter::Nearest), Some(dtype));
     let overrides = Overrides { labels, filter, dtype, ..Overrides::default() };
     let file = convert(fs::read(kitchenware().join("kitchenware.keras")).unwrap(), overrides).unwrap();
-    block_on(Classifier::load(&gpu(), &file, Some(storage))).unwrap()
+    block_on(Classifier::load(&gpu(), &file, stored(storage, software))).unwrap()
 }
 
 fn photos() -> BTreeMap<String, PathBuf> {
@@ -43,7 +49,7 @@ fn photos() -> BTreeMap<String, PathBuf> {
 }
 
 /// The random network of a fixture for another input size, one of its weights changed where asked.
-fn random_network(file: &str, side: usize, storage: Dtype, change: Option<&str>) -> Classifier {
+fn random_network(file: &str, side: usize, how: Options, change: Option<&str>) -> Classifier {
     let mut model = Model::deserialize(&convert(fixture(file), Overrides::default()).unwrap()).unwrap();
     model.meta.input_size = [side; 2];
     if let Some(name) = change {
@@ -51,7 +57,7 @@ fn random_network(file: &str, side: usize, storage: Dtype, change: Option<&str>)
         let tensor = names.iter().position(|tensor| tensor.name == name).unwrap();
         model.tensors[tensor][0] += 1.0;
     }
-    block_on(Classifier::load(&gpu(), &model.serialize(Dtype::F32).unwrap(), Some(storage))).unwrap()
+    block_on(Classifier::load(&gpu(), &model.serialize(Dtype::F32).unwrap(), how)).unwrap()
 }
 
 /// Runs the plan piece by piece and compares each layer that the witness wrote down: 18 of them.
@@ -68,7 +74,8 @@ fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
         let layer = if pass.label == "dense" { "predictions" } else { pass.label.trim_end_matches(".pointwise") };
         let Some(sums) = golden.floats(&format!("{witness}{side}.{layer}.sums")) else { continue };
         let len = pass.op.output_len();
-        let values = block_on(classifier.runner().run(|_| {}, next..=index, pass.writes, len)).unwrap();
+        let values =
+            block_on(classifier.runner().submit(|_| {}, next..=index, 1, pass.writes, len).unwrap().read()).unwrap();
         next = index + 1;
         compared += 1;
         let channels = sums.len();
@@ -88,27 +95,33 @@ fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
 #[test]
 fn layers_agree_with_keras_at_150() {
     for storage in [Dtype::F32, Dtype::F16] {
-        compare_layers(&mut random_network(KERAS, 150, storage, None), "", 150);
+        for software in [false, true] {
+            compare_layers(&mut random_network(KERAS, 150, stored(storage, software), None), "", 150);
+        }
     }
 }
 
 #[test]
 fn layers_agree_with_keras_at_299() {
-    compare_layers(&mut random_network(KERAS, 299, Dtype::F32, None), "", 299);
+    compare_layers(&mut random_network(KERAS, 299, stored(Dtype::F32, false), None), "", 299);
 }
 
 /// timm pads its max pooling otherwise, which counts where a length is even: 72 and 36 at 150 pixels, 74 at 299.
 #[test]
 fn layers_agree_with_timm() {
     for side in [150, 299] {
-        compare_layers(&mut random_network("timm.safetensors", side, Dtype::F32, None), "timm.", side);
+        compare_layers(&mut random_network("timm.safetensors", side, stored(Dtype::F32, true), None), "timm.", side);
     }
 }
 
 #[test]
 #[should_panic(expected = "block9_sepconv3's channel means at 150")]
 fn one_changed_weight_is_noticed() {
-    compare_layers(&mut random_network(KERAS, 150, Dtype::F32, Some("block9_sepconv2.pointwise.weight")), "", 150);
+    compare_layers(
+        &mut random_network(KERAS, 150, stored(Dtype::F32, false), Some("block9_sepconv2.pointwise.weight")),
+        "",
+        150,
+    );
 }
 
 /// Logits of all photos against Keras's, within a tolerance; the largest difference.
@@ -130,13 +143,13 @@ fn compare_logits(classifier: &mut Classifier, atol: f32, rtol: f32) -> f32 {
 
 #[test]
 fn kitchenware_logits_agree_with_keras() {
-    let largest = compare_logits(&mut kitchen_classifier(Dtype::F32, Dtype::F32), ATOL, RTOL);
+    let largest = compare_logits(&mut kitchen_classifier(Dtype::F32, Dtype::F32, true), ATOL, RTOL);
     println!("largest difference of a logit from Keras's: {largest:.1e}");
 }
 
 #[test]
 fn kitchenware_logits_from_f16_agree_with_keras() {
-    let largest = compare_logits(&mut kitchen_classifier(Dtype::F16, Dtype::F16), 2e-2, 2e-2);
+    let largest = compare_logits(&mut kitchen_classifier(Dtype::F16, Dtype::F16, true), 2e-2, 2e-2);
     println!("largest difference of a logit from Keras's, stored as f16: {largest:.1e}");
 }
 
@@ -145,7 +158,7 @@ fn kitchenware_logits_from_f16_agree_with_keras() {
 fn every_dtype_agrees_on_the_first_class() {
     let ways = [(Dtype::F32, Dtype::F32), (Dtype::I8, Dtype::F32), (Dtype::I8, Dtype::F16)];
     let first = ways.map(|(dtype, storage)| {
-        let mut classifier = kitchen_classifier(dtype, storage);
+        let mut classifier = kitchen_classifier(dtype, storage, true);
         let first = |path: PathBuf| {
             let photo = decode(&fs::read(path).unwrap()).unwrap();
             block_on(classifier.upload(&photo)).unwrap();
@@ -171,12 +184,13 @@ fn seventeen_thousand_classes_are_answered() {
     model.tensors.extend([random.values(17_000 * 2048), random.values(17_000)]);
     let file = model.serialize(Dtype::F32).unwrap();
     for storage in [Dtype::F32, Dtype::F16] {
-        let mut classifier = block_on(Classifier::load(&gpu, &file, Some(storage))).unwrap();
+        let mut classifier = block_on(Classifier::load(&gpu, &file, stored(storage, true))).unwrap();
         assert!(storage == Dtype::F16 || classifier.plan().weight_bytes() > 200_000_000);
         classifier.upload_pixels(&pattern(71, 71));
         let logits = block_on(classifier.logits()).unwrap();
         let plan = classifier.plan();
-        let features = block_on(classifier.runner().run(|_| {}, ..0, plan.embedding, 2048)).unwrap();
+        let features =
+            block_on(classifier.runner().submit(|_| {}, ..0, 1, plan.embedding, 2048).unwrap().read()).unwrap();
         let [weight, bias] = &model.tensors[backbone..] else { panic!("no head") };
         let weight = storage.decode(&storage.encode(weight));
         let rows = weight.chunks_exact(2048).zip(bias);
@@ -190,7 +204,7 @@ fn seventeen_thousand_classes_are_answered() {
 
 #[test]
 fn labelled_photos_are_right() {
-    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32);
+    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32, true);
     let photos = photos();
     for (name, label) in KITCHEN_LABELS {
         let photo = decode(&fs::read(&photos[name]).unwrap()).unwrap();
@@ -210,7 +224,7 @@ fn labelled_photos_are_right() {
 /// A photo after a photo: nothing of the first one stays.
 #[test]
 fn photos_do_not_influence_each_other() {
-    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32);
+    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32, true);
     let photos = photos();
     let mut logits = |name: &str| {
         let photo = decode(&fs::read(&photos[name]).unwrap()).unwrap();

@@ -12,6 +12,7 @@ use xception::kernel::{Add, Op};
 use xception::layer::Shape;
 use xception::plan::{Binding, Pass, Plan, Slot};
 use xception::reference;
+use xception::tile::TILES;
 
 /// Values behind the result that a kernel must leave alone.
 const GUARD: [f32; 256] = [1234.0; 256];
@@ -19,7 +20,7 @@ const GUARD: [f32; 256] = [1234.0; 256];
 /// Where an operation's buffers are f32 whatever the storage is: those it reads, and the result.
 fn always_f32(op: Op) -> (&'static [usize], bool) {
     match op {
-        Op::Conv { .. } | Op::Pointwise { .. } => (&[2], false),
+        Op::Conv { .. } | Op::Pointwise { .. } | Op::Sepconv { .. } => (&[2], false),
         Op::Depthwise { .. } => (&[], false),
         Op::Mean { .. } => (&[], true),
         Op::Dense { .. } => (&[0, 2], true),
@@ -30,26 +31,44 @@ fn always_f32(op: Op) -> (&'static [usize], bool) {
 /// How values may be stored on the GPU.
 const STORAGES: [Dtype; 2] = [Dtype::F32, Dtype::F16];
 
-fn on_gpu(op: Op, storage: Dtype, reads: &[Vec<f32>]) -> Vec<f32> {
+/// Which of an operation's buffers hold something for each image.
+fn activations(op: Op) -> &'static [usize] {
+    match op {
+        Op::Pointwise { .. } | Op::Sepconv { .. } => &[0, 3],
+        _ => &[0],
+    }
+}
+
+/// A pass for some images; there is room for one more.
+fn on_gpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<f32> {
     static GPU: LazyLock<Gpu> = LazyLock::new(gpu);
-    let (writes, len) = (reads.len(), op.output_len());
+    let (writes, len) = (reads.len(), images * op.output_len());
     let (single, single_result) = always_f32(op);
     let slot = |len, is_single| Slot { len, dtype: if is_single { Dtype::F32 } else { storage } };
     let slots = reads.iter().enumerate().map(|(read, values)| slot(values.len(), single.contains(&read)));
     let plan = Plan {
         passes: vec![Pass { label: format!("{op:?}"), op, reads: (0..writes).map(Binding::Slot).collect(), writes }],
         slots: slots.chain([slot(len + GUARD.len(), single_result)]).collect(),
+        batch: images,
         storage,
         answer: writes,
         ..Plan::default()
     };
+    // What an operation leaves alone the reference has as zeros.
+    let mut before = vec![f32::NAN; len];
+    if let Op::Dense { first, outputs, .. } = op {
+        let left = |(n, value): (usize, &mut f32)| {
+            if !(first..first + outputs).contains(&(n % op.output_len())) {
+                *value = 0.0;
+            }
+        };
+        before.iter_mut().enumerate().for_each(left);
+    }
     let run = async {
         let runner = Runner::new(&GPU, &plan).await?;
-        reads.iter().enumerate().for_each(|(slot, values)| runner.write_slot(slot, values));
-        // Some of the outputs of a dense layer leave the ones before them alone, which the reference has as zeros.
-        let before = if let Op::Dense { first, .. } = op { first } else { 0 };
-        runner.write_slot(writes, &[&vec![0.0; before][..], &vec![f32::NAN; len - before], &GUARD].concat());
-        runner.run(|_| {}, .., writes, len + GUARD.len()).await
+        reads.iter().enumerate().for_each(|(slot, values)| runner.write_slot(slot, 0, values));
+        runner.write_slot(writes, 0, &[&before[..], &GUARD].concat());
+        runner.submit(|_| {}, .., images, writes, len + GUARD.len())?.read().await
     };
     let mut values = block_on(run).unwrap_or_else(|error| panic!("{op:?}: {error}"));
     assert_eq!(values.split_off(len), GUARD, "{op:?} writes beyond its result");
@@ -57,19 +76,34 @@ fn on_gpu(op: Op, storage: Dtype, reads: &[Vec<f32>]) -> Vec<f32> {
 }
 
 /// The reference on values as they are stored; its result is not rounded to that.
-fn on_cpu(op: Op, storage: Dtype, reads: &[Vec<f32>]) -> Vec<f32> {
+fn on_cpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<f32> {
     let (single, _) = always_f32(op);
     let stored = |(read, values): (usize, &Vec<f32>)| {
         if single.contains(&read) { values.clone() } else { storage.decode(&storage.encode(values)) }
     };
     let reads: Vec<Vec<f32>> = reads.iter().enumerate().map(stored).collect();
-    reference::run(op, &reads.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    let image = |image: usize| {
+        let part = |(read, values): (usize, &'_ Vec<f32>)| {
+            let len = values.len() / images;
+            if activations(op).contains(&read) { image * len..(image + 1) * len } else { 0..values.len() }
+        };
+        let parts: Vec<_> = reads.iter().enumerate().map(part).collect();
+        let reads: Vec<&[f32]> = reads.iter().zip(parts).map(|(values, part)| &values[part]).collect();
+        reference::run(op, &reads)
+    };
+    let results: Vec<Vec<f32>> = (0..images).map(image).collect();
+    let Op::SoftmaxTopk { top, .. } = op else { return results.concat() };
+    // The ranked classes of all images come first.
+    let parts = results.iter().map(|result| &result[..2 * top]).chain(results.iter().map(|result| &result[2 * top..]));
+    parts.collect::<Vec<_>>().concat()
 }
 
 /// The shape of what an operation writes, for messages.
 fn shape(op: Op) -> Vec<usize> {
     match op {
-        Op::Conv { output, .. } | Op::Pointwise { output, .. } => vec![output.height, output.width, output.channels],
+        Op::Conv { output, .. } | Op::Pointwise { output, .. } | Op::Sepconv { output, .. } => {
+            vec![output.height, output.width, output.channels]
+        }
         Op::Depthwise { shape, .. } => vec![shape.height, shape.width, shape.channels],
         Op::Mean { .. } | Op::Dense { .. } | Op::SoftmaxTopk { .. } => vec![op.output_len()],
     }
@@ -82,51 +116,67 @@ fn tolerance(op: Op, storage: Dtype) -> (f32, f32) {
     let (atol, rtol) = match op {
         Op::Conv { .. } => (2e-5, 1e-5),
         Op::Depthwise { .. } | Op::Mean { .. } => (2e-6, 1e-6),
-        Op::Pointwise { .. } | Op::Dense { .. } => (1e-4, 1e-5),
+        Op::Pointwise { .. } | Op::Sepconv { .. } | Op::Dense { .. } => (1e-4, 1e-5),
         // WGSL grants exp(x) an error of 3 + 2·|x| units in the last place.
         Op::SoftmaxTopk { .. } => (1e-7, 1e-4),
     };
     (atol + 1e-6 * rounding, rtol + rounding)
 }
 
-fn compare(op: Op, storage: Dtype, actual: &[f32], expected: &[f32]) {
-    let ((atol, rtol), what) = (tolerance(op, storage), format!("{op:?} as {storage}"));
-    let Op::SoftmaxTopk { top, .. } = op else { return assert_close(&what, actual, expected, &shape(op), atol, rtol) };
-    let bits = |values: &[f32]| values[..top].iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(actual), bits(expected), "{what}: ranked classes");
-    assert_close(&what, &actual[top..], &expected[top..], &[expected.len() - top], atol, rtol);
+fn compare(op: Op, storage: Dtype, images: usize, actual: &[f32], expected: &[f32]) {
+    let ((atol, rtol), what) = (tolerance(op, storage), format!("{images} × {op:?} as {storage}"));
+    let Op::SoftmaxTopk { top, .. } = op else {
+        return assert_close(&what, actual, expected, &[&[images], &shape(op)[..]].concat(), atol, rtol);
+    };
+    let ranked = 2 * top * images;
+    for image in (0..ranked).step_by(2 * top) {
+        let bits = |values: &[f32]| values[image..][..top].iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(actual), bits(expected), "{what}: ranked classes");
+        let scores = image + top..image + 2 * top;
+        assert_close(&what, &actual[scores.clone()], &expected[scores], &[top], atol, rtol);
+    }
+    assert_close(&what, &actual[ranked..], &expected[ranked..], &[expected.len() - ranked], atol, rtol);
 }
 
-/// Random buffers for an operation.
-fn random_reads(op: Op, random: &mut Random) -> Vec<Vec<f32>> {
+/// Random buffers for an operation on some images.
+fn random_reads(op: Op, images: usize, random: &mut Random) -> Vec<Vec<f32>> {
     let lengths = match op {
         Op::Conv { input, output, .. } => {
             vec![input.stored(), 9 * input.channels * output.channels, output.channels]
         }
         Op::Depthwise { shape, .. } => vec![shape.stored(), 9 * shape.channels],
-        Op::Pointwise { input, output, add, .. } => {
+        Op::Pointwise { input, output, add, tile, .. } => {
             let pooled = matches!(add, Add::MaxPool { .. });
             let other = if pooled { input.pixels() * output.channels } else { output.len() };
-            vec![input.len(), input.channels * output.channels, output.channels, other]
+            let mut lengths = vec![input.len(), input.channels * output.channels, output.channels, other];
+            lengths.extend(tile.map(|_| 4));
+            lengths
+        }
+        Op::Sepconv { input, output, .. } => {
+            let weight = input.channels * output.channels;
+            vec![input.len(), weight, output.channels, output.len(), 9 * input.channels]
         }
         Op::Mean { input } => vec![input.len()],
-        Op::Dense { inputs, first, outputs, .. } => {
+        Op::Dense { inputs, outputs, all, .. } => {
             let row = inputs.next_multiple_of(4);
-            vec![row, row * outputs, first + outputs]
+            vec![row, row * outputs, all]
         }
-        Op::SoftmaxTopk { classes, .. } => vec![classes],
+        Op::SoftmaxTopk { classes, .. } => vec![classes.next_multiple_of(4)],
     };
-    let mut reads: Vec<Vec<f32>> = lengths.into_iter().map(|len| random.values(len)).collect();
+    let count = |read| if activations(op).contains(&read) { images } else { 1 };
+    let values = |(read, len)| random.values(len * count(read));
+    let mut reads: Vec<Vec<f32>> = lengths.into_iter().enumerate().map(values).collect();
     if let Op::Dense { inputs, .. } = op {
-        reads[0][inputs..].fill(0.0);
+        reads[0].chunks_mut(inputs.next_multiple_of(4)).for_each(|image| image[inputs..].fill(0.0));
     }
     reads
 }
 
+/// Each way of storing values with another number of images.
 fn check(op: Op, random: &mut Random) {
-    let reads = random_reads(op, random);
-    for storage in STORAGES {
-        compare(op, storage, &on_gpu(op, storage, &reads), &on_cpu(op, storage, &reads));
+    for (storage, images) in STORAGES.into_iter().zip([1, 3]) {
+        let reads = random_reads(op, images, random);
+        compare(op, storage, images, &on_gpu(op, storage, images, &reads), &on_cpu(op, storage, images, &reads));
     }
 }
 
@@ -142,7 +192,7 @@ fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) ->
 
 fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: Add, relu_after: bool) -> Op {
     let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
-    Op::Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after }
+    Op::Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after, tile: None }
 }
 
 /// A shortcut and the pooling that it is added to, padded as Keras does.
@@ -206,6 +256,28 @@ fn pointwise_and_maxpool() {
     check(pool([5, 18], [64, 728]), &mut random);
 }
 
+/// Every tile, some on fewer pixels and channels than it has, some on more.
+#[test]
+fn tiles() {
+    let mut random = Random(9);
+    let shapes = [([5, 7], [56, 136]), ([12, 13], [16, 728]), ([1, 1], [4, 8])];
+    for (index, tile) in TILES.into_iter().enumerate() {
+        let ([height, width], [from, to]) = shapes[index % 3];
+        let (input, output) = (Shape::new(height, width, from), Shape::new(height, width, to));
+        let (add, flag) = if index % 2 == 0 { (Add::Residual, true) } else { (Add::Nothing, false) };
+        check(Op::Sepconv { input, output, relu_before: flag, add, relu_after: !flag, tile }, &mut random);
+        let (add, stride) = match index % 4 {
+            0 => (Add::Nothing, 1),
+            1 => (Add::Residual, 1),
+            2 => (Add::MaxPool { before: [height % 2, width % 2] }, 2),
+            _ => (Add::MaxPool { before: [1, 1] }, 2),
+        };
+        let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
+        let tile = Some(tile);
+        check(Op::Pointwise { input, output, stride, add, relu_after: flag, tile }, &mut random);
+    }
+}
+
 #[test]
 fn mean_of_pixels() {
     let mut random = Random(5);
@@ -223,8 +295,8 @@ fn dense() {
     for (inputs, widest) in [(1, 17_000), (3, 17_000), (100, 17_000), (2048, 1000)] {
         for outputs in [1, 6, 7, 65, 1000, widest] {
             for relu_after in [false, true] {
-                check(Op::Dense { inputs, first: 0, outputs, relu_after }, &mut random);
-                check(Op::Dense { inputs, first: 64, outputs, relu_after }, &mut random);
+                check(Op::Dense { inputs, first: 0, outputs, all: outputs, relu_after }, &mut random);
+                check(Op::Dense { inputs, first: 64, outputs, all: outputs + 70, relu_after }, &mut random);
             }
         }
     }
@@ -235,13 +307,15 @@ fn softmax_and_ranking() {
     let mut random = Random(7);
     for classes in [1, 2, 6, 7, 11, 257, 1000, 17_000] {
         let op = softmax(classes);
-        let scaled =
-            [1e-30, 1.0, 80.0, 1e4, 1e30].map(|scale| random.values(classes).iter().map(|x| x * scale).collect());
+        let row = classes.next_multiple_of(4);
+        let scaled = [1e-30, 1.0, 80.0, 1e4, 1e30].map(|scale| random.values(row).iter().map(|x| x * scale).collect());
         // Three values for all classes: nearly every rank is a tie, and the smaller number wins it.
-        let ties = (0..classes).map(|_| [-30.0, 0.5, 2.0][random.below(3)]).collect();
-        for logits in scaled.into_iter().chain([ties, vec![-1e30; classes], vec![0.0; classes]]) {
-            let reads = [logits];
-            compare(op, Dtype::F32, &on_gpu(op, Dtype::F32, &reads), &on_cpu(op, Dtype::F32, &reads));
+        let ties = (0..row).map(|_| [-30.0, 0.5, 2.0][random.below(3)]).collect();
+        let images: Vec<Vec<f32>> = scaled.into_iter().chain([ties, vec![-1e30; row], vec![0.0; row]]).collect();
+        for images in [&images[..1], &images] {
+            let (count, reads) = (images.len(), [images.concat()]);
+            let [gpu, cpu] = [on_gpu, on_cpu].map(|run| run(op, Dtype::F32, count, &reads));
+            compare(op, Dtype::F32, count, &gpu, &cpu);
         }
     }
 }
@@ -249,8 +323,8 @@ fn softmax_and_ranking() {
 /// Both ways of computing must give the literal.
 fn by_hand(op: Op, reads: &[Vec<f32>], expected: &[f32]) {
     for storage in STORAGES {
-        compare(op, storage, &on_cpu(op, storage, reads), expected);
-        compare(op, storage, &on_gpu(op, storage, reads), expected);
+        compare(op, storage, 1, &on_cpu(op, storage, 1, reads), expected);
+        compare(op, storage, 1, &on_gpu(op, storage, 1, reads), expected);
     }
 }
 
@@ -306,10 +380,10 @@ fn the_rest_worked_out_by_hand() {
     let mean = Op::Mean { input: Shape::new(2, 1, 4) };
     by_hand(mean, &[vec![1., 2., 3., 4., 3., 2., 1., -4.]], &[2., 2., 2., 0.]);
 
-    let dense = |relu_after| Op::Dense { inputs: 3, first: 1, outputs: 2, relu_after };
+    let dense = |relu_after| Op::Dense { inputs: 3, first: 1, outputs: 2, all: 3, relu_after };
     let reads = [vec![1., 2., 3., 0.], vec![1., 0., 1., 9., 0., 1., -1., 9.], vec![7., 0.5, 0.5]];
-    by_hand(dense(false), &reads, &[0.0, 4.5, -0.5]);
-    by_hand(dense(true), &reads, &[0.0, 4.5, 0.0]);
+    by_hand(dense(false), &reads, &[0.0, 4.5, -0.5, 0.0]);
+    by_hand(dense(true), &reads, &[0.0, 4.5, 0.0, 0.0]);
 
     let index = f32::from_bits;
     let expected = [index(1), index(0), index(2), 0.6, 0.2, 0.2, 0.2, 0.6, 0.2];
@@ -323,8 +397,8 @@ fn f16_saturates() {
     let other = [40000.0, -40000.0, 40000.0, -40000.0].repeat(2);
     let bias = [40000.0, -40000.0, -40000.0, 8000.0].repeat(2);
     let reads = [vec![0.0; 4], vec![0.0; 32], bias, other];
-    assert_eq!(on_gpu(op, Dtype::F16, &reads), [65504.0, -65504.0, 0.0, -32000.0].repeat(2));
-    assert_eq!(on_gpu(op, Dtype::F32, &reads), [80000.0, -80000.0, 0.0, -32000.0].repeat(2));
+    assert_eq!(on_gpu(op, Dtype::F16, 1, &reads), [65504.0, -65504.0, 0.0, -32000.0].repeat(2));
+    assert_eq!(on_gpu(op, Dtype::F32, 1, &reads), [80000.0, -80000.0, 0.0, -32000.0].repeat(2));
 }
 
 #[test]
@@ -335,19 +409,27 @@ fn a_changed_value_is_noticed() {
         depthwise([5, 3], 728, true),
         pointwise([3, 3], [64, 72], 1, Add::Residual, false),
         pool([5, 4], [4, 8]),
+        Op::Sepconv {
+            input: Shape::new(5, 3, 56),
+            output: Shape::new(5, 3, 72),
+            relu_before: true,
+            add: Add::Residual,
+            relu_after: false,
+            tile: TILES[3],
+        },
         Op::Mean { input: Shape::new(3, 3, 8) },
-        Op::Dense { inputs: 100, first: 0, outputs: 7, relu_after: false },
+        Op::Dense { inputs: 100, first: 0, outputs: 7, all: 7, relu_after: false },
         softmax(7),
     ];
     for op in ops {
-        let reads = random_reads(op, &mut random);
-        let expected = on_cpu(op, Dtype::F16, &reads);
+        let reads = random_reads(op, 1, &mut random);
+        let expected = on_cpu(op, Dtype::F16, 1, &reads);
         for read in 0..reads.len() {
             let mut changed = reads.clone();
             changed[read][0] += 100.0;
-            let actual = on_gpu(op, Dtype::F16, &changed);
+            let actual = on_gpu(op, Dtype::F16, 1, &changed);
             assert!(
-                catch_unwind(|| compare(op, Dtype::F16, &actual, &expected)).is_err(),
+                catch_unwind(|| compare(op, Dtype::F16, 1, &actual, &expected)).is_err(),
                 "{op:?}: buffer {read} was changed"
             );
         }

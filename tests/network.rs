@@ -5,6 +5,7 @@ use xception::kernel::{Add, Op};
 use xception::layer::{Layer, Operation, Role, Shape, Tensor};
 use xception::network::{Dense, MAX_SIDE, MAX_UNITS, Network, Preset};
 use xception::plan::{Binding, MAX_BINDING, Pass, Plan};
+use xception::tile::{Kind, Method, TILES, Tuning};
 
 fn dense(name: &str, units: usize, relu: bool) -> Dense {
     Dense { name: name.to_owned(), units, relu }
@@ -12,6 +13,11 @@ fn dense(name: &str, units: usize, relu: bool) -> Dense {
 
 fn imagenet(size: [usize; 2]) -> Network {
     Network::new(size, &[dense("predictions", 1000, false)], Preset::Keras).unwrap()
+}
+
+/// The plan for one image on a GPU.
+fn gpu_plan(network: &Network, storage: Dtype) -> Plan {
+    Plan::new(network, storage, &Tuning::untuned(false), 1)
 }
 
 /// The output shape of a layer.
@@ -104,23 +110,69 @@ fn what_is_no_network_is_refused() {
 
 #[test]
 fn the_plan_for_imagenet_has_its_size() {
-    let plan = Plan::new(&imagenet([299, 299]), Dtype::F32);
-    assert_eq!(plan.passes.len(), 77);
-    // The fullest moment is block 2's second pointwise: two activations of 147×147×128 and the shortcut's input.
+    let network = imagenet([299, 299]);
+    // The fullest moment is block 2's second product: two activations of 147×147×128 and the shortcut's input.
     let most = 4 * 147 * 147 * (2 * 128 + 64);
-    assert_eq!((plan.slots.len(), plan.activation_bytes()), (6, 27_751_312));
-    assert!(plan.activation_bytes() < most * 101 / 100, "slots are hardly larger than what they must hold at once");
-    let len = |slot: usize| plan.slots[slot].len;
-    assert_eq!((plan.top, len(plan.answer), len(plan.logits), len(plan.embedding)), (10, 1020, 1000, 2048));
+    for (software, passes, slots, bytes) in [(false, 43, 6, 27_751_312), (true, 77, 6, 27_751_312)] {
+        let plan = Plan::new(&network, Dtype::F32, &Tuning::untuned(software), 1);
+        assert_eq!((plan.passes.len(), plan.slots.len(), plan.activation_bytes()), (passes, slots, bytes));
+        assert!(plan.activation_bytes() < most * 101 / 100, "slots are hardly larger than what they must hold at once");
+        let len = |slot: usize| plan.slots[slot].len;
+        assert_eq!((plan.top, len(plan.answer), len(plan.logits), len(plan.embedding)), (10, 1020, 1000, 2048));
+    }
     let network =
         Network::new([150, 150], &[dense("fc1", 64, true), dense("predictions", 7, false)], Preset::Keras).unwrap();
-    let plan = Plan::new(&network, Dtype::F32);
-    assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer].len), (78, 7, 21));
+    let plan = gpu_plan(&network, Dtype::F32);
+    assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer].len), (44, 7, 21));
+}
+
+/// Each image has room of its own, and the weights are the same.
+#[test]
+fn a_batch_takes_its_multiple_of_memory() {
+    let network = imagenet([150, 150]);
+    for software in [false, true] {
+        let [one, eight] = [1, 8].map(|batch| Plan::new(&network, Dtype::F16, &Tuning::untuned(software), batch));
+        assert_eq!(eight.activation_bytes(), 8 * one.activation_bytes());
+        assert_eq!((eight.weight_bytes(), eight.passes.len()), (one.weight_bytes(), one.passes.len()));
+    }
+}
+
+/// What was measured is used, for the layers and the number of images that it was measured for.
+#[test]
+fn the_plan_follows_its_tuning() {
+    let network = imagenet([299, 299]);
+    let layer = network.layers.iter().find(|layer| layer.name == "block5_sepconv1").unwrap();
+    let mut tuning = Tuning::untuned(false);
+    tuning.insert(Kind::of(layer, 1).unwrap(), Method::Tiled(TILES[2]));
+    // 24 of the middle flow and the first of block 13 compute the same.
+    assert_eq!(Plan::new(&network, Dtype::F32, &tuning, 1).passes.len(), 43 + 25);
+    assert_eq!(Plan::new(&network, Dtype::F32, &tuning, 2).passes.len(), 43);
+    assert_eq!((tuning.knows(&network, 1), tuning.knows(&network, 2)), (true, false));
+    let json = serde_json::to_string(&tuning).unwrap();
+    assert!(json.contains("tiled 52x56/4x4"), "{json}");
+    assert_eq!(serde_json::from_str::<Tuning>(&json).unwrap(), tuning);
+    assert!(serde_json::from_str::<Tuning>(&json.replace("52x56", "52x57")).is_err());
+}
+
+/// Names tell methods apart, and every tile fits the workgroup memory that WebGPU grants.
+#[test]
+fn methods_have_names() {
+    for method in Method::all() {
+        assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
+    }
+    for tile in TILES {
+        for channels in [4, 64, 128, 256, 728, 1024, 1536] {
+            assert!(16 * tile.shared(channels) <= 16384, "{tile} for {channels}");
+            assert!((channels / 4).is_multiple_of(tile.step(channels)), "{tile} for {channels}");
+        }
+        assert!(tile.split == 1 || tile.columns == 1, "{tile}: slices hand over one column");
+        assert!(tile.group[0] * tile.group[1] * tile.split <= 256, "{tile}");
+    }
 }
 
 #[test]
 fn f16_halves_gpu_memory() {
-    let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| Plan::new(&imagenet([299, 299]), storage));
+    let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| gpu_plan(&imagenet([299, 299]), storage));
     // What follows the mean and the biases stay f32.
     let kept = 4 * (2048 + 1000 + (10 + 10 + 1000));
     assert_eq!(half.activation_bytes(), (single.activation_bytes() - kept) / 2 + kept);
@@ -135,24 +187,24 @@ fn f16_halves_gpu_memory() {
 #[test]
 fn a_large_head_is_bound_in_parts() {
     let network = Network::new([299, 299], &[dense("predictions", 17_000, false)], Preset::Keras).unwrap();
-    let plan = Plan::new(&network, Dtype::F32);
+    let plan = gpu_plan(&network, Dtype::F32);
     let [.., first, second, _] = &plan.passes[..] else { panic!("no passes") };
     let most = MAX_BINDING / (4 * 2048);
     let rows = |first, count| Binding::Rows { tensor: plan.tensors.len() - 2, first, count };
     for (pass, first, count) in [(first, 0, most), (second, most, 17_000 - most)] {
         assert_eq!(pass.label, format!("predictions[{first}..{}]", first + count));
-        assert_eq!(pass.op, Op::Dense { inputs: 2048, first, outputs: count, relu_after: false });
+        assert_eq!(pass.op, Op::Dense { inputs: 2048, first, outputs: count, all: 17_000, relu_after: false });
         let bias = Binding::Tensor(plan.tensors.len() - 1);
         assert_eq!(pass.reads, [Binding::Slot(plan.embedding), rows(first, count), bias]);
         assert_eq!((pass.writes, first * 4 * 2048 % 256), (plan.logits, 0));
     }
-    assert_eq!(Plan::new(&network, Dtype::F16).passes.len(), plan.passes.len() - 1, "f16 fits one binding");
+    assert_eq!(gpu_plan(&network, Dtype::F16).passes.len(), plan.passes.len() - 1, "f16 fits one binding");
 }
 
 #[test]
 fn the_plan_carries_the_networks_tensors() {
     let network = imagenet([150, 150]);
-    let plan = Plan::new(&network, Dtype::F32);
+    let plan = gpu_plan(&network, Dtype::F32);
     assert_eq!(plan.tensors, network.tensors());
     // Batch norm's four arrays a channel become one bias: γ, β and one statistic are folded away.
     let channels: usize =
@@ -171,7 +223,7 @@ enum Content {
 type Want = (String, Vec<Content>, Vec<String>, Content, Op);
 
 /// What a layer wants, written from the layer's meaning alone.
-fn wants(index: usize, layers: &[Layer]) -> Vec<Want> {
+fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     let layer = &layers[index];
     let (from, result) = (Content::Value(layer.from), Content::Value(index + 1));
     let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.relu_after);
@@ -182,12 +234,23 @@ fn wants(index: usize, layers: &[Layer]) -> Vec<Want> {
     match layer.operation {
         Operation::Conv { stride } => vec![(label, vec![from], both, result, Op::Conv { input, output, stride })],
         Operation::SeparableConv => {
-            let half = Content::Half(index);
-            let depthwise = Op::Depthwise { shape: input, relu_before: layer.relu_before };
-            let pointwise = Op::Pointwise { input, output, stride: 1, add, relu_after };
-            let weights = tensors(&["pointwise.weight", "pointwise.bias"]);
+            let (half, relu_before) = (Content::Half(index), layer.relu_before);
+            let [window, weight, bias] =
+                ["depthwise.weight", "pointwise.weight", "pointwise.bias"].map(|suffix| format!("{name}.{suffix}"));
+            let tile = match tuning.method(layer, 1) {
+                Method::Fused(tile) => {
+                    let op = Op::Sepconv { input, output, relu_before, add, relu_after, tile };
+                    return vec![(label, with(from), vec![weight, bias, window], result, op)];
+                }
+                Method::Tiled(tile) => Some(tile),
+                Method::Direct => None,
+            };
+            let depthwise = Op::Depthwise { shape: input, relu_before };
+            let pointwise = Op::Pointwise { input, output, stride: 1, add, relu_after, tile };
+            let again = tile.map(|_| weight.clone());
+            let weights = [weight, bias].into_iter().chain(again).collect();
             vec![
-                (format!("{name}.depthwise"), vec![from], tensors(&["depthwise.weight"]), half, depthwise),
+                (format!("{name}.depthwise"), vec![from], vec![window], half, depthwise),
                 (format!("{name}.pointwise"), with(half), weights, result, pointwise),
             ]
         }
@@ -195,25 +258,29 @@ fn wants(index: usize, layers: &[Layer]) -> Vec<Want> {
         Operation::Shortcut => vec![],
         Operation::MaxPool { before } => {
             let shortcut = &layers[layer.add.unwrap() - 1];
-            let weights = ["weight", "bias"].map(|suffix| format!("{}.{suffix}", shortcut.name)).to_vec();
+            let tile = if let Method::Fused(tile) = tuning.method(shortcut, 1) { Some(tile) } else { None };
+            let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
+            let weights = suffixes.map(|suffix| format!("{}.{suffix}", shortcut.name)).collect();
             let (input, add) = (shortcut.input, Add::MaxPool { before });
-            let op = Op::Pointwise { input, output, stride: 2, add, relu_after };
+            let op = Op::Pointwise { input, output, stride: 2, add, relu_after, tile };
             vec![(label, vec![Content::Value(shortcut.from), from], weights, result, op)]
         }
         Operation::Mean => vec![(label, vec![from], vec![], result, Op::Mean { input })],
         Operation::Dense => {
-            let op = Op::Dense { inputs: input.len(), first: 0, outputs: output.len(), relu_after };
+            let (first, outputs) = (0, output.len());
+            let op = Op::Dense { inputs: input.len(), first, outputs, all: outputs, relu_after };
             vec![(label, vec![from], both, result, op)]
         }
     }
 }
 
 /// Runs the plan on symbols: an error where a pass does not find in its slots what its layer reads.
-fn simulate(network: &Network, plan: &Plan) -> Result<(), String> {
+fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), String> {
     let last = Content::Value(network.layers.len());
     let top = network.classes().min(10);
     let softmax = Op::SoftmaxTopk { classes: network.classes(), top };
-    let mut wanted: Vec<Want> = (0..network.layers.len()).flat_map(|layer| wants(layer, &network.layers)).collect();
+    let layers = 0..network.layers.len();
+    let mut wanted: Vec<Want> = layers.flat_map(|layer| wants(layer, &network.layers, tuning)).collect();
     wanted.push(("softmax_topk".to_owned(), vec![last], vec![], Content::Half(usize::MAX), softmax));
     let mut contents = vec![None; plan.slots.len()];
     contents[plan.image] = Some(Content::Value(0));
@@ -247,18 +314,28 @@ fn simulate(network: &Network, plan: &Plan) -> Result<(), String> {
     if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }
 }
 
+/// A GPU's, a software adapter's, and one that has products by tiles in passes of their own.
+fn tunings(network: &Network) -> [Tuning; 3] {
+    let mut tiled = Tuning::untuned(false);
+    let kinds = network.layers.iter().filter_map(|layer| Kind::of(layer, 1));
+    kinds.for_each(|kind| tiled.insert(kind, Method::Tiled(TILES[1])));
+    [Tuning::untuned(false), Tuning::untuned(true), tiled]
+}
+
 #[test]
 fn every_pass_reads_what_its_layer_wants() {
     let heads = [vec![dense("predictions", 1000, false)], vec![dense("fc1", 64, true), dense("predictions", 7, false)]];
     for size in [[299, 299], [150, 150], [71, 71], [71, 400], [MAX_SIDE, MAX_SIDE]] {
         for head in &heads {
             let network = Network::new(size, head, Preset::Keras).unwrap();
-            let plan = Plan::new(&network, Dtype::F32);
-            simulate(&network, &plan).unwrap_or_else(|error| panic!("{size:?}: {error}"));
-            let mut labels: Vec<_> = plan.passes.iter().map(|pass| &pass.label).collect();
-            labels.sort();
-            labels.dedup();
-            assert_eq!(labels.len(), plan.passes.len(), "labels are unique");
+            for tuning in tunings(&network) {
+                let plan = Plan::new(&network, Dtype::F32, &tuning, 1);
+                simulate(&network, &plan, &tuning).unwrap_or_else(|error| panic!("{size:?}: {error}"));
+                let mut labels: Vec<_> = plan.passes.iter().map(|pass| &pass.label).collect();
+                labels.sort();
+                labels.dedup();
+                assert_eq!(labels.len(), plan.passes.len(), "labels are unique");
+            }
         }
     }
 }
@@ -266,11 +343,14 @@ fn every_pass_reads_what_its_layer_wants() {
 #[test]
 fn the_simulation_notices_a_wrong_slot() {
     let network = imagenet([150, 150]);
-    let plan = Plan::new(&network, Dtype::F32);
-    for pass in 0..plan.passes.len() {
-        let wrong = (plan.passes[pass].writes + 1) % plan.slots.len();
-        let mut broken = plan.clone();
-        broken.passes[pass].writes = wrong;
-        assert!(simulate(&network, &broken).is_err(), "{} writes slot {wrong}", plan.passes[pass].label);
+    for tuning in tunings(&network) {
+        let plan = Plan::new(&network, Dtype::F32, &tuning, 1);
+        for pass in 0..plan.passes.len() {
+            let wrong = (plan.passes[pass].writes + 1) % plan.slots.len();
+            let mut broken = plan.clone();
+            broken.passes[pass].writes = wrong;
+            let label = &plan.passes[pass].label;
+            assert!(simulate(&network, &broken, &tuning).is_err(), "{label} writes slot {wrong}");
+        }
     }
 }

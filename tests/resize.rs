@@ -168,9 +168,9 @@ fn the_gpu_resizes_as_the_cpu_does() {
                 let mut preprocessor = Preprocessor::new(&gpu, preprocessing, size, runner.slot(0), storage).await?;
                 let mut images = Vec::new();
                 for photo in &photos {
-                    preprocessor.prepare(width as u32, height as u32, runner.slot(0)).await?;
+                    preprocessor.prepare(width as u32, height as u32, 0, runner.slot(0)).await?;
                     preprocessor.upload(photo);
-                    images.push(runner.run(|pass| preprocessor.encode(pass), .., 0, slot.len).await?);
+                    images.push(runner.submit(|pass| preprocessor.encode(pass), .., 1, 0, slot.len)?.read().await?);
                 }
                 xception::error::Result::Ok(images)
             };

@@ -8,10 +8,11 @@ use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
 use xception::dtype::Dtype;
-use xception::kernel::{Constants, KERNELS, Kernel, Op, RESIZE_HORIZONTAL, RESIZE_VERTICAL};
+use xception::kernel::{COPY, Constants, FMA, KERNELS, Kernel, Op, RESIZE_HORIZONTAL, RESIZE_VERTICAL};
 use xception::layer::Shape;
 use xception::network::{Dense, MAX_SIDE, Network, Preset};
 use xception::plan::Plan;
+use xception::tile::{Kind, Method, Tuning};
 
 /// What core WGSL has beyond naga's least: `unpack2x16float`.
 const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
@@ -30,8 +31,19 @@ fn ops() -> Vec<Op> {
     {
         let dense = |(i, &units): (usize, &usize)| Dense { name: format!("fc{i}"), units, relu: i + 1 < units };
         let head: Vec<Dense> = units.iter().enumerate().map(dense).collect();
-        let plan = Plan::new(&Network::new(size, &head, Preset::Keras).unwrap(), Dtype::F32);
-        for pass in plan.passes {
+        let network = Network::new(size, &head, Preset::Keras).unwrap();
+        let methods = |method| {
+            let mut tuning = Tuning::untuned(false);
+            let kinds = network.layers.iter().filter_map(|layer| Kind::of(layer, 1));
+            kinds.for_each(|kind| tuning.insert(kind, method));
+            tuning
+        };
+        // Every method, though not on every size of image.
+        let tunings: Vec<Tuning> = match size {
+            [299, 299] => Method::all().map(methods).collect(),
+            _ => [true, false].map(Tuning::untuned).into(),
+        };
+        for pass in tunings.iter().flat_map(|tuning| Plan::new(&network, Dtype::F32, tuning, 1).passes) {
             if !ops.contains(&pass.op) {
                 ops.push(pass.op);
             }
@@ -42,11 +54,13 @@ fn ops() -> Vec<Op> {
 
 /// Every kernel with constants it is made with, for both ways of storing values.
 fn uses() -> Vec<(&'static Kernel, Dtype, Constants)> {
-    let resize = [
+    let others = [
         (&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", 299.0)]),
         (&RESIZE_VERTICAL, vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)]),
+        (&COPY, vec![]),
+        (&FMA, vec![("STEPS", 256.0)]),
     ];
-    let uses: Vec<_> = ops().iter().map(|op| (op.kernel(), op.constants())).chain(resize).collect();
+    let uses: Vec<_> = ops().iter().map(|op| (op.kernel(), op.constants(1))).chain(others).collect();
     let stored = |storage| uses.iter().map(move |(kernel, constants)| (*kernel, storage, constants.clone()));
     [Dtype::F32, Dtype::F16].into_iter().flat_map(stored).collect()
 }
@@ -60,8 +74,16 @@ fn parse(kernel: &Kernel, storage: Dtype) -> (Module, ModuleInfo) {
     (module, info)
 }
 
-fn workgroup_size(kernel: &Kernel) -> [u32; 3] {
-    parse(kernel, Dtype::F32).0.entry_points[0].workgroup_size
+/// A kernel as it is compiled with its constants.
+fn specialise(kernel: &Kernel, storage: Dtype, constants: &Constants) -> Module {
+    let (module, info) = parse(kernel, storage);
+    let named = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+    let made = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &named);
+    made.unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name)).0.into_owned()
+}
+
+fn workgroup_size(kernel: &Kernel, constants: &Constants) -> [u32; 3] {
+    specialise(kernel, Dtype::F32, constants).entry_points[0].workgroup_size
 }
 
 #[test]
@@ -83,7 +105,7 @@ fn f16_is_another_source() {
     for kernel in KERNELS {
         let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| kernel.source(storage));
         assert_eq!(single, kernel.source);
-        let same = ["softmax_topk", "resize_horizontal"].contains(&kernel.name);
+        let same = ["softmax_topk", "resize_horizontal", "copy", "fma"].contains(&kernel.name);
         assert_eq!(half == single, same, "{}", kernel.name);
         assert_eq!(
             half.contains("unpack2x16float") && half.contains("pack2x16float(limited.zw)"),
@@ -97,17 +119,14 @@ fn f16_is_another_source() {
 #[test]
 fn every_shader_is_valid_with_its_constants() {
     for (kernel, storage, constants) in uses() {
-        let (module, info) = parse(kernel, storage);
+        let (module, _) = parse(kernel, storage);
         let entry = [(&*module.entry_points[0].name, module.entry_points[0].stage, module.entry_points.len())];
         assert_eq!(entry, [("main", ShaderStage::Compute, 1)], "{}: the entry point", kernel.name);
         let names: BTreeSet<_> = module.overrides.iter().map(|(_, value)| value.name.as_deref().unwrap()).collect();
         assert_eq!(names, constants.iter().map(|constant| constant.0).collect(), "{}: overrides", kernel.name);
         assert!(module.overrides.iter().all(|(_, value)| value.init.is_none()), "{}: no defaults", kernel.name);
 
-        let constants = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-        let entry = Some((ShaderStage::Compute, "main"));
-        let (module, _) = process_overrides(&module, &info, entry, &constants)
-            .unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name));
+        let module = specialise(kernel, storage, &constants);
         Validator::new(ValidationFlags::all(), CAPABILITIES)
             .validate(&module)
             .unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name));
@@ -121,7 +140,7 @@ fn every_shader_is_valid_with_its_constants() {
 
 #[test]
 fn a_missing_constant_is_an_error() {
-    for (kernel, storage, constants) in uses() {
+    for (kernel, storage, constants) in uses().into_iter().filter(|(.., constants)| !constants.is_empty()) {
         let (module, info) = parse(kernel, storage);
         let some = constants[1..].iter().map(|&(name, value)| (name.to_owned(), value)).collect();
         let made = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &some);
@@ -135,11 +154,14 @@ fn bindings_are_what_is_read_and_then_the_result() {
         ("conv3x3", 3),
         ("depthwise", 2),
         ("pointwise", 4),
+        ("sepconv", 5),
         ("mean", 1),
         ("dense", 3),
         ("softmax_topk", 1),
         ("resize_horizontal", 2),
         ("resize_vertical", 2),
+        ("copy", 1),
+        ("fma", 1),
     ];
     assert_eq!(reads.len(), KERNELS.len());
     for (name, reads) in reads {
@@ -165,7 +187,10 @@ fn work(op: Op) -> ([usize; 3], [usize; 3]) {
     match op {
         Op::Conv { output, .. } => (image(output), [4, 4, 1]),
         Op::Depthwise { shape, .. } => (image(shape), [4, 4, 1]),
-        Op::Pointwise { output, .. } => ([output.channels, output.pixels(), 1], [8, 8, 1]),
+        Op::Pointwise { output, tile: None, .. } => ([output.channels, output.pixels(), 1], [8, 8, 1]),
+        Op::Pointwise { output, tile: Some(tile), .. } | Op::Sepconv { output, tile, .. } => {
+            ([output.channels, output.pixels(), 1], [4 * tile.columns, tile.rows, 1])
+        }
         Op::Mean { input } => ([input.channels, 1, 1], [4, 1, 1]),
         Op::Dense { outputs, .. } => ([1, outputs, 1], [1, 1, 1]),
         Op::SoftmaxTopk { .. } => ([1, 1, 1], [1, 1, 1]),
@@ -176,7 +201,14 @@ fn work(op: Op) -> ([usize; 3], [usize; 3]) {
 fn the_grid_covers_the_output_and_no_more() {
     for op in ops() {
         let (extent, tile) = work(op);
-        let (size, grid) = (workgroup_size(op.kernel()), op.grid());
+        let (size, grid) = (workgroup_size(op.kernel(), &op.constants(1)), op.grid(1));
+        // Slices along the input channels cover nothing of their own.
+        let size = if let Op::Sepconv { tile, .. } | Op::Pointwise { tile: Some(tile), .. } = op {
+            assert_eq!(size[2] as usize, tile.split);
+            [size[0], size[1], 1]
+        } else {
+            size
+        };
         for axis in 0..3 {
             let group = size[axis] as usize * tile[axis];
             assert_eq!(grid[axis] as usize, extent[axis].div_ceil(group), "{op:?}, axis {axis}");
@@ -188,7 +220,9 @@ fn the_grid_covers_the_output_and_no_more() {
         }
     }
     // The preprocessor's grids are in its own code: 16 by 16 pixels a workgroup.
-    for kernel in [&RESIZE_HORIZONTAL, &RESIZE_VERTICAL] {
-        assert_eq!(workgroup_size(kernel), [16, 16, 1], "{}", kernel.name);
+    for (kernel, _, constants) in uses() {
+        if [&RESIZE_HORIZONTAL, &RESIZE_VERTICAL].contains(&kernel) {
+            assert_eq!(workgroup_size(kernel, &constants), [16, 16, 1], "{}", kernel.name);
+        }
     }
 }

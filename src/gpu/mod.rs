@@ -1,15 +1,22 @@
 //! The plan on a GPU, through wgpu: WebGPU in browsers; Vulkan, Metal and DX12 natively.
 
+mod engine;
 mod preprocess;
+mod roofline;
 mod run;
+mod tune;
 
 use std::sync::{Arc, Mutex};
 
+pub use engine::Engine;
 pub use preprocess::Preprocessor;
-pub use run::Runner;
+pub use roofline::Roofline;
+pub use run::{Pending, Runner};
+pub use tune::TUNING_TIME;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::tile::Tuning;
 
 /// An error that a callback leaves for whoever asks next.
 #[derive(Clone, Debug, Default)]
@@ -115,12 +122,38 @@ impl Gpu {
         if self.is_software() { Dtype::F32 } else { Dtype::F16 }
     }
 
+    /// How products are computed here where nothing was measured.
+    pub fn untuned(&self) -> Tuning {
+        Tuning::untuned(self.is_software())
+    }
+
+    /// The largest buffer that can be bound, in bytes.
+    pub fn max_binding(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
+    }
+
     /// Passes on what nobody was there to receive.
     ///
     /// # Errors
     /// Why the device was lost, for ever; or else an error since the last call.
     pub fn check(&self) -> Result<()> {
         self.lost.with(|lost| lost.clone()).or_else(|| self.failure.with(Option::take)).map_or(Ok(()), Err)
+    }
+
+    /// Waits until what was submitted is done.
+    pub(crate) async fn done(&self) -> Result<()> {
+        let (sender, done) = futures_channel::oneshot::channel();
+        self.queue.on_submitted_work_done(move || {
+            // Nobody listens any more where the caller gave up.
+            let _ = sender.send(());
+        });
+        // Natively this waits; in browsers the event loop does.
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        let done = done.await;
+        self.check()?;
+        polled.map_err(|error| Error::Gpu(error.to_string()))?;
+        done.map_err(|gone| Error::Gpu(gone.to_string()))
     }
 
     /// Runs `make`, and turns what the GPU has to say about it into an error.
@@ -138,9 +171,7 @@ impl Gpu {
 
     /// Refuses a buffer that is larger than the device's, or a binding where it is bound as a whole.
     pub(crate) fn fits(&self, what: &str, bytes: u64, whole: bool) -> Result<()> {
-        let limits = self.device.limits();
-        let binding = if whole { limits.max_storage_buffer_binding_size } else { u64::MAX };
-        let limit = limits.max_buffer_size.min(binding);
+        let limit = if whole { self.max_binding() } else { self.device.limits().max_buffer_size };
         if bytes > limit {
             return Err(Error::TooLarge(format!("{what} needs {bytes} bytes, and this GPU's buffers end at {limit}")));
         }
@@ -164,7 +195,11 @@ impl Gpu {
             layout: None,
             module: &module,
             entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions { constants, ..Default::default() },
+            // Every kernel writes workgroup memory before it reads it.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants,
+                zero_initialize_workgroup_memory: false,
+            },
             cache: None,
         })
     }

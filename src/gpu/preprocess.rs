@@ -23,8 +23,8 @@ pub struct Preprocessor {
     room: Room,
     /// Rows that the photo at hand needs.
     rows: u32,
-    /// Width and height of the photo whose taps are on the GPU.
-    photo: (u32, u32),
+    /// Width and height of the photo whose taps are on the GPU, and which image it becomes.
+    photo: (u32, u32, usize),
 }
 
 /// What depends on the size of photos.
@@ -44,7 +44,7 @@ fn taps_bytes(length: u32, outputs: usize) -> u64 {
 }
 
 impl Preprocessor {
-    /// Prepares for photos that become `output`, a slot of `[height, width, 4]` values stored as `storage`.
+    /// Prepares for photos that become `output`, a slot of `[images, height, width, 4]` values stored as `storage`.
     ///
     /// # Errors
     /// [`crate::error::Error::Gpu`] where the GPU refuses.
@@ -63,17 +63,18 @@ impl Preprocessor {
                 gpu.pipeline(RESIZE_HORIZONTAL.name, &RESIZE_HORIZONTAL, storage, &[("OUT_WIDTH", out_width)]);
             let vertical = gpu.pipeline(RESIZE_VERTICAL.name, &RESIZE_VERTICAL, storage, &constants);
             let room = Room::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, (&horizontal, &vertical), output);
-            Self { gpu: gpu.clone(), preprocessing, size, horizontal, vertical, room, rows: 0, photo: (0, 0) }
+            Self { gpu: gpu.clone(), preprocessing, size, horizontal, vertical, room, rows: 0, photo: (0, 0, 0) }
         })
         .await
     }
 
-    /// Makes room for a photo of this size and writes its taps; then its pixels go into [`Self::texture`].
+    /// Makes room for a photo of this size, which becomes the image of this number, and writes its taps; then its pixels go
+    /// into [`Self::texture`].
     ///
     /// # Errors
     /// [`crate::error::Error::TooLarge`] where the photo is beyond the GPU's limits.
-    pub async fn prepare(&mut self, width: u32, height: u32, output: &wgpu::Buffer) -> Result<()> {
-        if self.photo == (width, height) {
+    pub async fn prepare(&mut self, width: u32, height: u32, image: usize, output: &wgpu::Buffer) -> Result<()> {
+        if self.photo == (width, height, image) {
             return Ok(());
         }
         if width > self.room.width || height > self.room.height {
@@ -84,20 +85,20 @@ impl Preprocessor {
             let union = (width.max(self.room.width), height.max(self.room.height));
             let room = if u64::from(union.0) * u64::from(union.1) > ROOM_PIXELS { (width, height) } else { union };
             let pipelines = (&self.horizontal, &self.vertical);
-            self.photo = (0, 0);
+            self.photo = (0, 0, 0);
             self.room = self.gpu.scoped(|| Room::new(&self.gpu, room, self.size, pipelines, output)).await?;
         }
         let (across, down) = taps(self.preprocessing, (width as usize, height as usize), self.size);
         let (first, end) = down.range();
         self.rows = end - first;
-        self.write(&self.room.across, &across, first);
-        self.write(&self.room.down, &down, first);
-        self.photo = (width, height);
+        self.write(&self.room.across, &across, first, image);
+        self.write(&self.room.down, &down, first, image);
+        self.photo = (width, height, image);
         Ok(())
     }
 
-    fn write(&self, buffer: &wgpu::Buffer, taps: &Taps, first_row: u32) {
-        let mut words = vec![taps.stride as u32, first_row, self.rows, 0];
+    fn write(&self, buffer: &wgpu::Buffer, taps: &Taps, first_row: u32, image: usize) {
+        let mut words = vec![taps.stride as u32, first_row, self.rows, image as u32];
         words.extend(taps.spans.iter().flat_map(|&(first, count)| [first, count]));
         words.extend(taps.weights.iter().map(|weight| weight.to_bits()));
         self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&words));

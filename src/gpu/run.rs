@@ -1,10 +1,12 @@
 //! A plan's passes as pipelines, bind groups and buffers, all made once and replayed for each photo.
 
-use std::collections::HashMap;
 use std::num::NonZero;
 use std::ops::RangeBounds;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_channel::oneshot;
+use web_time::Instant;
 
 use super::Gpu;
 use crate::dtype::Dtype;
@@ -13,10 +15,16 @@ use crate::kernel::Op;
 use crate::layer::Tensor;
 use crate::plan::{Binding, Plan};
 
+/// How long one measurement is to take, so that a coarse clock does.
+const MEASUREMENT: Duration = Duration::from_millis(2);
+
+/// The most repeats of passes in one measurement.
+const MOST_REPEATS: f64 = 64.0;
+
 struct Step {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    grid: [u32; 3],
+    op: Op,
 }
 
 /// A plan ready to run.
@@ -27,7 +35,7 @@ pub struct Runner {
     /// How each slot's values are stored.
     dtypes: Vec<Dtype>,
     tensors: Vec<wgpu::Buffer>,
-    staging: wgpu::Buffer,
+    staging: Staging,
     pipelines: usize,
 }
 
@@ -37,30 +45,45 @@ impl Runner {
     /// # Errors
     /// [`Error::TooLarge`] where a buffer is beyond the device's limits, [`Error::OutOfMemory`] where memory ends.
     pub async fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
-        for (index, slot) in plan.slots.iter().enumerate() {
-            gpu.fits(&format!("activation buffer {index} of this input size"), slot.bytes(), true)?;
-        }
         for tensor in &plan.tensors {
             // The plan binds what is larger by parts.
             gpu.fits(&tensor.name, tensor.bytes(plan.storage) as u64, false)?;
         }
-        gpu.scoped(|| Self::build(gpu, plan)).await
+        let tensor = |tensor: &Tensor| gpu.buffer(&tensor.name, tensor.bytes(plan.storage) as u64);
+        let tensors = gpu.scoped(|| plan.tensors.iter().map(tensor).collect()).await?;
+        Self::with_tensors(gpu, plan, tensors).await
     }
 
-    fn build(gpu: &Gpu, plan: &Plan) -> Self {
+    /// The same weights in another plan, such as one for more images.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn replanned(&self, plan: &Plan) -> Result<Self> {
+        Self::with_tensors(&self.gpu, plan, self.tensors.clone()).await
+    }
+
+    async fn with_tensors(gpu: &Gpu, plan: &Plan, tensors: Vec<wgpu::Buffer>) -> Result<Self> {
+        for (index, slot) in plan.slots.iter().enumerate() {
+            let images = if plan.batch > 1 { format!(" and {} images", plan.batch) } else { String::new() };
+            gpu.fits(&format!("activation buffer {index} of this input size{images}"), slot.bytes(), true)?;
+        }
+        gpu.scoped(|| Self::build(gpu, plan, tensors)).await
+    }
+
+    fn build(gpu: &Gpu, plan: &Plan, tensors: Vec<wgpu::Buffer>) -> Self {
         let storage = plan.storage;
         let slots = plan.slots.iter().enumerate();
         let slots: Vec<_> = slots.map(|(index, slot)| gpu.buffer(&format!("slot {index}"), slot.bytes())).collect();
-        let tensor = |tensor: &Tensor| gpu.buffer(&tensor.name, tensor.bytes(storage) as u64);
-        let tensors: Vec<_> = plan.tensors.iter().map(tensor).collect();
         // Passes of the same operation share a pipeline.
-        let mut pipelines: HashMap<String, wgpu::ComputePipeline> = HashMap::new();
+        let mut pipelines: Vec<(Op, wgpu::ComputePipeline)> = Vec::new();
         let mut step = |pass: &crate::plan::Pass| {
-            let op: &Op = &pass.op;
-            let pipeline = pipelines
-                .entry(format!("{op:?}"))
-                .or_insert_with(|| gpu.pipeline(&pass.label, op.kernel(), storage, &op.constants()))
-                .clone();
+            let op = pass.op;
+            let made = pipelines.iter().find(|(other, _)| *other == op).map(|(_, pipeline)| pipeline.clone());
+            let pipeline = made.unwrap_or_else(|| {
+                let pipeline = gpu.pipeline(&pass.label, op.kernel(), storage, &op.constants(plan.batch));
+                pipelines.push((op, pipeline.clone()));
+                pipeline
+            });
             let buffer = |binding: &Binding| match *binding {
                 Binding::Slot(slot) => slots[slot].as_entire_binding(),
                 Binding::Tensor(tensor) => tensors[tensor].as_entire_binding(),
@@ -72,10 +95,11 @@ impl Runner {
             };
             let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
             let bind_group = gpu.bind_group(&pass.label, &pipeline, bindings);
-            Step { pipeline, bind_group, grid: op.grid() }
+            Step { pipeline, bind_group, op }
         };
         let steps = plan.passes.iter().map(&mut step).collect();
-        let staging = staging(gpu, plan.slots[plan.answer].bytes());
+        let staging = Staging::default();
+        staging.give_back(staging.take(gpu, plan.slots[plan.answer].bytes()));
         let dtypes = plan.slots.iter().map(|slot| slot.dtype).collect();
         Self { gpu: gpu.clone(), steps, slots, dtypes, tensors, staging, pipelines: pipelines.len() }
     }
@@ -95,9 +119,10 @@ impl Runner {
         self.gpu.queue.write_buffer(&self.tensors[tensor], offset as u64, bytes);
     }
 
-    /// Copies values into a slot.
-    pub fn write_slot(&self, slot: usize, values: &[f32]) {
-        self.gpu.queue.write_buffer(&self.slots[slot], 0, &self.dtypes[slot].encode(values));
+    /// Copies values into a slot, from value `offset` on.
+    pub fn write_slot(&self, slot: usize, offset: usize, values: &[f32]) {
+        let dtype = self.dtypes[slot];
+        self.gpu.queue.write_buffer(&self.slots[slot], (offset * dtype.size()) as u64, &dtype.encode(values));
     }
 
     /// The buffer of a slot.
@@ -105,72 +130,154 @@ impl Runner {
         &self.slots[slot]
     }
 
-    /// Runs some of the plan's passes (`..` for all) after what `before` encodes, as one compute pass in one submit, and
-    /// reads the first `len` values of a slot back.
+    /// Submits some of the plan's passes (`..` for all) for the first `images` images after what `before` encodes, as one
+    /// compute pass, and the first `len` values of a slot to be read.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device fails.
-    pub async fn run(
+    /// [`Error::Gpu`] where the device has failed.
+    pub fn submit(
         &self,
         before: impl FnOnce(&mut wgpu::ComputePass),
         passes: impl RangeBounds<usize>,
+        images: usize,
         slot: usize,
         len: usize,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Pending> {
         self.gpu.check()?;
         let dtype = self.dtypes[slot];
         // Copies are of whole words.
         let bytes = (len * dtype.size()).next_multiple_of(4) as u64;
-        let larger;
-        let staging = if bytes <= self.staging.size() {
-            &self.staging
-        } else {
-            larger = self.gpu.scoped(|| staging(&self.gpu, bytes)).await?;
-            &larger
-        };
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        {
-            let mut pass = encoder
-                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("xception"), timestamp_writes: None });
-            before(&mut pass);
+        let staging = self.staging.take(&self.gpu, bytes);
+        let mut encoder = self.encoder(|pass| {
+            before(pass);
             for step in &self.steps[(passes.start_bound().cloned(), passes.end_bound().cloned())] {
-                pass.set_pipeline(&step.pipeline);
-                pass.set_bind_group(0, &step.bind_group, &[]);
-                let [x, y, z] = step.grid;
-                pass.dispatch_workgroups(x, y, z);
+                step.encode(pass, images);
             }
-        }
-        encoder.copy_buffer_to_buffer(&self.slots[slot], 0, staging, 0, bytes);
+        });
+        encoder.copy_buffer_to_buffer(&self.slots[slot], 0, &staging, 0, bytes);
         self.gpu.queue.submit([encoder.finish()]);
 
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mapped) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, ..bytes, |result| {
             // Nobody listens any more where the caller gave up.
             let _ = sender.send(result);
         });
+        Ok(Pending { gpu: self.gpu.clone(), ring: self.staging.clone(), staging, bytes, len, dtype, mapped })
+    }
+
+    /// One compute pass.
+    fn encoder(&self, encode: impl FnOnce(&mut wgpu::ComputePass)) -> wgpu::CommandEncoder {
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encode(
+            &mut encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("xception"), timestamp_writes: None }),
+        );
+        encoder
+    }
+
+    /// Submits a compute pass of its own.
+    pub fn encode(&self, encode: impl FnOnce(&mut wgpu::ComputePass)) {
+        self.gpu.queue.submit([self.encoder(encode).finish()]);
+    }
+
+    /// How long some of the passes take, once they are warm: the shortest of three runs that repeat them for long enough
+    /// for a coarse clock. None where already the second run shows that it is far longer than `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device fails.
+    pub async fn time(
+        &self,
+        passes: impl RangeBounds<usize>,
+        images: usize,
+        limit: Duration,
+    ) -> Result<Option<Duration>> {
+        let steps = &self.steps[(passes.start_bound().cloned(), passes.end_bound().cloned())];
+        let time = async |repeats: u32| {
+            let start = Instant::now();
+            self.encode(|pass| (0..repeats).for_each(|_| steps.iter().for_each(|step| step.encode(pass, images))));
+            self.gpu.done().await.map(|()| start.elapsed())
+        };
+        // Drivers compile at the first run.
+        time(1).await?;
+        let once = time(1).await?;
+        if once > MEASUREMENT && once > limit.saturating_mul(3) {
+            return Ok(None);
+        }
+        let repeats = MEASUREMENT.div_duration_f64(once).clamp(1.0, MOST_REPEATS).ceil() as u32;
+        let mut shortest = time(repeats).await?;
+        for _ in 0..2 {
+            shortest = shortest.min(time(repeats).await?);
+        }
+        Ok(Some(shortest / repeats))
+    }
+}
+
+impl Step {
+    fn encode(&self, pass: &mut wgpu::ComputePass, images: usize) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        let [x, y, z] = self.op.grid(images);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+/// Buffers that are mapped to be read, so that the next photo need not wait for the last one's answer.
+#[derive(Clone, Default)]
+struct Staging(Arc<Mutex<Vec<wgpu::Buffer>>>);
+
+impl Staging {
+    /// One of at least this size that nobody uses.
+    fn take(&self, gpu: &Gpu, bytes: u64) -> wgpu::Buffer {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fitting) = idle.iter().position(|buffer| buffer.size() >= bytes) {
+            return idle.swap_remove(fitting);
+        }
+        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    fn give_back(&self, buffer: wgpu::Buffer) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+/// Values that the GPU will have.
+#[must_use]
+pub struct Pending {
+    gpu: Gpu,
+    ring: Staging,
+    staging: wgpu::Buffer,
+    bytes: u64,
+    len: usize,
+    dtype: Dtype,
+    mapped: oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+}
+
+impl Pending {
+    /// Waits for them.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device fails.
+    pub async fn read(self) -> Result<Vec<f32>> {
         // Natively this waits; in browsers the event loop does.
         let polled = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
         let failed = |error: &dyn std::fmt::Display| Error::Gpu(error.to_string());
-        let mapped = match receiver.await {
+        let mapped = match self.mapped.await {
             Ok(mapped) => mapped.map_err(|error| failed(&error)),
             Err(gone) => Err(failed(&gone)),
         };
         self.gpu.check()?;
         polled.map_err(|error| failed(&error))?;
         mapped?;
-        let view = staging.get_mapped_range(..bytes).map_err(|error| failed(&error))?;
-        let result = dtype.decode(&view[..len * dtype.size()]);
+        let view = self.staging.get_mapped_range(..self.bytes).map_err(|error| failed(&error))?;
+        let values = self.dtype.decode(&view[..self.len * self.dtype.size()]);
         drop(view);
-        staging.unmap();
-        Ok(result)
+        self.staging.unmap();
+        self.ring.give_back(self.staging);
+        Ok(values)
     }
-}
-
-fn staging(gpu: &Gpu, size: u64) -> wgpu::Buffer {
-    gpu.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("staging"),
-        size,
-        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    })
 }

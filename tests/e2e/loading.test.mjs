@@ -27,7 +27,8 @@ before(async () => {
     globalThis.outcome = async (options, classify) => {
       const result = {};
       try {
-        const model = await Xception.load({ onProgress: (progress) => (result.last = progress), ...options });
+        const onProgress = (progress) => (result.last = progress);
+        const model = await Xception.load({ onProgress, warmup: Boolean(classify), ...options });
         result.label = classify && (await model.classify(photo)).predictions[0].label;
         await model.dispose();
       } catch (error) {

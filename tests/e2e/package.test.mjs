@@ -141,6 +141,28 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     result.decoded = (await model.classify(bytes)).predictions;
     result.undecoded = await refusal(model.classify(new TextEncoder().encode('no image')));
     globalThis.createImageBitmap = browsers;
+    // A photo makes nothing on the GPU: all was made at load.
+    const made = [];
+    const makers = ['createBuffer', 'createBindGroup', 'createTexture', 'createComputePipeline'];
+    const originals = makers.map((name) => GPUDevice.prototype[name]);
+    makers.forEach((name, index) => {
+      GPUDevice.prototype[name] = function (...args) {
+        made.push(name);
+        return originals[index].apply(this, args);
+      };
+    });
+    const before = await model.classify(bytes);
+    result.made = made.slice();
+    const other = await (await fetch('/models/kitchenware/photos/0013.jpg')).blob();
+    const batch = await model.classifyBatch([other, bytes, other], { topK: 2, batchSize: 2 });
+    result.reserved = made.length > 0;
+    makers.forEach((name, index) => (GPUDevice.prototype[name] = originals[index]));
+    result.batch = batch.predictions.map(([best]) => best.label);
+    result.batchSame = Math.abs(batch.predictions[1][0].score - before.predictions[0].score);
+    result.batchTotal = batch.timings.total > 0;
+    result.batchBad = await refusal(model.classifyBatch([bytes, new TextEncoder().encode('no image')]));
+    result.batchSize = await refusal(model.classifyBatch([bytes], { batchSize: 0 }));
+    result.batchNone = (await model.classifyBatch([])).predictions.length;
     result.info = model.info;
     result.last = phases.at(-1);
     const waiting = model.classify(bytes);
@@ -174,6 +196,14 @@ test('the API answers in order, counts, refuses and lets go', async () => {
   // Two JPEG decoders, each within the standard's tolerance.
   assert.ok(Math.abs(result.decoded[0].score - result.first.predictions[0].score) < 1e-3);
   assert.equal(result.undecoded, 'decode');
+  assert.deepEqual(result.made, []);
+  assert.ok(result.reserved, 'the counter counts');
+  assert.deepEqual(result.batch, ['knife', 'cup', 'knife']);
+  assert.ok(result.batchSame < 1e-5, 'a photo among others has the same answer');
+  assert.ok(result.batchTotal);
+  assert.equal(result.batchBad, 'decode');
+  assert.equal(result.batchSize, 'bad-argument');
+  assert.equal(result.batchNone, 0);
   assert.deepEqual(result.info.inputSize, [150, 150]);
   assert.equal(result.info.classes, 6);
   assert.equal(result.info.dispatches, 78);

@@ -15,8 +15,9 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
   try {
     const { predictions, timings }: Classification = await model.classify(photo, { topK: 5 });
     const best: Prediction = predictions[0];
+    const batch: Prediction[][] = (await model.classifyBatch([photo], { batchSize: 4 })).predictions;
     const [wnid] = imagenet[best.index];
-    return `${best.label} ${wnid === best.wnid} ${best.score} ${timings.total} ${height}×${width} ${model.info.source.license}`;
+    return `${best.label} ${batch.length} ${wnid === best.wnid} ${best.score} ${timings.total} ${height}×${width} ${model.info.source.license}`;
   } catch (error) {
     if (error instanceof XceptionError && error.code === 'decode') return error.message;
     throw error;

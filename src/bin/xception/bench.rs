@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 use xception::classifier::Classifier;
+use xception::gpu::Roofline;
 use xception::resize::Rgba;
 
 use crate::{Failure, Run, about, megabytes, print};
@@ -11,42 +12,53 @@ use crate::{Failure, Run, about, megabytes, print};
 /// Width and height of the photo: what a page shows. Its pixels do not matter.
 const PHOTO: [usize; 2] = [640, 480];
 
-/// Loads a model, runs it `runs` times and prints what that took.
-pub async fn bench(run: &Run, runs: usize) -> Result<(), Failure> {
+/// Loads a model, runs it `runs` times on `batch` photos at once and prints what that took; each pass too if asked.
+pub async fn bench(run: &Run, runs: usize, batch: usize, layers: bool) -> Result<(), Failure> {
+    let failed = about::<xception::error::Error>(&run.model);
     let start = Instant::now();
-    let mut classifier = run.load().await?;
+    let mut classifier = run.load(batch).await?;
+    classifier.warm_up().await.map_err(&failed)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
+    let most = classifier.max_batch();
+    if batch > most {
+        return Err(format!("--batch {batch} is more than the {most} photos that this GPU computes at once"));
+    }
 
     let [width, height] = PHOTO;
     let pixels = (0..width * height * 4).map(|i| (i * 31 % 251) as u8).collect();
-    let photo = Rgba::new(width, height, pixels).map_err(|error| error.to_string())?;
-    let first = once(&mut classifier, &photo).await.map_err(about(&run.model))?;
+    let photos = vec![Rgba::new(width, height, pixels).map_err(|error| error.to_string())?; batch];
+    let first = once(&mut classifier, &photos).await.map_err(&failed)?;
     let mut times = Vec::new();
     for _ in 0..runs {
-        times.push(once(&mut classifier, &photo).await.map_err(about(&run.model))?);
+        times.push(once(&mut classifier, &photos).await.map_err(&failed)?);
     }
     times.sort_by(f64::total_cmp);
     let (min, median, max) = (times[0], times[runs / 2], times[runs - 1]);
+    let engine = classifier.engine(batch);
+    let engine_ms = engine.time(.., batch).await.map_err(&failed)?.as_secs_f64() * 1e3;
 
-    let (plan, runner, info) = (classifier.plan(), classifier.runner(), &classifier.gpu().info);
-    let macs = classifier.meta().network().map_err(about(&run.model))?.macs();
-    let gflops = 2.0 * macs as f64 / median / 1e6;
-    let bytes = plan.weight_bytes() + plan.activation_bytes();
+    let (plan, runner, info) = (&engine.plan, &engine.runner, &classifier.gpu().info);
+    let macs = classifier.meta().network().map_err(&failed)?.macs();
+    let gflops = 2.0 * (macs * batch as u64) as f64 / engine_ms / 1e6;
+    let bytes = classifier.gpu_bytes();
     let (dispatches, pipelines) = (runner.dispatches() + 2, runner.pipelines() + 2);
+    let passes = if layers { Some(passes(&classifier, batch).await?) } else { None };
     if run.json {
+        let passes = passes.map(|(roofline, passes)| json!({"roofline": roofline, "passes": passes}));
         print(
             &json!({
                 "adapter": info.name, "driver": info.driver, "driverInfo": info.driver_info,
                 "backend": info.backend.to_string(), "dtype": plan.storage, "inputSize": classifier.meta().input_size,
-                "loadMs": load_ms, "firstMs": first, "runs": runs,
-                "ms": {"median": median, "min": min, "max": max}, "gflops": gflops,
-                "dispatches": dispatches, "pipelines": pipelines, "gpuBytes": bytes,
+                "batch": batch, "loadMs": load_ms, "firstMs": first, "runs": runs,
+                "ms": {"median": median, "min": min, "max": max}, "gpuMs": engine_ms, "gflops": gflops,
+                "dispatches": dispatches, "pipelines": pipelines, "gpuBytes": bytes, "layers": passes,
             })
             .to_string(),
         );
         return Ok(());
     }
     let [rows, columns] = classifier.meta().input_size;
+    let each = if batch > 1 { format!(", {:.2} ms each", median / batch as f64) } else { String::new() };
     let lines = [
         format!("adapter     {} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info),
         format!("model       input {rows}×{columns}, {:.3} GMAC, stored as {}", macs as f64 / 1e9, plan.storage),
@@ -54,17 +66,78 @@ pub async fn bench(run: &Run, runs: usize) -> Result<(), Failure> {
         format!("dispatches  {dispatches}, of {pipelines} pipelines"),
         format!("load        {load_ms:.0} ms"),
         format!("first       {first:.2} ms"),
-        format!("photo       {median:.2} ms (median of {runs}; {min:.2} to {max:.2}), upload to answer"),
-        format!("            {gflops:.1} GFLOP/s"),
+        format!(
+            "photos      {batch} in {median:.2} ms (median of {runs}; {min:.2} to {max:.2}){each}, upload to answer"
+        ),
+        format!("network     {engine_ms:.2} ms, {gflops:.1} GFLOP/s"),
     ];
     print(&lines.join("\n"));
+    if let Some((roofline, passes)) = passes {
+        print(&table(roofline, &passes));
+    }
     Ok(())
 }
 
-/// Milliseconds from the pixels of a photo to its five classes.
-async fn once(classifier: &mut Classifier, photo: &Rgba) -> xception::error::Result<f64> {
+/// Milliseconds from the pixels of some photos to their five classes.
+async fn once(classifier: &mut Classifier, photos: &[Rgba]) -> xception::error::Result<f64> {
     let start = Instant::now();
-    classifier.upload(photo).await?;
-    classifier.classify(5).await?;
+    if let [photo] = photos {
+        classifier.upload(photo).await?;
+        classifier.classify(5).await?;
+    } else {
+        classifier.classify_batch(photos, 5).await?;
+    }
     Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// What one pass took and achieved.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PassTime {
+    label: String,
+    kernel: &'static str,
+    ms: f64,
+    gflops: f64,
+    /// Gigabytes of activations and weights per second, each read or written once.
+    gbps: f64,
+    /// The share of what the GPU can do.
+    share: f64,
+}
+
+/// Times each pass by itself.
+async fn passes(classifier: &Classifier, batch: usize) -> Result<(Roofline, Vec<PassTime>), Failure> {
+    let failed = |error: xception::error::Error| error.to_string();
+    let engine = classifier.engine(batch);
+    let roofline = classifier.gpu().roofline().await.map_err(failed)?;
+    let mut times = Vec::new();
+    for (index, pass) in engine.plan.passes.iter().enumerate() {
+        let time = engine.time(index..=index, batch).await.map_err(failed)?;
+        let (flops, bytes) = (2.0 * (pass.op.macs() * batch as u64) as f64, engine.plan.traffic(pass, batch) as f64);
+        times.push(PassTime {
+            label: pass.label.clone(),
+            kernel: pass.op.kernel().name,
+            ms: time.as_secs_f64() * 1e3,
+            gflops: flops / time.as_secs_f64() / 1e9,
+            gbps: bytes / time.as_secs_f64() / 1e9,
+            share: roofline.share(flops, bytes, time),
+        });
+    }
+    Ok((roofline, times))
+}
+
+fn table(roofline: Roofline, passes: &[PassTime]) -> String {
+    let heading = ["pass", "kernel", "ms", "GFLOP/s", "GB/s", "roofline"];
+    let [pass, kernel, ms, gflops, gbps, share] = heading;
+    let mut lines = vec![
+        String::new(),
+        format!("roofline    {:.1} GFLOP/s, {:.1} GB/s, measured", roofline.flops / 1e9, roofline.bytes / 1e9),
+        format!("{pass:<28} {kernel:<14} {ms:>9} {gflops:>9} {gbps:>8} {share:>9}"),
+    ];
+    for PassTime { label, kernel, ms, gflops, gbps, share } in passes {
+        let share = 100.0 * share;
+        lines.push(format!("{label:<28} {kernel:<14} {ms:>9.3} {gflops:>9.1} {gbps:>8.1} {share:>7.1} %"));
+    }
+    let total: f64 = passes.iter().map(|pass| pass.ms).sum();
+    lines.push(format!("{:<28} {:<14} {total:>9.3}", "all", ""));
+    lines.join("\n")
 }

@@ -35,14 +35,14 @@ pub async fn evaluate(
     labels: Option<&Path>,
     against: Option<&Path>,
 ) -> Result<bool, Failure> {
-    let mut model = run.load().await?;
+    let mut model = run.load(1).await?;
     let mut other = match against {
         Some(path) => {
             // The weights are compared, not the preprocessing.
             let &Meta { preprocessing: Preprocessing { filter, fit, .. }, input_size, .. } = model.meta();
             let (filter, fit, input_size) = (Some(filter), Some(fit), Some(input_size));
             let overrides = Overrides { filter, fit, input_size, ..Overrides::default() };
-            Some((path, load(model.gpu(), path, overrides, Some(Dtype::F32)).await?))
+            Some((path, load(model.gpu(), path, overrides, (Some(Dtype::F32), run.tune, 1)).await?))
         }
         None => None,
     };

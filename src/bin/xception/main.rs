@@ -1,25 +1,26 @@
 //! Xception on the command line: classify photos, convert, inspect, evaluate and time weights.
 
 mod bench;
+mod classify;
 mod evaluate;
 mod progress;
+mod tune;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use progress::Progress;
-use serde_json::json;
-use xception::classifier::{Classifier, Loader, Prediction};
+use tune::{Tune, tuning};
+use xception::classifier::{Classifier, Loader, Options as Stored};
 use xception::dtype::Dtype;
 use xception::gpu::Gpu;
-use xception::image;
 use xception::plan::Plan;
 use xception::resize::{Filter, Fit};
+use xception::tile::Tuning;
 use xception::weights::safetensors::Header;
 use xception::weights::{self, Overrides};
 
@@ -42,6 +43,9 @@ enum Command {
         /// How many classes to print.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
         top: u32,
+        /// How many photos to compute at once; more take more memory and less time each.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        batch: u32,
         /// Photos: JPEG, PNG, WebP, GIF or BMP.
         #[arg(required = true)]
         images: Vec<PathBuf>,
@@ -84,9 +88,15 @@ enum Command {
     Bench {
         #[command(flatten)]
         run: Run,
-        /// How many photos to time, after a first one.
+        /// How many times to run, after a first time.
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         runs: u32,
+        /// How many photos to compute at once.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        batch: u32,
+        /// Time each pass by itself too: achieved GFLOP/s and GB/s, and their share of what the GPU can do.
+        #[arg(long)]
+        layers: bool,
     },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
@@ -109,6 +119,9 @@ struct Run {
     /// How the GPU stores weights and activations; by default f16, and f32 on software adapters.
     #[arg(long, value_parser = PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Dtype>()))]
     dtype: Option<Dtype>,
+    /// Whether to try which shaders are fastest on this GPU.
+    #[arg(long, value_enum, default_value_t = Tune::Auto)]
+    tune: Tune,
     #[command(flatten)]
     options: Options,
 }
@@ -145,14 +158,18 @@ fn main() -> ExitCode {
     // Only errors of wgpu itself, and only where RUST_LOG asks for them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
     let result = match Arguments::parse().command {
-        Command::Classify { run, top, images } => pollster::block_on(classify(&run, top as usize, &images)),
+        Command::Classify { run, top, batch, images } => {
+            pollster::block_on(classify::classify(&run, top as usize, batch as usize, &images))
+        }
         Command::Convert { input, output, dtype, labels, license, options } => {
             convert(&input, &output, dtype, labels.as_deref(), license, &options).map(|()| true)
         }
         Command::Eval { run, images, labels, against } => {
             pollster::block_on(evaluate::evaluate(&run, &images, labels.as_deref(), against.as_deref()))
         }
-        Command::Bench { run, runs } => pollster::block_on(bench::bench(&run, runs as usize)).map(|()| true),
+        Command::Bench { run, runs, batch, layers } => {
+            pollster::block_on(bench::bench(&run, runs as usize, batch as usize, layers)).map(|()| true)
+        }
         Command::Inspect { model, options } => inspect(&model, &options).map(|()| true),
     };
     match result {
@@ -188,13 +205,21 @@ fn read_model(path: &Path, overrides: Overrides) -> Result<Vec<u8>, Failure> {
     weights::convert(fs::read(path).map_err(about(path))?, overrides).map_err(about(path))
 }
 
-/// A model on the GPU.
-async fn load(gpu: &Gpu, path: &Path, overrides: Overrides, storage: Option<Dtype>) -> Result<Classifier, Failure> {
+/// A model on the GPU, for up to `batch` photos at once.
+async fn load(
+    gpu: &Gpu,
+    path: &Path,
+    overrides: Overrides,
+    how: (Option<Dtype>, Tune, usize),
+) -> Result<Classifier, Failure> {
+    let (dtype, tune, batch) = how;
     let file = read_model(path, overrides)?;
     let header = Header::parse(&file).map_err(about(path))?;
     let data = &file[header.data_start..];
+    let storage = dtype.unwrap_or_else(|| gpu.storage());
+    let tuning = Some(tuning(tune, gpu, &header.network, storage, batch).await?);
     let progress = Progress::new(Some(data.len() as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
-    let mut loader = Loader::new(gpu, header, storage).await.map_err(about(path))?;
+    let mut loader = Loader::new(gpu, header, Stored { storage: Some(storage), tuning }).await.map_err(about(path))?;
     for piece in data.chunks(1 << 22) {
         loader.push(piece).map_err(about(path))?;
         progress.bar.inc(piece.len() as u64);
@@ -203,58 +228,11 @@ async fn load(gpu: &Gpu, path: &Path, overrides: Overrides, storage: Option<Dtyp
 }
 
 impl Run {
-    /// The model on the machine's GPU.
-    async fn load(&self) -> Result<Classifier, Failure> {
+    /// The model on the machine's GPU, for up to `batch` photos at once.
+    async fn load(&self, batch: usize) -> Result<Classifier, Failure> {
         let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-        load(&gpu, &self.model, self.options.overrides()?, self.dtype).await
+        load(&gpu, &self.model, self.options.overrides()?, (self.dtype, self.tune, batch)).await
     }
-}
-
-async fn classify(run: &Run, top: usize, images: &[PathBuf]) -> Result<bool, Failure> {
-    let mut classifier = run.load().await?;
-    let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
-    let mut all_good = true;
-    for path in images {
-        // The bar must not run through what is printed.
-        let outcome = classify_one(&mut classifier, path, top).await;
-        progress.bar.suspend(|| match outcome {
-            Ok((predictions, ms)) if run.json => {
-                print(&json!({"file": path.display().to_string(), "predictions": predictions, "ms": ms}).to_string());
-            }
-            Ok((predictions, _)) => {
-                let lines = predictions.iter().map(|p| format!("  {:6.2} %  {}", 100.0 * p.score, p.label));
-                print(&format!("{}\n{}", path.display(), lines.collect::<Vec<_>>().join("\n")));
-            }
-            Err(failure) => {
-                report(&failure);
-                all_good = false;
-            }
-        });
-        progress.bar.inc(1);
-    }
-    Ok(all_good)
-}
-
-async fn classify_one(
-    classifier: &mut Classifier,
-    path: &Path,
-    top: usize,
-) -> Result<(Vec<Prediction>, serde_json::Value), Failure> {
-    let start = Instant::now();
-    let mut lap = start;
-    let mut ms = move || {
-        let elapsed = lap.elapsed();
-        lap = Instant::now();
-        elapsed.as_secs_f64() * 1e3
-    };
-    let photo = image::decode(&fs::read(path).map_err(about(path))?).map_err(about(path))?;
-    let decode = ms();
-    classifier.upload(&photo).await.map_err(about(path))?;
-    let preprocess = ms();
-    let predictions = classifier.classify(top).await.map_err(about(path))?;
-    let gpu = ms();
-    let total = start.elapsed().as_secs_f64() * 1e3;
-    Ok((predictions, json!({"decode": decode, "preprocess": preprocess, "gpu": gpu, "total": total})))
 }
 
 fn convert(
@@ -283,7 +261,8 @@ fn convert(
 fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
     let file = read_model(path, options.overrides()?)?;
     let Header { meta, network, dtype, .. } = Header::parse(&file).map_err(about(path))?;
-    let [plan, half] = [Dtype::F32, Dtype::F16].map(|storage| Plan::new(&network, storage));
+    let plan = |storage, software| Plan::new(&network, storage, &Tuning::untuned(software), 1);
+    let [plan, half, software] = [plan(Dtype::F32, false), plan(Dtype::F16, false), plan(Dtype::F32, true)];
     let mut lines =
         vec![format!("{:<18} {:>13} {:>13} {:>12} {:>9}", "layer", "input", "output", "parameters", "MMAC")];
     for layer in &network.layers {
@@ -304,7 +283,11 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
         format!("classes      {}, labels: {labels}", network.classes()),
         format!("parameters   {}", network.parameter_count()),
         format!("GMAC         {:.3}", network.macs() as f64 / 1e9),
-        format!("passes       {}, and 2 to resize the photo", plan.passes.len()),
+        format!(
+            "passes       {}, on software adapters {}; and 2 to resize the photo",
+            plan.passes.len(),
+            software.passes.len()
+        ),
         format!("safetensors  {} MB as {dtype}", megabytes(file.len() as u64)),
         format!(
             "GPU weights  {} MB as f32, {} MB as f16",

@@ -1,0 +1,276 @@
+// Separable convolution in one pass: a depthwise 3×3 convolution, padded with zeros to the same size, and the product
+// of its result over pixels (m), input channels (k) and output channels (n); or that product alone. Batch norm is
+// folded in; in the epilogue the block's other path is added, pooled where that halves the resolution, and a ReLU
+// applied.
+//
+//   output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])
+//   column[m, k] = Σ_{i, j} s(input[y + i − 1, x + j − 1, k]) · window[i, j, k] where DEPTHWISE, else input[source(m), k]
+//   a[m, n] = 0, or other[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
+//             max_{i, j} other[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
+//
+// input   [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
+// weight  [IN_CHANNELS][OUT_CHANNELS/4] vec4
+// bias    [OUT_CHANNELS/4] vec4
+// other   [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
+// window  [3][3][IN_CHANNELS/4] vec4; not read where not DEPTHWISE
+// output  [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, s where RELU_BEFORE
+//
+// A workgroup computes GROUP_M·ROWS pixels × GROUP_N·COLUMNS vec4s of channels. Chunk by chunk of STEP vec4s along k
+// its invocations put the columns of their pixels into workgroup memory, then each multiplies them into a register
+// tile of ROWS (4 or 8) pixels × COLUMNS (1 or 2) vec4s, with weights straight from storage. There are two chunks in
+// memory, so that one barrier a chunk is enough. SPLIT slices of invocations (z) take turns along k; their sums are
+// added up in the end. Sums are named because compilers keep indexed local arrays out of registers.
+
+override IN_HEIGHT: u32;
+override IN_WIDTH: u32;
+override IN_CHANNELS: u32;
+override OUT_HEIGHT: u32;
+override OUT_WIDTH: u32;
+override OUT_CHANNELS: u32;
+override PIXELS: u32;
+override STRIDE: u32;
+override DEPTHWISE: bool;
+override RELU_BEFORE: bool;
+override ADD: bool;
+override POOL: bool;
+override PAD_TOP: u32;
+override PAD_LEFT: u32;
+override RELU_AFTER: bool;
+override GROUP_N: u32;
+override GROUP_M: u32;
+override SPLIT: u32;
+override ROWS: u32;
+override COLUMNS: u32;
+override STEP: u32;
+// The larger of two chunks for each slice, and one slice's sums.
+override SHARED: u32;
+
+// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+alias Stored = vec4f;
+fn unpack(stored: Stored) -> vec4f { return stored; }
+fn pack(value: vec4f) -> Stored { return value; }
+
+@group(0) @binding(0) var<storage, read> input: array<Stored>;
+@group(0) @binding(1) var<storage, read> weight: array<Stored>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(3) var<storage, read> other: array<Stored>;
+@group(0) @binding(4) var<storage, read> window: array<Stored>;
+@group(0) @binding(5) var<storage, read_write> output: array<Stored>;
+
+var<workgroup> shared_values: array<vec4f, SHARED>;
+
+// The left matrix: pixel m of the result, channel group c.
+fn column(m: u32, c: u32) -> vec4f {
+    let k_count = IN_CHANNELS / 4;
+    let row = m / OUT_WIDTH;
+    let x = m % OUT_WIDTH;
+    let y = row % OUT_HEIGHT;
+    if !DEPTHWISE {
+        let image = row / OUT_HEIGHT;
+        return unpack(input[((image * IN_HEIGHT + y * STRIDE) * IN_WIDTH + x * STRIDE) * k_count + c]);
+    }
+    var sum = vec4f();
+    for (var i = 0u; i < 3; i++) {
+        for (var j = 0u; j < 3; j++) {
+            // Row or column −1 wraps round to a huge number.
+            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
+                var value = unpack(input[(m + i * IN_WIDTH + j - IN_WIDTH - 1) * k_count + c]);
+                if RELU_BEFORE {
+                    value = max(value, vec4f());
+                }
+                sum += value * unpack(window[(3 * i + j) * k_count + c]);
+            }
+        }
+    }
+    return sum;
+}
+
+fn multiply_add(sum: vec4f, a: vec4f, w0: vec4f, w1: vec4f, w2: vec4f, w3: vec4f) -> vec4f {
+    return sum + a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3;
+}
+
+// What is added to pixel m at channel group n.
+fn addend(m: u32, n: u32) -> vec4f {
+    let n_count = OUT_CHANNELS / 4;
+    if !POOL {
+        return unpack(other[m * n_count + n]);
+    }
+    let row = m / OUT_WIDTH;
+    let top = row / OUT_HEIGHT * IN_HEIGHT;
+    // The window's centre always lies inside, for either padding; positions outside repeat it.
+    let y = 2 * (row % OUT_HEIGHT) + 1 - PAD_TOP;
+    let x = 2 * (m % OUT_WIDTH) + 1 - PAD_LEFT;
+    let centre_y = min(y, IN_HEIGHT - 1);
+    let centre_x = min(x, IN_WIDTH - 1);
+    var largest = unpack(other[((top + centre_y) * IN_WIDTH + centre_x) * n_count + n]);
+    for (var i = 0u; i < 3; i++) {
+        for (var j = 0u; j < 3; j++) {
+            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
+                largest = max(largest, unpack(other[((top + y + i - 1) * IN_WIDTH + x + j - 1) * n_count + n]));
+            }
+        }
+    }
+    return largest;
+}
+
+// Stores the sums of pixel m at channel group n.
+fn store(m: u32, n: u32, sum: vec4f) {
+    let n_count = OUT_CHANNELS / 4;
+    if m >= PIXELS || n >= n_count {
+        return;
+    }
+    var value = sum + bias[n];
+    if ADD || POOL {
+        value += addend(m, n);
+    }
+    if RELU_AFTER {
+        value = max(value, vec4f());
+    }
+    output[m * n_count + n] = pack(value);
+}
+
+@compute @workgroup_size(GROUP_N, GROUP_M, SPLIT)
+fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
+    let k_count = IN_CHANNELS / 4;
+    let n_count = OUT_CHANNELS / 4;
+    let threads = GROUP_N * GROUP_M;
+    let tile_m = GROUP_M * ROWS;
+    let chunk = tile_m * STEP;
+    let index = local.y * GROUP_N + local.x;
+    let first = group.y * tile_m;
+    let n = (group.x * GROUP_N + local.x) * COLUMNS;
+    // Invocations past the end repeat the last channels: all must reach the barriers.
+    let held = min(n, n_count - COLUMNS);
+    var left0 = vec4f();
+    var left1 = vec4f();
+    var left2 = vec4f();
+    var left3 = vec4f();
+    var left4 = vec4f();
+    var left5 = vec4f();
+    var left6 = vec4f();
+    var left7 = vec4f();
+    var right0 = vec4f();
+    var right1 = vec4f();
+    var right2 = vec4f();
+    var right3 = vec4f();
+    var right4 = vec4f();
+    var right5 = vec4f();
+    var right6 = vec4f();
+    var right7 = vec4f();
+    let turns = (k_count / STEP + SPLIT - 1) / SPLIT;
+    for (var turn = 0u; turn < turns; turn++) {
+        let begin = (turn * SPLIT + local.z) * STEP;
+        let half = (turn % 2 * SPLIT + local.z) * chunk;
+        if begin < k_count {
+            for (var i = index; i < chunk; i += threads) {
+                let c = i % STEP;
+                let pixel = i / STEP;
+                shared_values[half + c * tile_m + pixel] = column(min(first + pixel, PIXELS - 1), begin + c);
+            }
+        }
+        workgroupBarrier();
+        if begin < k_count {
+            for (var j = 0u; j < STEP; j++) {
+                let w = 4 * (begin + j) * n_count + held;
+                let l0 = unpack(weight[w]);
+                let l1 = unpack(weight[w + n_count]);
+                let l2 = unpack(weight[w + 2 * n_count]);
+                let l3 = unpack(weight[w + 3 * n_count]);
+                let at = half + j * tile_m + local.y;
+                let v0 = shared_values[at];
+                let v1 = shared_values[at + GROUP_M];
+                let v2 = shared_values[at + 2 * GROUP_M];
+                let v3 = shared_values[at + 3 * GROUP_M];
+                left0 = multiply_add(left0, v0, l0, l1, l2, l3);
+                left1 = multiply_add(left1, v1, l0, l1, l2, l3);
+                left2 = multiply_add(left2, v2, l0, l1, l2, l3);
+                left3 = multiply_add(left3, v3, l0, l1, l2, l3);
+                var r0 = vec4f();
+                var r1 = vec4f();
+                var r2 = vec4f();
+                var r3 = vec4f();
+                if COLUMNS > 1 {
+                    r0 = unpack(weight[w + 1]);
+                    r1 = unpack(weight[w + n_count + 1]);
+                    r2 = unpack(weight[w + 2 * n_count + 1]);
+                    r3 = unpack(weight[w + 3 * n_count + 1]);
+                    right0 = multiply_add(right0, v0, r0, r1, r2, r3);
+                    right1 = multiply_add(right1, v1, r0, r1, r2, r3);
+                    right2 = multiply_add(right2, v2, r0, r1, r2, r3);
+                    right3 = multiply_add(right3, v3, r0, r1, r2, r3);
+                }
+                if ROWS > 4 {
+                    let v4 = shared_values[at + 4 * GROUP_M];
+                    let v5 = shared_values[at + 5 * GROUP_M];
+                    let v6 = shared_values[at + 6 * GROUP_M];
+                    let v7 = shared_values[at + 7 * GROUP_M];
+                    left4 = multiply_add(left4, v4, l0, l1, l2, l3);
+                    left5 = multiply_add(left5, v5, l0, l1, l2, l3);
+                    left6 = multiply_add(left6, v6, l0, l1, l2, l3);
+                    left7 = multiply_add(left7, v7, l0, l1, l2, l3);
+                    if COLUMNS > 1 {
+                        right4 = multiply_add(right4, v4, r0, r1, r2, r3);
+                        right5 = multiply_add(right5, v5, r0, r1, r2, r3);
+                        right6 = multiply_add(right6, v6, r0, r1, r2, r3);
+                        right7 = multiply_add(right7, v7, r0, r1, r2, r3);
+                    }
+                }
+            }
+        }
+    }
+    // One slice after another hands its sums to the first.
+    for (var slice = 1u; slice < SPLIT; slice++) {
+        workgroupBarrier();
+        if local.z == slice {
+            shared_values[index] = left0;
+            shared_values[index + threads] = left1;
+            shared_values[index + 2 * threads] = left2;
+            shared_values[index + 3 * threads] = left3;
+            if ROWS > 4 {
+                shared_values[index + 4 * threads] = left4;
+                shared_values[index + 5 * threads] = left5;
+                shared_values[index + 6 * threads] = left6;
+                shared_values[index + 7 * threads] = left7;
+            }
+        }
+        workgroupBarrier();
+        if local.z == 0 {
+            left0 += shared_values[index];
+            left1 += shared_values[index + threads];
+            left2 += shared_values[index + 2 * threads];
+            left3 += shared_values[index + 3 * threads];
+            if ROWS > 4 {
+                left4 += shared_values[index + 4 * threads];
+                left5 += shared_values[index + 5 * threads];
+                left6 += shared_values[index + 6 * threads];
+                left7 += shared_values[index + 7 * threads];
+            }
+        }
+    }
+    if local.z != 0 {
+        return;
+    }
+    let m = first + local.y;
+    store(m, n, left0);
+    store(m + GROUP_M, n, left1);
+    store(m + 2 * GROUP_M, n, left2);
+    store(m + 3 * GROUP_M, n, left3);
+    if ROWS > 4 {
+        store(m + 4 * GROUP_M, n, left4);
+        store(m + 5 * GROUP_M, n, left5);
+        store(m + 6 * GROUP_M, n, left6);
+        store(m + 7 * GROUP_M, n, left7);
+    }
+    if COLUMNS > 1 {
+        store(m, n + 1, right0);
+        store(m + GROUP_M, n + 1, right1);
+        store(m + 2 * GROUP_M, n + 1, right2);
+        store(m + 3 * GROUP_M, n + 1, right3);
+        if ROWS > 4 {
+            store(m + 4 * GROUP_M, n + 1, right4);
+            store(m + 5 * GROUP_M, n + 1, right5);
+            store(m + 6 * GROUP_M, n + 1, right6);
+            store(m + 7 * GROUP_M, n + 1, right7);
+        }
+    }
+}

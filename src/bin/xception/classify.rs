@@ -1,0 +1,78 @@
+//! `xception classify`: photos in, the most likely classes out.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::json;
+use xception::classifier::{Classifier, Prediction};
+use xception::image;
+
+use crate::{Failure, Progress, Run, about, print, report};
+
+/// Classifies photos, `batch` at once, and prints the `top` classes of each; whether all could be.
+pub async fn classify(run: &Run, top: usize, batch: usize, images: &[PathBuf]) -> Result<bool, Failure> {
+    let mut classifier = run.load(batch).await?;
+    let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
+    let mut all_good = true;
+    for paths in images.chunks(batch) {
+        let answers = together(&mut classifier, paths, top).await;
+        for (path, answer) in paths.iter().zip(answers) {
+            // The bar must not run through what is printed.
+            progress.bar.suspend(|| match answer {
+                Ok((predictions, ms)) if run.json => print(
+                    &json!({"file": path.display().to_string(), "predictions": predictions, "ms": ms}).to_string(),
+                ),
+                Ok((predictions, _)) => {
+                    let lines = predictions.iter().map(|p| format!("  {:6.2} %  {}", 100.0 * p.score, p.label));
+                    print(&format!("{}\n{}", path.display(), lines.collect::<Vec<_>>().join("\n")));
+                }
+                Err(failure) => {
+                    report(&failure);
+                    all_good = false;
+                }
+            });
+            progress.bar.inc(1);
+        }
+    }
+    Ok(all_good)
+}
+
+/// A photo's classes and times.
+type Answer = Result<(Vec<Prediction>, serde_json::Value), Failure>;
+
+/// Classifies photos at once; what is wrong with one is no other's failure.
+async fn together(classifier: &mut Classifier, paths: &[PathBuf], top: usize) -> Vec<Answer> {
+    let mut lap = Instant::now();
+    let mut ms = move || std::mem::replace(&mut lap, Instant::now()).elapsed().as_secs_f64() * 1e3;
+    let (mut photos, mut decoded) = (Vec::new(), Vec::new());
+    for path in paths {
+        let photo = fs::read(path).map_err(about(path)).and_then(|file| image::decode(&file).map_err(about(path)));
+        decoded.push(photo.map(|photo| {
+            photos.push(photo);
+            ms()
+        }));
+    }
+    let mut preprocess = 0.0;
+    let answers = match &photos[..] {
+        // One by itself needs no second plan, and its upload is a time of its own.
+        [photo] => match classifier.upload(photo).await {
+            Ok(()) => {
+                preprocess = ms();
+                classifier.classify(top).await.map(|predictions| vec![predictions])
+            }
+            Err(error) => Err(error),
+        },
+        photos => classifier.classify_batch(photos, top).await,
+    };
+    let gpu = ms() / photos.len().max(1) as f64;
+    let mut answers = answers.map(Vec::into_iter);
+    let answer = |(path, decode): (&PathBuf, Result<f64, Failure>)| {
+        let decode = decode?;
+        let answers = answers.as_mut().map_err(|error| about(path)(error))?;
+        let total = decode + preprocess + gpu;
+        let ms = json!({"decode": decode, "preprocess": preprocess, "gpu": gpu, "total": total});
+        Ok((answers.next().unwrap_or_default(), ms))
+    };
+    paths.iter().zip(decoded).map(answer).collect()
+}

@@ -1,0 +1,55 @@
+//! What was measured on this machine's GPU, kept from run to run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use xception::dtype::Dtype;
+use xception::gpu::{Gpu, TUNING_TIME};
+use xception::network::Network;
+use xception::tile::Tuning;
+
+use crate::{Failure, Progress};
+
+/// Whether to measure which shaders are fastest.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tune {
+    /// Once for each GPU and driver; software adapters do without.
+    Auto,
+    /// As auto, and again where it was measured before.
+    Again,
+    /// Never.
+    Off,
+}
+
+/// Where it is kept, if there is a place.
+fn file() -> Option<PathBuf> {
+    dirs::cache_dir().map(|folder| folder.join("xception-webgpu").join("tuning.json"))
+}
+
+/// How a network for some number of photos is best computed here.
+pub async fn tuning(mode: Tune, gpu: &Gpu, network: &Network, storage: Dtype, batch: usize) -> Result<Tuning, Failure> {
+    if mode == Tune::Off || (mode == Tune::Auto && gpu.is_software()) {
+        return Ok(gpu.untuned());
+    }
+    let file = file();
+    // What cannot be read is measured again.
+    let text = file.as_ref().and_then(|file| fs::read(file).ok()).unwrap_or_default();
+    let mut kept: BTreeMap<String, Tuning> = serde_json::from_slice(&text).unwrap_or_default();
+    let tuning = kept.entry(gpu.tuning_key(storage)).or_insert_with(|| gpu.untuned());
+    for batch in [1, batch] {
+        if mode == Tune::Auto && tuning.knows(network, batch) {
+            continue;
+        }
+        let _progress = Progress::new(None, "{spinner} trying shaders, once for this GPU {elapsed}");
+        let measured = gpu.tune(network, storage, batch, TUNING_TIME).await.map_err(|error| error.to_string())?;
+        tuning.extend(&measured);
+    }
+    let tuning = tuning.clone();
+    if let Some(file) = file {
+        // It is measured again where it cannot be kept.
+        let _ = file.parent().map_or(Ok(()), fs::create_dir_all);
+        let _ = fs::write(&file, serde_json::to_vec_pretty(&kept).unwrap_or_default());
+    }
+    Ok(tuning)
+}

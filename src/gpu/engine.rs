@@ -1,0 +1,106 @@
+//! A plan on the GPU, and what brings photos into it.
+
+use std::ops::RangeBounds;
+use std::time::Duration;
+
+use super::{Gpu, Pending, Preprocessor, Runner};
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::resize::{Preprocessing, Rgba, resize};
+
+/// A plan on the GPU, and what brings photos into it.
+pub struct Engine {
+    /// What runs.
+    pub plan: Plan,
+    /// The plan on the GPU.
+    pub runner: Runner,
+    gpu: Gpu,
+    preprocessing: Preprocessing,
+    /// Height and width of the network's input.
+    size: [usize; 2],
+    preprocessor: Preprocessor,
+    /// Whether the photo at hand still has to be resized.
+    waiting: bool,
+}
+
+impl Engine {
+    /// Readies a plan's input for photos.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::new`].
+    pub async fn new(
+        gpu: &Gpu,
+        plan: Plan,
+        runner: Runner,
+        preprocessing: Preprocessing,
+        size: [usize; 2],
+    ) -> Result<Self> {
+        let image = runner.slot(plan.image);
+        let preprocessor = Preprocessor::new(gpu, preprocessing, size, image, plan.storage).await?;
+        Ok(Self { plan, runner, gpu: gpu.clone(), preprocessing, size, preprocessor, waiting: true })
+    }
+
+    /// Readies the GPU for a photo of this size, which becomes image `index`; its pixels go into the returned texture.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::prepare`].
+    pub async fn prepare(&mut self, index: usize, width: u32, height: u32) -> Result<&wgpu::Texture> {
+        self.waiting = true;
+        self.preprocessor.prepare(width, height, index, self.runner.slot(self.plan.image)).await?;
+        Ok(self.preprocessor.texture())
+    }
+
+    /// Brings a photo to the GPU as image `index`; one too large for that is resized here.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub async fn upload(&mut self, index: usize, photo: &Rgba) -> Result<()> {
+        let max = self.gpu.max_photo_side() as usize;
+        if photo.width() > max || photo.height() > max {
+            self.upload_pixels(index, &resize(photo, self.preprocessing, self.size));
+            return Ok(());
+        }
+        self.prepare(index, photo.width() as u32, photo.height() as u32).await?;
+        self.preprocessor.upload(photo);
+        Ok(())
+    }
+
+    /// Brings 8-bit RGB pixels of the network's input size to the GPU as image `index`: `[height][width][3]`.
+    pub fn upload_pixels(&mut self, index: usize, pixels: &[u8]) {
+        let Preprocessing { scale, offset, .. } = self.preprocessing;
+        let normalise = |value: u8| f32::from(value) * scale + offset;
+        let pixel = |rgb: &[u8]| [normalise(rgb[0]), normalise(rgb[1]), normalise(rgb[2]), 0.0];
+        let values: Vec<f32> = pixels.chunks_exact(3).flat_map(pixel).collect();
+        self.runner.write_slot(self.plan.image, index * values.len(), &values);
+        self.waiting = false;
+    }
+
+    /// Resizes the photo that was uploaded last, so that its texture is free for another.
+    pub fn resize(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            self.runner.encode(|pass| self.preprocessor.encode(pass));
+        }
+    }
+
+    /// Submits some passes for the first `images` images, after the resize that may still wait, and the first `len` values
+    /// of a slot to be read.
+    ///
+    /// # Errors
+    /// As [`Runner::submit`].
+    pub fn submit(&self, passes: impl RangeBounds<usize>, images: usize, slot: usize, len: usize) -> Result<Pending> {
+        let before = |pass: &mut wgpu::ComputePass| {
+            if self.waiting {
+                self.preprocessor.encode(pass);
+            }
+        };
+        self.runner.submit(before, passes, images, slot, len)
+    }
+
+    /// How long some passes take for `images` images, as [`Runner::time`] has it.
+    ///
+    /// # Errors
+    /// As [`Runner::time`].
+    pub async fn time(&self, passes: impl RangeBounds<usize>, images: usize) -> Result<Duration> {
+        Ok(self.runner.time(passes, images, Duration::MAX).await?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,83 @@
+//! What a GPU can do at best, measured: how fast it copies, and how fast it multiplies and adds.
+
+use std::time::Duration;
+
+use web_time::Instant;
+
+use super::Gpu;
+use crate::dtype::Dtype;
+use crate::error::Result;
+use crate::kernel::{COPY, FMA, Kernel};
+
+/// What is copied: 64 MiB, more than most caches hold.
+const COPIED: u64 = 64 << 20;
+
+/// Invocations that multiply, and steps of each.
+const INVOCATIONS: u32 = 1 << 16;
+const STEPS: u32 = 256;
+
+/// The most that a GPU does, in units per second.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Roofline {
+    /// Floating point operations: a multiply-accumulate is two.
+    pub flops: f64,
+    /// Bytes read and written.
+    pub bytes: f64,
+}
+
+impl Roofline {
+    /// The share of what is possible that some work took `time` for, 0 to 1 but for errors of measurement.
+    pub fn share(&self, flops: f64, bytes: f64, time: Duration) -> f64 {
+        (flops / self.flops).max(bytes / self.bytes) / time.as_secs_f64()
+    }
+}
+
+impl Gpu {
+    /// Measures both ceilings.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Gpu`] where the device fails.
+    pub async fn roofline(&self) -> Result<Roofline> {
+        let groups = (COPIED / 16 / 256) as u32;
+        let copy = self.shortest(&COPY, &[], [COPIED; 2], [groups / 16, 16, 1]).await?;
+        let output = u64::from(INVOCATIONS) * 16;
+        let fma = self.shortest(&FMA, &[("STEPS", STEPS.into())], [16, output], [INVOCATIONS / 256, 1, 1]).await?;
+        let flops = 2.0 * 32.0 * f64::from(STEPS) * f64::from(INVOCATIONS);
+        Ok(Roofline { flops: flops / fma, bytes: 2.0 * COPIED as f64 / copy })
+    }
+
+    /// The shortest time of one dispatch in seconds, from submits of 1 and of 9.
+    async fn shortest(
+        &self,
+        kernel: &Kernel,
+        constants: &[(&'static str, f64)],
+        [read, written]: [u64; 2],
+        [x, y, z]: [u32; 3],
+    ) -> Result<f64> {
+        let pipeline = self.pipeline(kernel.name, kernel, Dtype::F32, constants);
+        let [input, output] = [read, written].map(|bytes| self.buffer(kernel.name, bytes));
+        let resources = vec![input.as_entire_binding(), output.as_entire_binding()];
+        let group = self.bind_group(kernel.name, &pipeline, resources);
+        let time = async |count: u32| {
+            let start = Instant::now();
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                pass.set_pipeline(&pipeline);
+                pass.set_bind_group(0, &group, &[]);
+                (0..count).for_each(|_| pass.dispatch_workgroups(x, y, z));
+            }
+            self.queue.submit([encoder.finish()]);
+            self.done().await?;
+            Ok::<f64, crate::error::Error>(start.elapsed().as_secs_f64())
+        };
+        time(1).await?;
+        let (mut one, mut nine) = (f64::MAX, f64::MAX);
+        for _ in 0..5 {
+            one = one.min(time(1).await?);
+            nine = nine.min(time(9).await?);
+        }
+        // Clocks of browsers may be as coarse as the difference.
+        Ok(((nine - one) / 8.0).max(nine / 18.0))
+    }
+}

@@ -1,0 +1,199 @@
+//! How the products are computed on a device: register and workgroup tiles, one pass or two, and what is best known.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::layer::{Layer, Operation, Shape};
+use crate::network::Network;
+
+/// Workgroup memory that every WebGPU device grants, in `vec4`s of f32.
+const SHARED: usize = 16384 / 16;
+
+/// How `sepconv.wgsl` cuts its result into pieces of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Invocations of a workgroup along channels and along pixels.
+    pub group: [usize; 2],
+    /// Pixels that one of them computes: 4 or 8.
+    pub rows: usize,
+    /// Times 4 channels that one of them computes: 1 or 2.
+    pub columns: usize,
+    /// Slices of invocations that take turns along the input channels; more than 1 with one column only.
+    pub split: usize,
+}
+
+/// The tiles that are tried, smallest first. What divides 728 channels and 361 or 100 pixels wastes nothing.
+pub const TILES: [Tile; 9] = [
+    Tile::new([8, 8], 4, 1, 1),
+    Tile::new([8, 8], 4, 1, 4),
+    Tile::new([14, 13], 4, 1, 1),
+    Tile::new([16, 8], 4, 1, 2),
+    Tile::new([32, 8], 4, 1, 1),
+    Tile::new([8, 8], 8, 2, 1),
+    Tile::new([16, 8], 8, 1, 1),
+    Tile::new([16, 8], 8, 2, 1),
+    Tile::new([16, 16], 8, 2, 1),
+];
+
+impl Tile {
+    const fn new(group: [usize; 2], rows: usize, columns: usize, split: usize) -> Self {
+        Self { group, rows, columns, split }
+    }
+
+    /// Pixels that a workgroup computes.
+    pub fn pixels(&self) -> usize {
+        self.group[1] * self.rows
+    }
+
+    /// Channels that a workgroup computes.
+    pub fn channels(&self) -> usize {
+        self.group[0] * self.columns * 4
+    }
+
+    /// `vec4`s of input channels in a chunk: the most that divide them and, twice for each slice, fit the memory.
+    pub fn step(&self, in_channels: usize) -> usize {
+        let fits = |step: &usize| 2 * self.split * self.pixels() * step <= SHARED;
+        let divides = |step: &usize| (in_channels / 4).is_multiple_of(*step);
+        [8, 7, 6, 5, 4, 3, 2].into_iter().find(|step| divides(step) && fits(step)).unwrap_or(1)
+    }
+
+    /// `vec4`s of workgroup memory: two chunks for each slice, or the sums of a slice.
+    pub fn shared(&self, in_channels: usize) -> usize {
+        let sums = if self.split > 1 { self.group[0] * self.group[1] * self.rows } else { 0 };
+        (2 * self.split * self.pixels() * self.step(in_channels)).max(sums)
+    }
+}
+
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}/{}x{}", self.pixels(), self.channels(), self.rows, 4 * self.columns)?;
+        if self.split > 1 { write!(f, "/{}", self.split) } else { Ok(()) }
+    }
+}
+
+/// How a separable convolution is computed, or a shortcut's product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Method {
+    /// Depthwise in a pass of its own, and a product without workgroup memory.
+    Direct,
+    /// Depthwise in a pass of its own, and a product by tiles.
+    Tiled(Tile),
+    /// Depthwise in the pass of the product; a shortcut has no depthwise, and is the same as tiled.
+    Fused(Tile),
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Direct => f.write_str("direct"),
+            Self::Tiled(tile) => write!(f, "tiled {tile}"),
+            Self::Fused(tile) => write!(f, "fused {tile}"),
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let found = Self::all().find(|method| method.to_string() == name);
+        found.ok_or_else(|| Error::Argument(format!("{name} is no method of this version")))
+    }
+}
+
+impl From<Method> for String {
+    fn from(method: Method) -> Self {
+        method.to_string()
+    }
+}
+
+impl TryFrom<String> for Method {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self, Error> {
+        name.parse()
+    }
+}
+
+impl Method {
+    /// Every method there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let tiles = || TILES.into_iter();
+        [Self::Direct].into_iter().chain(tiles().map(Self::Tiled)).chain(tiles().map(Self::Fused))
+    }
+}
+
+/// The method for each separable convolution on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// Whether the adapter is a program on the CPU: workgroup memory and barriers are slow there.
+    pub software: bool,
+    /// What was measured.
+    measured: Vec<(Kind, Method)>,
+}
+
+/// What a separable convolution computes: layers of the same shapes take as long as one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kind {
+    input: Shape,
+    output: Shape,
+    /// How many images.
+    batch: usize,
+}
+
+impl Kind {
+    /// The kind of a layer for `batch` images; none of other layers, of which there is little to choose.
+    pub fn of(layer: &Layer, batch: usize) -> Option<Self> {
+        let chosen = layer.operation == Operation::SeparableConv;
+        chosen.then_some(Self { input: layer.input, output: layer.output, batch })
+    }
+}
+
+impl Tuning {
+    /// What is best known without measuring.
+    pub fn untuned(software: bool) -> Self {
+        Self { software, measured: Vec::new() }
+    }
+
+    /// Takes what was measured, in place of what was measured before.
+    pub fn insert(&mut self, kind: Kind, method: Method) {
+        self.measured.retain(|(other, _)| *other != kind);
+        self.measured.push((kind, method));
+    }
+
+    /// Takes all that was measured by another.
+    pub fn extend(&mut self, other: &Self) {
+        other.measured.iter().for_each(|&(kind, method)| self.insert(kind, method));
+    }
+
+    fn get(&self, layer: &Layer, batch: usize) -> Option<Method> {
+        let kind = Kind::of(layer, batch)?;
+        self.measured.iter().find(|(other, _)| *other == kind).map(|(_, method)| *method)
+    }
+
+    /// Whether any of a network's layers was measured for `batch` images.
+    pub fn knows(&self, network: &Network, batch: usize) -> bool {
+        network.layers.iter().any(|layer| self.get(layer, batch).is_some())
+    }
+
+    /// How a layer is computed for `batch` images.
+    pub fn method(&self, layer: &Layer, batch: usize) -> Method {
+        let guess = if self.software { Method::Direct } else { Method::Fused(TILES[guess(layer.output, batch)]) };
+        self.get(layer, batch).unwrap_or(guess)
+    }
+}
+
+/// A tile that should do, by its place in [`TILES`]: large where there are many pixels, so that values are loaded seldom;
+/// small with two slices where there are few, so that a large GPU has work for all its cores. It is wide, because each
+/// column of workgroups computes the depthwise convolution again.
+fn guess(output: Shape, batch: usize) -> usize {
+    match output.pixels() * batch {
+        0..1000 => 3,
+        1000..4000 => 4,
+        _ => 7,
+    }
+}
