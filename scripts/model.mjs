@@ -162,8 +162,8 @@ function verify(bytes, algorithm, expected, what) {
   if (actual !== expected) throw new Error(`${what} has the ${algorithm} ${actual}, not ${expected}: it is not used.`);
 }
 
-/** Converts weights to half their size, by the wasm module that browsers use. */
-async function convert(file, output, options) {
+/** Converts weights, to half their size unless `dtype` says otherwise, by the wasm module that browsers use. */
+export async function convert(file, output, options) {
   const formats = await import('../pkg/dist/formats.js');
   await formats.default({ module_or_path: readFileSync(new URL('../pkg/dist/formats_bg.wasm', import.meta.url)) });
   // A file that has its name is whole.
