@@ -17,12 +17,15 @@ pub async fn bench(run: &Run, runs: usize, batch: usize, layers: bool) -> Result
     let failed = about::<xception::error::Error>(&run.model);
     let start = Instant::now();
     let mut classifier = run.load(batch).await?;
-    classifier.warm_up().await.map_err(&failed)?;
-    let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let most = classifier.max_batch();
     if batch > most {
         return Err(format!("--batch {batch} is more than the {most} photos that this GPU computes at once"));
     }
+    if batch > 1 {
+        classifier.reserve(batch).await.map_err(&failed)?;
+    }
+    classifier.warm_up().await.map_err(&failed)?;
+    let load_ms = start.elapsed().as_secs_f64() * 1e3;
 
     let [width, height] = PHOTO;
     let pixels = (0..width * height * 4).map(|i| (i * 31 % 251) as u8).collect();
