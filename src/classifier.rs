@@ -147,11 +147,12 @@ impl Classifier {
         self.plan().weight_bytes() + activations
     }
 
-    /// Runs once without a photo, so that the first one takes no longer than others.
+    /// Runs once on a photo of one pixel, so that the first one takes no longer than others.
     ///
     /// # Errors
     /// [`Error::Gpu`] where the device failed.
-    pub async fn warm_up(&self) -> Result<()> {
+    pub async fn warm_up(&mut self) -> Result<()> {
+        self.prepare(None, 1, 1).await?;
         self.single.submit(.., 1, self.plan().answer, 1)?.read().await.map(drop)
     }
 

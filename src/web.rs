@@ -301,7 +301,7 @@ mod core {
 
         /// Runs once, so that the first photo takes no longer than others.
         #[wasm_bindgen(js_name = warmUp)]
-        pub async fn warm_up(&self) -> Result<(), JsValue> {
+        pub async fn warm_up(&mut self) -> Result<(), JsValue> {
             self.classifier.warm_up().await.map_err(|error| throw(&error))
         }
 

@@ -37,7 +37,7 @@ impl Engine {
     ) -> Result<Self> {
         let image = runner.slot(plan.image);
         let preprocessor = Preprocessor::new(gpu, preprocessing, size, image, plan.storage).await?;
-        Ok(Self { plan, runner, gpu: gpu.clone(), preprocessing, size, preprocessor, waiting: true })
+        Ok(Self { plan, runner, gpu: gpu.clone(), preprocessing, size, preprocessor, waiting: false })
     }
 
     /// Readies the GPU for a photo of this size, which becomes image `index`; its pixels go into the returned texture.
