@@ -246,6 +246,12 @@ impl Classifier {
     pub async fn classify_batch(&mut self, photos: &[Rgba], top: usize) -> Result<Vec<Vec<Prediction>>> {
         let mut predictions = Vec::with_capacity(photos.len());
         for photos in photos.chunks(self.max_batch()) {
+            // One by itself needs no second plan.
+            if let [photo] = photos {
+                self.upload(photo).await?;
+                predictions.push(self.classify(top).await?);
+                continue;
+            }
             self.gpu.check()?;
             self.reserve(photos.len()).await?;
             if let Some(many) = &mut self.many {

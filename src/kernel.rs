@@ -242,15 +242,7 @@ impl Op {
     /// The shader's constants where up to `batch` images are computed at once.
     pub fn constants(&self, batch: usize) -> Constants {
         match *self {
-            Self::Conv { input, output, stride } => vec![
-                n("IN_HEIGHT", input.height),
-                n("IN_WIDTH", input.width),
-                n("IN_CHANNELS", input.channels),
-                n("OUT_HEIGHT", output.height),
-                n("OUT_WIDTH", output.width),
-                n("OUT_CHANNELS", output.channels),
-                n("STRIDE", stride),
-            ],
+            Self::Conv { input, output, stride } => strided(input, output, stride),
             Self::Depthwise { shape, relu_before } => vec![
                 n("HEIGHT", shape.height),
                 n("WIDTH", shape.width),
@@ -313,9 +305,8 @@ fn flag(name: &'static str, value: bool) -> (&'static str, f64) {
     (name, f64::from(u8::from(value)))
 }
 
-/// What both shaders for products have.
-fn product(batch: usize, input: Shape, output: Shape, stride: usize, add: Add, relu_after: bool) -> Constants {
-    let [top, left] = if let Add::MaxPool { before } = add { before } else { [0, 0] };
+/// What shaders have whose windows lie some pixels apart.
+fn strided(input: Shape, output: Shape, stride: usize) -> Constants {
     vec![
         n("IN_HEIGHT", input.height),
         n("IN_WIDTH", input.width),
@@ -323,14 +314,23 @@ fn product(batch: usize, input: Shape, output: Shape, stride: usize, add: Add, r
         n("OUT_HEIGHT", output.height),
         n("OUT_WIDTH", output.width),
         n("OUT_CHANNELS", output.channels),
-        n("PIXELS", batch * output.pixels()),
         n("STRIDE", stride),
+    ]
+}
+
+/// What both shaders for products have.
+fn product(batch: usize, input: Shape, output: Shape, stride: usize, add: Add, relu_after: bool) -> Constants {
+    let [top, left] = if let Add::MaxPool { before } = add { before } else { [0, 0] };
+    let mut constants = strided(input, output, stride);
+    constants.extend([
+        n("PIXELS", batch * output.pixels()),
         flag("ADD", add == Add::Residual),
         flag("POOL", matches!(add, Add::MaxPool { .. })),
         n("PAD_TOP", top),
         n("PAD_LEFT", left),
         flag("RELU_AFTER", relu_after),
-    ]
+    ]);
+    constants
 }
 
 /// What the one by tiles has besides; `depthwise` is whether a ReLU goes before a depthwise convolution, if there is one.

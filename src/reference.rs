@@ -65,13 +65,9 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
             });
         }
         Op::Sepconv { input, output, relu_before, add, relu_after, tile } => {
-            let [from, weight, bias, other, window] = *reads else { panic!("sepconv reads five buffers") };
-            let columns = run(Op::Depthwise { shape: input, relu_before }, &[from, window]);
-            let tile = Some(tile);
-            return run(
-                Op::Pointwise { input, output, stride: 1, add, relu_after, tile },
-                &[&columns, weight, bias, other],
-            );
+            let columns = run(Op::Depthwise { shape: input, relu_before }, &[reads[0], reads[4]]);
+            let product = Op::Pointwise { input, output, stride: 1, add, relu_after, tile: Some(tile) };
+            return run(product, &[&columns, reads[1], reads[2], reads[3]]);
         }
         Op::Mean { input } => {
             for_each(input, |y, x, c| out[c] += reads[0][at(input, y, x, c)] / input.pixels() as f32);

@@ -1,7 +1,6 @@
 //! How the products are computed on a device: register and workgroup tiles, one pass or two, and what is best known.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,16 +24,23 @@ pub struct Tile {
     pub split: usize,
 }
 
+/// Tiles that should do where nothing was measured: large where there are many pixels, so that values are loaded seldom;
+/// small with two slices where there are few, so that a large GPU has work for all its cores. They are wide, because each
+/// column of workgroups computes the depthwise convolution again.
+const FOR_FEW_PIXELS: Tile = Tile::new([16, 8], 4, 1, 2);
+const FOR_SOME_PIXELS: Tile = Tile::new([32, 8], 4, 1, 1);
+const FOR_MANY_PIXELS: Tile = Tile::new([16, 8], 8, 2, 1);
+
 /// The tiles that are tried, smallest first. What divides 728 channels and 361 or 100 pixels wastes nothing.
 pub const TILES: [Tile; 9] = [
     Tile::new([8, 8], 4, 1, 1),
     Tile::new([8, 8], 4, 1, 4),
     Tile::new([14, 13], 4, 1, 1),
-    Tile::new([16, 8], 4, 1, 2),
-    Tile::new([32, 8], 4, 1, 1),
+    FOR_FEW_PIXELS,
+    FOR_SOME_PIXELS,
     Tile::new([8, 8], 8, 2, 1),
     Tile::new([16, 8], 8, 1, 1),
-    Tile::new([16, 8], 8, 2, 1),
+    FOR_MANY_PIXELS,
     Tile::new([16, 16], 8, 2, 1),
 ];
 
@@ -96,15 +102,6 @@ impl fmt::Display for Method {
     }
 }
 
-impl FromStr for Method {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let found = Self::all().find(|method| method.to_string() == name);
-        found.ok_or_else(|| Error::Argument(format!("{name} is no method of this version")))
-    }
-}
-
 impl From<Method> for String {
     fn from(method: Method) -> Self {
         method.to_string()
@@ -115,7 +112,8 @@ impl TryFrom<String> for Method {
     type Error = Error;
 
     fn try_from(name: String) -> Result<Self, Error> {
-        name.parse()
+        let found = Self::all().find(|method| method.to_string() == name);
+        found.ok_or_else(|| Error::Argument(format!("{name} is no method of this version")))
     }
 }
 
@@ -182,18 +180,12 @@ impl Tuning {
 
     /// How a layer is computed for `batch` images.
     pub fn method(&self, layer: &Layer, batch: usize) -> Method {
-        let guess = if self.software { Method::Direct } else { Method::Fused(TILES[guess(layer.output, batch)]) };
+        let tile = match layer.output.pixels() * batch {
+            0..1000 => FOR_FEW_PIXELS,
+            1000..4000 => FOR_SOME_PIXELS,
+            _ => FOR_MANY_PIXELS,
+        };
+        let guess = if self.software { Method::Direct } else { Method::Fused(tile) };
         self.get(layer, batch).unwrap_or(guess)
-    }
-}
-
-/// A tile that should do, by its place in [`TILES`]: large where there are many pixels, so that values are loaded seldom;
-/// small with two slices where there are few, so that a large GPU has work for all its cores. It is wide, because each
-/// column of workgroups computes the depthwise convolution again.
-fn guess(output: Shape, batch: usize) -> usize {
-    match output.pixels() * batch {
-        0..1000 => 3,
-        1000..4000 => 4,
-        _ => 7,
     }
 }

@@ -158,7 +158,7 @@ fn the_plan_follows_its_tuning() {
 #[test]
 fn methods_have_names() {
     for method in Method::all() {
-        assert_eq!(method.to_string().parse::<Method>().unwrap(), method);
+        assert_eq!(Method::try_from(String::from(method)).unwrap(), method);
     }
     for tile in TILES {
         for channels in [4, 64, 128, 256, 728, 1024, 1536] {

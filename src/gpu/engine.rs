@@ -78,7 +78,8 @@ impl Engine {
     /// Resizes the photo that was uploaded last, so that its texture is free for another.
     pub fn resize(&mut self) {
         if std::mem::take(&mut self.waiting) {
-            self.runner.encode(|pass| self.preprocessor.encode(pass));
+            let encoder = self.gpu.encoder(|pass| self.preprocessor.encode(pass));
+            self.gpu.queue.submit([encoder.finish()]);
         }
     }
 

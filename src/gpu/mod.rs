@@ -7,12 +7,15 @@ mod run;
 mod tune;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub use engine::Engine;
 pub use preprocess::Preprocessor;
 pub use roofline::Roofline;
 pub use run::{Pending, Runner};
 pub use tune::TUNING_TIME;
+
+use web_time::Instant;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -141,8 +144,18 @@ impl Gpu {
         self.lost.with(|lost| lost.clone()).or_else(|| self.failure.with(Option::take)).map_or(Ok(()), Err)
     }
 
-    /// Waits until what was submitted is done.
-    pub(crate) async fn done(&self) -> Result<()> {
+    /// One compute pass.
+    pub(crate) fn encoder(&self, encode: impl FnOnce(&mut wgpu::ComputePass)) -> wgpu::CommandEncoder {
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let descriptor = wgpu::ComputePassDescriptor { label: Some("xception"), timestamp_writes: None };
+        encode(&mut encoder.begin_compute_pass(&descriptor));
+        encoder
+    }
+
+    /// How long a compute pass takes by itself, from its submit until it is done.
+    pub(crate) async fn time(&self, encode: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Duration> {
+        let start = Instant::now();
+        self.queue.submit([self.encoder(encode).finish()]);
         let (sender, done) = futures_channel::oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             // Nobody listens any more where the caller gave up.
@@ -153,7 +166,8 @@ impl Gpu {
         let done = done.await;
         self.check()?;
         polled.map_err(|error| Error::Gpu(error.to_string()))?;
-        done.map_err(|gone| Error::Gpu(gone.to_string()))
+        done.map_err(|gone| Error::Gpu(gone.to_string()))?;
+        Ok(start.elapsed())
     }
 
     /// Runs `make`, and turns what the GPU has to say about it into an error.

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use web_time::Instant;
 
 use super::Gpu;
 use crate::dtype::Dtype;
@@ -148,7 +147,7 @@ impl Runner {
         // Copies are of whole words.
         let bytes = (len * dtype.size()).next_multiple_of(4) as u64;
         let staging = self.staging.take(&self.gpu, bytes);
-        let mut encoder = self.encoder(|pass| {
+        let mut encoder = self.gpu.encoder(|pass| {
             before(pass);
             for step in &self.steps[(passes.start_bound().cloned(), passes.end_bound().cloned())] {
                 step.encode(pass, images);
@@ -165,21 +164,6 @@ impl Runner {
         Ok(Pending { gpu: self.gpu.clone(), ring: self.staging.clone(), staging, bytes, len, dtype, mapped })
     }
 
-    /// One compute pass.
-    fn encoder(&self, encode: impl FnOnce(&mut wgpu::ComputePass)) -> wgpu::CommandEncoder {
-        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encode(
-            &mut encoder
-                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("xception"), timestamp_writes: None }),
-        );
-        encoder
-    }
-
-    /// Submits a compute pass of its own.
-    pub fn encode(&self, encode: impl FnOnce(&mut wgpu::ComputePass)) {
-        self.gpu.queue.submit([self.encoder(encode).finish()]);
-    }
-
     /// How long some of the passes take, once they are warm: the shortest of three runs that repeat them for long enough
     /// for a coarse clock. None where already the second run shows that it is far longer than `limit`.
     ///
@@ -192,10 +176,9 @@ impl Runner {
         limit: Duration,
     ) -> Result<Option<Duration>> {
         let steps = &self.steps[(passes.start_bound().cloned(), passes.end_bound().cloned())];
-        let time = async |repeats: u32| {
-            let start = Instant::now();
-            self.encode(|pass| (0..repeats).for_each(|_| steps.iter().for_each(|step| step.encode(pass, images))));
-            self.gpu.done().await.map(|()| start.elapsed())
+        let time = |repeats: u32| {
+            self.gpu
+                .time(move |pass| (0..repeats).for_each(|_| steps.iter().for_each(|step| step.encode(pass, images))))
         };
         // Drivers compile at the first run.
         time(1).await?;

@@ -35,7 +35,7 @@ pub fn activations(op: Op) -> &'static [usize] {
     }
 }
 
-/// A pass for some images; there is room for one more.
+/// A pass for some images.
 pub fn on_gpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<f32> {
     static GPU: LazyLock<Gpu> = LazyLock::new(gpu);
     let (writes, len) = (reads.len(), images * op.output_len());

@@ -84,12 +84,7 @@ pub async fn bench(run: &Run, runs: usize, batch: usize, layers: bool) -> Result
 /// Milliseconds from the pixels of some photos to their five classes.
 async fn once(classifier: &mut Classifier, photos: &[Rgba]) -> xception::error::Result<f64> {
     let start = Instant::now();
-    if let [photo] = photos {
-        classifier.upload(photo).await?;
-        classifier.classify(5).await?;
-    } else {
-        classifier.classify_batch(photos, 5).await?;
-    }
+    classifier.classify_batch(photos, 5).await?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
@@ -129,12 +124,10 @@ async fn passes(classifier: &Classifier, batch: usize) -> Result<(Roofline, Vec<
 }
 
 fn table(roofline: Roofline, passes: &[PassTime]) -> String {
-    let heading = ["pass", "kernel", "ms", "GFLOP/s", "GB/s", "roofline"];
-    let [pass, kernel, ms, gflops, gbps, share] = heading;
     let mut lines = vec![
         String::new(),
         format!("roofline    {:.1} GFLOP/s, {:.1} GB/s, measured", roofline.flops / 1e9, roofline.bytes / 1e9),
-        format!("{pass:<28} {kernel:<14} {ms:>9} {gflops:>9} {gbps:>8} {share:>9}"),
+        format!("{:<28} {:<14} {:>9} {:>9} {:>8} {:>9}", "pass", "kernel", "ms", "GFLOP/s", "GB/s", "roofline"),
     ];
     for PassTime { label, kernel, ms, gflops, gbps, share } in passes {
         let share = 100.0 * share;

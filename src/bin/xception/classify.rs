@@ -55,7 +55,7 @@ async fn together(classifier: &mut Classifier, paths: &[PathBuf], top: usize) ->
     }
     let mut preprocess = 0.0;
     let answers = match &photos[..] {
-        // One by itself needs no second plan, and its upload is a time of its own.
+        // The upload of one by itself is a time of its own.
         [photo] => match classifier.upload(photo).await {
             Ok(()) => {
                 preprocess = ms();

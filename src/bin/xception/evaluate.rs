@@ -42,7 +42,7 @@ pub async fn evaluate(
             let &Meta { preprocessing: Preprocessing { filter, fit, .. }, input_size, .. } = model.meta();
             let (filter, fit, input_size) = (Some(filter), Some(fit), Some(input_size));
             let overrides = Overrides { filter, fit, input_size, ..Overrides::default() };
-            Some((path, load(model.gpu(), path, overrides, (Some(Dtype::F32), run.tune, 1)).await?))
+            Some((path, load(model.gpu(), path, overrides, Some(Dtype::F32), run.tune, 1).await?))
         }
         None => None,
     };

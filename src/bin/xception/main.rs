@@ -210,9 +210,10 @@ async fn load(
     gpu: &Gpu,
     path: &Path,
     overrides: Overrides,
-    how: (Option<Dtype>, Tune, usize),
+    dtype: Option<Dtype>,
+    tune: Tune,
+    batch: usize,
 ) -> Result<Classifier, Failure> {
-    let (dtype, tune, batch) = how;
     let file = read_model(path, overrides)?;
     let header = Header::parse(&file).map_err(about(path))?;
     let data = &file[header.data_start..];
@@ -231,7 +232,7 @@ impl Run {
     /// The model on the machine's GPU, for up to `batch` photos at once.
     async fn load(&self, batch: usize) -> Result<Classifier, Failure> {
         let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-        load(&gpu, &self.model, self.options.overrides()?, (self.dtype, self.tune, batch)).await
+        load(&gpu, &self.model, self.options.overrides()?, self.dtype, self.tune, batch).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was measured on this machine's GPU, kept from run to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -37,7 +37,8 @@ pub async fn tuning(mode: Tune, gpu: &Gpu, network: &Network, storage: Dtype, ba
     let text = file.as_ref().and_then(|file| fs::read(file).ok()).unwrap_or_default();
     let mut kept: BTreeMap<String, Tuning> = serde_json::from_slice(&text).unwrap_or_default();
     let tuning = kept.entry(gpu.tuning_key(storage)).or_insert_with(|| gpu.untuned());
-    for batch in [1, batch] {
+    // Photos that are left over go through by themselves.
+    for batch in BTreeSet::from([1, batch]) {
         if mode == Tune::Auto && tuning.knows(network, batch) {
             continue;
         }
