@@ -37,15 +37,18 @@ export class Xception {
     }
   }
 
-  classify(image, { topK = 5 } = {}) {
-    return this.#queued([image], topK, false).then(({ predictions: [predictions], timings }) => ({ predictions, timings }));
+  async classify(image, options) {
+    const { predictions, timings } = await this.#queued([image], options?.topK ?? 5, false);
+    return { predictions: predictions[0], timings };
   }
 
-  async classifyBatch(images, { topK = 5, batchSize = 8 } = {}) {
-    const all = [...images];
+  async classifyBatch(images, options) {
+    const { topK, batchSize } = { topK: 5, batchSize: 8, ...options };
+    if (!images?.[Symbol.iterator]) throw new XceptionError('bad-argument', 'classifyBatch takes an array of images');
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       throw new XceptionError('bad-argument', 'batchSize must be an integer of at least 1');
     }
+    const all = [...images];
     const size = Math.min(batchSize, this.#model?.maxBatch ?? batchSize);
     const parts = [];
     for (let at = 0; at < all.length; at += size) parts.push(this.#queued(all.slice(at, at + size), topK, true));

@@ -145,8 +145,14 @@ async function stream(reader, source, { dtype, warmup, signal }) {
   }
   // This takes the loader, whether it succeeds or not.
   const model = await core.call(() => loader.finish());
-  if (warmup) await core.call(() => model.warmUp());
-  return model;
+  try {
+    if (warmup) await core.call(() => model.warmUp());
+    signal.throwIfAborted();
+    return model;
+  } catch (error) {
+    free(model);
+    throw error;
+  }
 }
 
 /** Gathers a file in the second module's memory and converts it there. */

@@ -194,6 +194,50 @@ fn bench_counts_and_times() {
     assert!(half < single * 51 / 100, "{half} of {single} bytes");
 }
 
+/// Photos at once, by what was measured here: each has its own answer, and a bad one its own sentence.
+#[test]
+fn batches_and_tuning() {
+    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let _ = fs::remove_dir_all(&cache);
+    let tuned = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xception"));
+        // Where Linux, macOS and Windows have it below.
+        for variable in ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"] {
+            command.env(variable, &cache);
+        }
+        let model = model();
+        command.args(arguments).args(["--json", "--tune", "again", "--batch", "2", "--model", &model]).output().unwrap()
+    };
+    let text = scratch("batch.jpg", b"no photo");
+    let photos = KITCHEN_LABELS[..4].iter().map(|(name, _)| photo(&format!("{name}.jpg"))).collect::<Vec<_>>();
+    let output = tuned(&["classify", &photos[0], &photos[1], &photos[2], &text, &photos[3]]);
+    refused(&output, 1, &["batch.jpg", "not a readable image"]);
+    let answers: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 4);
+    let classes = ["cup", "fork", "glass", "knife", "plate", "spoon"];
+    for (answer, (name, label)) in answers.iter().zip(KITCHEN_LABELS) {
+        let best = answer["predictions"][0]["index"].as_u64().unwrap() as usize;
+        assert!(answer["file"].as_str().unwrap().contains(name) && classes[best] == label, "{answer}");
+    }
+
+    let kept = if cfg!(target_os = "macos") { cache.join("Library/Caches") } else { cache.clone() };
+    let kept = fs::read_to_string(kept.join("xception-webgpu/tuning.json")).unwrap();
+    // For one photo, and for two.
+    for batch in [1, 2] {
+        assert!(kept.contains(&format!("\"batch\": {batch}")), "{kept}");
+    }
+
+    let output = tuned(&["bench", "--runs", "1", "--layers"]);
+    let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let passes = result["layers"]["passes"].as_array().unwrap();
+    assert_eq!((&result["batch"], passes.len() as u64 + 2), (&2.into(), result["dispatches"].as_u64().unwrap()));
+    for pass in passes {
+        assert!(["ms", "gbps", "share"].iter().all(|key| pass[*key].as_f64().unwrap() > 0.0), "{pass}");
+    }
+    fs::remove_dir_all(&cache).unwrap();
+    fs::remove_file(text).unwrap();
+}
+
 #[test]
 fn bad_usage_exits_with_2() {
     for arguments in [

@@ -162,6 +162,8 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     result.batchTotal = batch.timings.total > 0;
     result.batchBad = await refusal(model.classifyBatch([bytes, new TextEncoder().encode('no image')]));
     result.batchSize = await refusal(model.classifyBatch([bytes], { batchSize: 0 }));
+    result.batchOfNothing = await refusal(model.classifyBatch(undefined));
+    result.nullOptions = (await model.classify(bytes, null)).predictions.length;
     result.batchNone = (await model.classifyBatch([])).predictions.length;
     result.info = model.info;
     result.last = phases.at(-1);
@@ -203,6 +205,9 @@ test('the API answers in order, counts, refuses and lets go', async () => {
   assert.ok(result.batchTotal);
   assert.equal(result.batchBad, 'decode');
   assert.equal(result.batchSize, 'bad-argument');
+  assert.equal(result.batchOfNothing, 'bad-argument');
+  assert.equal(result.batchSize, 'bad-argument');
+  assert.equal(result.nullOptions, 5);
   assert.equal(result.batchNone, 0);
   assert.deepEqual(result.info.inputSize, [150, 150]);
   assert.equal(result.info.classes, 6);

@@ -17,6 +17,8 @@ let server, folder, host, source;
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'xception-'));
   server = createServer((request, response) => {
+    // A conversion holds this process up, so that a kept connection would end just when it is used again.
+    response.setHeader('connection', 'close');
     if (request.url === '/weights') response.end(weights);
     else if (request.url !== '/silent') response.writeHead(404).end();
   });
