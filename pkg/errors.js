@@ -18,3 +18,22 @@ export class XceptionError extends Error {
     return new XceptionError(own, thrown?.message ?? String(thrown), { cause: thrown });
   }
 }
+
+/**
+ * What `work` gives, or one of our errors: `aborted` at once where `signal` ends it, also while a step is under way that
+ * cannot be cancelled; that step's outcome is let go.
+ */
+export async function settle(signal, work) {
+  const settled = new AbortController();
+  try {
+    signal?.throwIfAborted();
+    const end = (_, reject) => signal?.addEventListener('abort', () => reject(signal.reason), { once: true, signal: settled.signal });
+    return await Promise.race([new Promise(end), work()]);
+  } catch (error) {
+    // Whatever a broken-off step made of it.
+    if (signal?.aborted) throw new XceptionError('aborted', 'the work was cancelled', { cause: signal.reason });
+    throw XceptionError.from(error);
+  } finally {
+    settled.abort();
+  }
+}

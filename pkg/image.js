@@ -1,35 +1,98 @@
 import { XceptionError } from './errors.js';
 import { core, formats } from './wasm.js';
 
-/** Any image as an upright bitmap with the file's own pixel values, no larger than the GPU takes. */
-export async function decode(image, maxSide) {
-  const encoded = image instanceof Blob || image instanceof ArrayBuffer || ArrayBuffer.isView(image);
-  const bitmap = encoded ? await decodeFile(image) : await createImageBitmap(image, AS_STORED).catch(refuse);
-  const side = Math.max(bitmap.width, bitmap.height);
-  if (side <= maxSide) return bitmap;
-  const scaled = (length) => Math.max(1, Math.floor((length * maxSide) / side));
-  const resize = { resizeWidth: scaled(bitmap.width), resizeHeight: scaled(bitmap.height), resizeQuality: 'high' };
-  try {
-    return await createImageBitmap(bitmap, { ...AS_STORED, imageOrientation: 'none', ...resize });
-  } finally {
-    bitmap.close();
-  }
-}
-
+/** The pixel values of the file itself, upright. */
 const AS_STORED = { imageOrientation: 'from-image', premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
-
-function refuse(error) {
-  if (!(error instanceof TypeError)) throw error;
-  const message = 'the image must be a Blob, File, bytes, or an image, video or canvas element';
-  throw new XceptionError('bad-argument', message, { cause: error });
-}
 
 /** The largest encoded image that is read at all: 256 MiB. */
 const MAX_IMAGE_BYTES = 2 ** 28;
 
-/** An encoded image; what the browser has no decoder for is decoded by the second wasm module, or refused by it. */
-async function decodeFile(file) {
-  const blob = file instanceof Blob ? file : new Blob([file]);
+/**
+ * Any image as something that another thread can take: a Blob that is still encoded, pixels (`{ data, width, height }`), or a
+ * bitmap, which is the taker's own.
+ */
+export async function toImage(image, signal) {
+  if (image instanceof Blob) return image;
+  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return new Blob([image]);
+  if (typeof image === 'string' || image instanceof URL) return download(image, signal);
+  if (ArrayBuffer.isView(image?.data)) return toPixels(image);
+  const message = 'the image must be a Blob, File, URL, bytes, pixels, or an image, video or canvas element';
+  if (!globalThis.createImageBitmap) throw new XceptionError('bad-argument', message);
+  return createImageBitmap(image, AS_STORED).catch((error) => {
+    if (error instanceof TypeError) throw new XceptionError('bad-argument', message, { cause: error });
+    if (error.name !== 'InvalidStateError') throw error;
+    throw new XceptionError('decode', 'the image has no pixels: it has not loaded, or was closed', { cause: error });
+  });
+}
+
+async function download(url, signal) {
+  let response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    // A server that is there answers a request that does not ask to read the answer.
+    const there = await fetch(url, { mode: 'no-cors', signal }).then(() => true, () => false);
+    const [code, why] = there
+      ? ['cors', 'its server does not allow this page to read it (CORS): save the image and give the file']
+      : ['fetch', 'its server is out of reach, or the address is wrong'];
+    throw new XceptionError(code, `${url} could not be fetched: ${why}`, { cause: error });
+  }
+  if (!response.ok) throw new XceptionError('fetch', `${url} answered ${response.status} ${response.statusText}`);
+  return response.blob();
+}
+
+/** RGBA pixels of RGBA or RGB ones, 8 bits each. */
+function toPixels({ data, width, height }) {
+  const pixels = width * height;
+  if (!(Number.isInteger(width) && Number.isInteger(height) && pixels > 0 && [3, 4].includes(data.length / pixels) && data.BYTES_PER_ELEMENT === 1)) {
+    throw new XceptionError('bad-argument', 'pixels are { data, width, height } with 3 or 4 bytes for each pixel: RGB or RGBA');
+  }
+  if (data.length === 4 * pixels) return { data: new Uint8Array(data), width, height };
+  const rgba = new Uint8Array(4 * pixels).fill(255);
+  for (let i = 0; i < pixels; i++) rgba.set(data.subarray(3 * i, 3 * i + 3), 4 * i);
+  return { data: rgba, width, height };
+}
+
+/** What `toImage` gave as a bitmap no larger than the GPU takes, or as pixels; of it `roi` alone where that is given. */
+export async function decode(image, roi, maxSide) {
+  const photo = image instanceof Blob ? await decodeFile(image) : image;
+  const { x, y, width, height } = cut(roi, photo);
+  const whole = width === photo.width && height === photo.height;
+  if (photo.data) return whole ? photo : { data: crop(photo, x, y, width, height), width, height };
+  const side = Math.max(width, height);
+  if (whole && side <= maxSide) return photo;
+  const scaled = (length) => Math.max(1, Math.floor(length * Math.min(1, maxSide / side)));
+  const resize = side > maxSide && { resizeWidth: scaled(width), resizeHeight: scaled(height), resizeQuality: 'high' };
+  try {
+    return await createImageBitmap(photo, x, y, width, height, { ...AS_STORED, imageOrientation: 'none', ...resize });
+  } finally {
+    photo.close();
+  }
+}
+
+/** The region of interest, in whole pixels. */
+function cut(roi, { width, height }) {
+  if (!roi) return { x: 0, y: 0, width, height };
+  const { x, y, width: columns, height: rows } = roi;
+  if (![x, y, columns, rows].every(Number.isInteger) || x < 0 || y < 0 || columns < 1 || rows < 1 || x + columns > width || y + rows > height) {
+    const message = `roi must be { x, y, width, height } in whole pixels, inside the image of ${width}×${height}`;
+    throw new XceptionError('bad-argument', message);
+  }
+  return roi;
+}
+
+function crop({ data, width }, x, y, columns, rows) {
+  const out = new Uint8Array(4 * columns * rows);
+  for (let row = 0; row < rows; row++) {
+    const start = 4 * ((y + row) * width + x);
+    out.set(data.subarray(start, start + 4 * columns), 4 * row * columns);
+  }
+  return out;
+}
+
+/** An encoded image; what there is no decoder for here is decoded by the second wasm module, or refused by it. */
+async function decodeFile(blob) {
   if (blob.size > MAX_IMAGE_BYTES) {
     throw new XceptionError('too-large', `a file of ${blob.size} bytes is more than an image has: give a smaller one`);
   }
@@ -41,6 +104,6 @@ async function decodeFile(file) {
   } catch {
     const pixels = await formats.call(({ decode }) => decode(bytes));
     const { width, height } = pixels;
-    return createImageBitmap(new ImageData(new Uint8ClampedArray(pixels.take()), width, height), AS_STORED);
+    return { data: pixels.take(), width, height };
   }
 }

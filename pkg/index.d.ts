@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" />
+
 /** What has come so far. */
 export interface Progress {
   /** `weights` while bytes arrive, `convert` while a foreign file is turned into the project's own format. */
@@ -62,6 +64,21 @@ export interface LoadOptions {
   fit?: Fit;
   /** Side of the network's input in pixels, for files of weights alone, which do not tell; else 299. */
   inputSize?: number;
+  /**
+   * Whether to try which shaders are fastest on this GPU: `auto`, the default, once for each GPU, driver and browser version,
+   * within 1.5 s, remembered in the browser's Cache API and never on software adapters; `again` in any case; or `off`.
+   */
+  tune?: 'auto' | 'again' | 'off';
+  /**
+   * Whether everything runs in a module worker of its own, so that the page's thread stays free: false. The API is the same;
+   * pixels are handed over, not copied.
+   */
+  worker?: boolean;
+  /**
+   * The core's compiled code, where it is not beside the package's script: its URL, bytes, or a `WebAssembly.Module`. The first
+   * load decides for the page.
+   */
+  wasm?: string | URL | BufferSource | WebAssembly.Module;
   /** Whether the network runs once at the end of loading, so that the first photo takes no longer than others: true. */
   warmup?: boolean;
   /** Called as bytes arrive; what it throws ends the load. */
@@ -120,12 +137,60 @@ export interface ModelInfo {
   readonly pipelines: number;
   /** GPU memory of weights and activations, in bytes. */
   readonly gpuBytes: number;
+  /** Whether its shaders were chosen by trying. */
+  readonly tuned: boolean;
+  /** How many images can be computed at once. */
+  readonly maxBatch: number;
   /** What the GPU calls itself; browsers may not tell. */
   readonly adapter: string;
 }
 
-/** Anything with pixels: an encoded file, or what the browser can make an `ImageBitmap` of. */
-export type ImageInput = Blob | ArrayBuffer | ArrayBufferView | ImageBitmapSource;
+/** Pixels row by row, 8 bits each: RGBA, or RGB. `ImageData` is that too. */
+export interface Pixels {
+  readonly data: Uint8Array | Uint8ClampedArray;
+  readonly width: number;
+  readonly height: number;
+}
+
+/**
+ * Anything with pixels: an encoded file (`Blob`, `File` or its bytes), its URL, pixels, or what the browser can make an
+ * `ImageBitmap` of: an image, video or canvas element, `OffscreenCanvas`, `ImageBitmap`, `VideoFrame`.
+ */
+export type ImageInput = Blob | ArrayBuffer | ArrayBufferView | string | URL | Pixels | ImageBitmapSource;
+
+/** How one image is looked at. */
+export interface ViewOptions {
+  /** The part of the image that counts, in pixels of the upright image: all of it. */
+  roi?: { x: number; y: number; width: number; height: number };
+  /** What happens to other aspect ratios, instead of what the model says. */
+  fit?: Fit;
+  /** Ends the call at once: it rejects with the code `aborted`. */
+  signal?: AbortSignal;
+}
+
+export interface ClassifyOptions extends ViewOptions {
+  /** The most predictions: 5. */
+  topK?: number;
+  /** The least probability of a prediction: 0. */
+  threshold?: number;
+  /** The classes that may be predicted, by label or number: all. Probabilities stay as they are. */
+  allow?: Iterable<string | number>;
+  /** Classes that may not. */
+  deny?: Iterable<string | number>;
+}
+
+/** Whether a model can run here. */
+export interface Support {
+  ok: boolean;
+  /** Why not, and what to do; empty where it can. */
+  reason: string;
+  /** What the GPU calls itself; browsers may not tell. */
+  adapter: string;
+  /** Whether shaders can compute with f16. */
+  f16: boolean;
+  /** Whether passes can be timed. */
+  timestamps: boolean;
+}
 
 export type ErrorCode =
   | 'no-webgpu'
@@ -150,9 +215,18 @@ export class XceptionError extends Error {
   readonly code: ErrorCode;
 }
 
+export interface XceptionEventMap {
+  /** The browser took the GPU away. The model is being loaded again from where it came; calls wait for that. */
+  devicelost: CustomEvent<{ reason: string }>;
+  /** It is there again. Where that fails, calls reject with the code `device-lost`. */
+  restored: CustomEvent;
+}
+
 /** A model on the GPU. Calls queue up and are answered in order; one that fails does not harm the next. */
-export class Xception {
+export class Xception extends EventTarget {
   private constructor();
+  /** Whether a model can run here, and on what. Nothing is loaded. */
+  static isSupported(): Promise<Support>;
   /** Loads weights onto the GPU. */
   static load(options: LoadOptions): Promise<Xception>;
   /** What the model is. */
@@ -161,17 +235,43 @@ export class Xception {
    * Names the `topK` (5) most likely classes of an image. EXIF orientation is honoured; transparency is composited on
    * white.
    */
-  classify(image: ImageInput, options?: { topK?: number }): Promise<Classification>;
+  classify(image: ImageInput, options?: ClassifyOptions): Promise<Classification>;
   /**
    * Names the classes of many images, which go through the network `batchSize` (8) at a time, as far as the GPU has room:
    * more of them per second, and more memory. The answers are in the order of the images; one that is no image rejects all.
    */
   classifyBatch(
     images: Iterable<ImageInput>,
-    options?: { topK?: number; batchSize?: number },
+    options?: ClassifyOptions & { batchSize?: number },
   ): Promise<{ predictions: Prediction[][]; timings: Timings }>;
+  /**
+   * The 2048 features that the network makes of an image, before the dense layers: images of the same kind are near one another
+   * (by the cosine of the angle between them, say), whatever the classes are.
+   */
+  embed(image: ImageInput, options?: ViewOptions): Promise<Float32Array>;
+  /**
+   * Classifies a playing video, or a camera's track: always its latest frame, as fast as that goes or at most `maxFps` times a
+   * second. It ends with the video, the track, or `signal`; `time` is the video's, in seconds.
+   */
+  video(
+    source: HTMLVideoElement | MediaStreamTrack,
+    options?: ClassifyOptions & { maxFps?: number },
+  ): AsyncIterableIterator<Classification & { time: number }>;
   /** Frees the GPU's memory, after the photos that wait. Later calls reject with the code `disposed`. */
   dispose(): Promise<void>;
+  /** `using model = …` disposes of it at the end of the block. */
+  [Symbol.dispose](): void;
+  [Symbol.asyncDispose](): Promise<void>;
+  addEventListener<K extends keyof XceptionEventMap>(
+    type: K,
+    listener: (event: XceptionEventMap[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
 }
 
 /** A file of weights in the browser's cache. */

@@ -1,112 +1,145 @@
 /**
  * Xception on WebGPU: weights in, photo in, classes out. The types and their documentation are in index.d.ts.
  *
- * The wasm core loads weights of the project's own format and classifies. All others are converted first, by a second
- * wasm module that is fetched only then.
+ * This file is what a page sees. `engine.js` does the work with the wasm core, here or in a worker (`remote.js`); weights of other
+ * formats are converted first, by a second wasm module that is fetched only then.
  */
 
-import { XceptionError } from './errors.js';
-import { decode } from './image.js';
-import { load } from './load.js';
-import { core } from './wasm.js';
+import { Engine } from './engine.js';
+import { XceptionError, settle } from './errors.js';
+import { toImage } from './image.js';
+import { select } from './select.js';
+import { support } from './support.js';
+import { frames } from './video.js';
 
 export { clearCache, listCached } from './cache.js';
 export { XceptionError } from './errors.js';
 
-export class Xception {
-  #model;
-  #queue = Promise.resolve();
+export class Xception extends EventTarget {
+  #engine;
+  #options;
+  #disposed = false;
 
   /** Use `Xception.load`. */
-  constructor(model) {
-    this.#model = model;
-    this.info = Object.freeze(JSON.parse(model.info()));
+  constructor(engine, options) {
+    super();
+    // What a load needs but once must not be kept, nor told of a load that nobody asked for.
+    const { signal, onProgress, ...kept } = options;
+    this.#options = kept;
+    this.info = Object.freeze(engine.info);
+    this.#use(engine);
+  }
+
+  static isSupported() {
+    return support();
   }
 
   static async load(options) {
     try {
-      if (!globalThis.navigator?.gpu) {
-        throw new XceptionError(
-          'no-webgpu',
-          'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
-        );
-      }
-      return new Xception(await load(options ?? {}));
+      return new Xception(await start(options ?? {}), options ?? {});
     } catch (error) {
       throw XceptionError.from(error);
     }
   }
 
   async classify(image, options) {
-    const { predictions, timings } = await this.#queued([image], options?.topK ?? 5, false);
+    const { predictions, timings } = await this.#predict([image], options, false);
     return { predictions: predictions[0], timings };
   }
 
   async classifyBatch(images, options) {
-    const { topK, batchSize } = { topK: 5, batchSize: 8, ...options };
+    const batchSize = options?.batchSize ?? 8;
     if (!images?.[Symbol.iterator]) throw new XceptionError('bad-argument', 'classifyBatch takes an array of images');
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       throw new XceptionError('bad-argument', 'batchSize must be an integer of at least 1');
     }
     const all = [...images];
-    const size = Math.min(batchSize, this.#model?.maxBatch ?? batchSize);
-    const parts = [];
-    for (let at = 0; at < all.length; at += size) parts.push(this.#queued(all.slice(at, at + size), topK, true));
-    const answers = await Promise.all(parts);
+    const size = Math.min(batchSize, this.info.maxBatch);
+    const answers = [];
+    let before;
+    for (let at = 0; at < all.length; at += size) {
+      // The next images come to the GPU while it computes these; more of them need not be in memory.
+      const answer = this.#predict(all.slice(at, at + size), options, true);
+      answer.catch(() => {});
+      if (before) answers.push(await before);
+      before = answer;
+    }
+    if (before) answers.push(await before);
     const sum = (step) => answers.reduce((total, { timings }) => total + timings[step], 0);
     const timings = Object.fromEntries(['decode', 'preprocess', 'gpu', 'total'].map((step) => [step, sum(step)]));
     return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
   }
 
-  /** Classifies photos at once. The next call's photos come to the GPU while it computes these. */
-  #queued(images, topK, batch) {
-    const started = this.#queue.then(() => this.#start(images, topK, batch));
-    // A failure must not hold up the next photo.
-    this.#queue = started.catch(() => {});
-    return started
-      .then(async ({ answer, lap, timings }) => {
-        const predictions = JSON.parse(await core.call(() => answer.read()));
-        timings.gpu = lap();
-        timings.total = timings.decode + timings.preprocess + timings.gpu;
-        return { predictions, timings };
-      })
-      .catch((error) => {
-        throw XceptionError.from(error);
-      });
+  async embed(image, options) {
+    const { roi, fit, signal } = options ?? {};
+    return this.#run(signal, (engine) => engine.embed(toImage(image, signal), { roi, fit }));
   }
 
-  /** Brings photos to the GPU and starts it. */
-  async #start(images, topK, batch) {
-    const model = this.#model;
-    if (!model) throw new XceptionError('disposed', 'this model was disposed of: load it again');
-    if (!Number.isInteger(topK) || topK < 1) throw new XceptionError('bad-argument', 'topK must be an integer of at least 1');
-    const timings = { decode: 0, preprocess: 0, gpu: 0, total: 0 };
-    let now = performance.now();
-    const lap = () => {
-      const last = now;
-      now = performance.now();
-      return now - last;
-    };
-    if (batch) await core.call(() => model.reserve(images.length));
-    timings.preprocess += lap();
-    for (const [index, image] of images.entries()) {
-      const bitmap = await decode(image, model.maxPhotoSide);
-      timings.decode += lap();
-      try {
-        await core.call(() => model.upload(bitmap, batch ? index : undefined));
-      } finally {
-        bitmap.close();
-      }
-      timings.preprocess += lap();
-    }
-    const answer = await core.call(() => model.start(topK, batch ? images.length : undefined));
-    return { answer, lap, timings };
+  async *video(source, options) {
+    const { maxFps, ...rest } = options ?? {};
+    for await (const { frame, time } of frames(source, maxFps, rest.signal)) yield { ...(await this.classify(frame, rest)), time };
   }
 
   /** Frees the GPU's memory, after the photos that wait. */
   async dispose() {
-    await this.#queue;
-    this.#model?.free();
-    this.#model = undefined;
+    this.#disposed = true;
+    const engine = await this.#engine.catch(() => {});
+    await engine?.dispose();
   }
+
+  [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {
+    this.dispose();
+  }
+
+  [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]() {
+    return this.dispose();
+  }
+
+  async #predict(images, options, batch) {
+    const { roi, fit, signal, ...chosen } = options ?? {};
+    const { count, choose } = select(chosen, this.info);
+    return this.#run(signal, async (engine) => {
+      const ready = images.map((image) => toImage(image, signal));
+      const { predictions, timings } = await engine.classify(ready, { count, batch, roi, fit });
+      return { predictions: predictions.map(choose), timings };
+    });
+  }
+
+  /** What `work` makes of the engine, as one of our errors where it fails, and at once where `signal` ends it. */
+  async #run(signal, work) {
+    if (this.#disposed) throw new XceptionError('disposed', 'this model was disposed of: load it again');
+    return settle(signal, async () => work(await this.#engine));
+  }
+
+  #use(engine) {
+    this.#engine = Promise.resolve(engine);
+    engine.lost.then((reason) => this.#restore(engine, reason));
+  }
+
+  /** Loads the model again where the browser took its device away. */
+  async #restore(engine, reason) {
+    if (this.#disposed) return;
+    const restored = engine.dispose().then(() => start(this.#options));
+    // Calls wait for this.
+    this.#engine = restored.catch((cause) => {
+      const message = `the GPU was lost (${reason}) and the model could not be loaded again: ${cause.message}`;
+      throw new XceptionError('device-lost', message, { cause });
+    });
+    this.#engine.catch(() => {});
+    this.#tell('devicelost', { reason });
+    const again = await restored.catch(() => {});
+    if (!again) return;
+    this.#use(again);
+    this.#tell('restored', {});
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+async function start({ worker = false, ...options }) {
+  if (!worker) return Engine.load(options);
+  const { Remote } = await import('./remote.js');
+  return Remote.load(options);
 }

@@ -1,8 +1,10 @@
 import { clearCache, find, keyOf, save } from './cache.js';
 import { open, refusePage, toRequest } from './download.js';
-import { XceptionError } from './errors.js';
+import { XceptionError, settle } from './errors.js';
 import { Integrity } from './integrity.js';
+import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
+import { tuning } from './tuning.js';
 import { core, formats } from './wasm.js';
 
 /** The largest file that is read whole to be converted: 1 GiB. A model with its optimizer has about 300 MB. */
@@ -15,13 +17,16 @@ const MAX_HEAD_BYTES = 2 ** 28;
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
 
 /** Brings weights to the GPU and returns the core's model. The options are described in index.d.ts. */
-export async function load({ weights, integrity, dtype = 'auto', cache = true, warmup = true, onProgress = () => {}, signal: given, ...options }) {
+export async function load(options) {
+  const { weights, wasm, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
   // A Request may bring its own signal.
-  const signal = AbortSignal.any([given, weights?.signal].filter(Boolean));
+  const signal = AbortSignal.any([options.signal, weights?.signal].filter(Boolean));
   const { labels, filter, fit, inputSize, head } = options;
   if (!['auto', 'f32', 'f16'].includes(dtype)) throw new XceptionError('bad-argument', 'dtype must be auto, f32 or f16');
+  if (!['auto', 'again', 'off'].includes(tune)) throw new XceptionError('bad-argument', 'tune must be auto, again or off');
   const job = {
     dtype: dtype === 'auto' ? undefined : dtype,
+    tune,
     head,
     warmup,
     onProgress,
@@ -29,25 +34,8 @@ export async function load({ weights, integrity, dtype = 'auto', cache = true, w
     integrity: integrity === undefined ? undefined : new Integrity(integrity),
     overrides: JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] }),
   };
-  const settled = new AbortController();
-  try {
-    return await Promise.race([aborted(signal, settled.signal), fetchModel(weights, cache, job)]);
-  } catch (error) {
-    // Whatever a broken-off step made of it.
-    if (signal.aborted) throw new XceptionError('aborted', 'the work was cancelled', { cause: signal.reason });
-    throw error;
-  } finally {
-    settled.abort();
-  }
-}
-
-/** Rejects at once, also while a step is under way that cannot be cancelled; that step's outcome is let go. */
-function aborted(signal, settled) {
-  return new Promise((_, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true, signal: settled });
-  });
+  if (wasm !== undefined) core.source = wasm;
+  return settle(signal, () => fetchModel(weights, cache, job));
 }
 
 /** Takes weights from the cache, or from where they are. */
@@ -130,18 +118,27 @@ async function headerOf(reader) {
   return (await reader.atLeast(length)).slice(0, length);
 }
 
-/** Loads a file of the project's own format, piece by piece. */
-async function stream(reader, source, { dtype, warmup, signal }) {
+/** Loads a file of the project's own format, piece by piece, while its pipelines are compiled. */
+async function stream(reader, source, job) {
+  const { warmup, signal } = job;
   const header = await headerOf(reader);
   signal.throwIfAborted();
-  const loader = await core.call(({ Loader }) => Loader.create(header, dtype));
-  source.total = loader.length;
+  const gpu = await core.call(({ Gpu }) => Gpu.open());
+  let loader;
   try {
+    const tuned = await tuning(gpu, header, job);
+    signal.throwIfAborted();
+    loader = await core.call(({ Loader }) => Loader.create(gpu, header, job.dtype, tuned));
+    source.total = loader.length;
+    const compiled = compile(gpu.device, loader.recipes());
     for await (const piece of reader.rest(header.length)) await core.call(() => loader.push(piece));
+    await compiled;
     signal.throwIfAborted();
   } catch (error) {
     free(loader);
     throw error;
+  } finally {
+    free(gpu);
   }
   // This takes the loader, whether it succeeds or not.
   const model = await core.call(() => loader.finish());
@@ -192,7 +189,7 @@ async function whole(source, signal) {
 
 function free(object) {
   try {
-    object.free();
+    object?.free();
   } catch {
     // A module that panicked does not let go; that panic is the error to tell.
   }

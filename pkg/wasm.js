@@ -5,11 +5,15 @@ import { XceptionError } from './errors.js';
  */
 class Module {
   #importer;
+  #path;
   #ready;
   #waiting = new Set();
+  /** Where the compiled code is, or itself, where that is not beside the module's script. The first call counts. */
+  source;
 
-  constructor(importer) {
+  constructor(importer, path) {
     this.#importer = importer;
+    this.#path = path;
   }
 
   /** Calls `work` with the module's exports, fetched once. */
@@ -25,10 +29,16 @@ class Module {
     }
   }
 
+  /** The bytes of the compiled code where this is a file, which Node does not fetch. */
+  #file() {
+    const { promises } = globalThis.process?.getBuiltinModule?.('node:fs') ?? {};
+    return promises && import.meta.url.startsWith('file:') ? promises.readFile(new URL(this.#path, import.meta.url)) : undefined;
+  }
+
   async #load() {
     try {
       const exports = await this.#importer();
-      await exports.default();
+      await exports.default({ module_or_path: await (this.source ?? this.#file()) });
       exports.onPanic((message) => {
         const error = new XceptionError('internal', `a defect of xception-webgpu, please report it: ${message}`);
         for (const reject of this.#waiting) reject(error);
@@ -50,7 +60,7 @@ function deferred() {
 }
 
 /** Loads weights of the project's own format and classifies. */
-export const core = new Module(() => import('./dist/xception.js'));
+export const core = new Module(() => import('./dist/xception.js'), './dist/xception_bg.wasm');
 
 /** Converts other weights, and decodes what the browser cannot; it is fetched only then. */
-export const formats = new Module(() => import('./dist/formats.js'));
+export const formats = new Module(() => import('./dist/formats.js'), './dist/formats_bg.wasm');

@@ -7,8 +7,8 @@
 // bias    [OUT_CHANNELS/4] vec4
 // output  [images][OUT_HEIGHT][OUT_WIDTH][OUT_CHANNELS/4] vec4
 //
-// One invocation computes 4 neighbouring pixels × 4 channels; x: channels, y: columns, z: rows
-// of all images.
+// One invocation computes 4 neighbouring pixels × 16 channels, by 4×4 matrices (four output × four input channels) times
+// a pixel's four input channels; x: channels, y: columns, z: rows of all images.
 
 override IN_HEIGHT: u32;
 override IN_WIDTH: u32;
@@ -28,49 +28,70 @@ fn pack(value: vec4f) -> Stored { return value; }
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> output: array<Stored>;
 
-fn multiply_add(sum: vec4f, a: vec4f, w0: vec4f, w1: vec4f, w2: vec4f, w3: vec4f) -> vec4f {
-    return sum + a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3;
+// The weights of four input channels (three and nothing in the first layer), from vec4 w on.
+fn weights(w: u32) -> mat4x4f {
+    let row = OUT_CHANNELS / 4;
+    var last = vec4f();
+    if IN_CHANNELS % 4 == 0 {
+        last = unpack(weight[w + 3 * row]);
+    }
+    return mat4x4f(unpack(weight[w]), unpack(weight[w + row]), unpack(weight[w + 2 * row]), last);
 }
 
-@compute @workgroup_size(8, 8)
+// Adds a pixel's products of four input and 16 output channels, a column of the sums for each four of them.
+fn multiply_add(sums: mat4x4f, at: u32, w0: mat4x4f, w1: mat4x4f, w2: mat4x4f, w3: mat4x4f) -> mat4x4f {
+    let v = unpack(input[at]);
+    return sums + mat4x4f(w0 * v, w1 * v, w2 * v, w3 * v);
+}
+
+// Stores 16 channels of one pixel, from vec4 at on; fewer where there are no more.
+fn store(at: u32, n: u32, sums: mat4x4f) {
+    let n_count = OUT_CHANNELS / 4;
+    output[at] = pack(max(sums[0], vec4f()));
+    if n + 1 < n_count { output[at + 1] = pack(max(sums[1], vec4f())); }
+    if n + 2 < n_count { output[at + 2] = pack(max(sums[2], vec4f())); }
+    if n + 3 < n_count { output[at + 3] = pack(max(sums[3], vec4f())); }
+}
+
+@compute @workgroup_size(4, 8)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-    let n = id.x;
+    let n = id.x * 4;
     let n_count = OUT_CHANNELS / 4;
     let x = id.y * 4;
     if n >= n_count || x >= OUT_WIDTH {
         return;
     }
+    let n1 = min(n + 1, n_count - 1);
+    let n2 = min(n + 2, n_count - 1);
+    let n3 = min(n + 3, n_count - 1);
     let in_count = (IN_CHANNELS + 3) / 4;
     let step = STRIDE * in_count;
     // The last pixels of a ragged row are computed from its last column and not stored.
     let last = OUT_WIDTH - 1 - x;
     let top = id.z / OUT_HEIGHT * IN_HEIGHT + id.z % OUT_HEIGHT * STRIDE;
-    var sum0 = bias[n];
-    var sum1 = sum0;
-    var sum2 = sum0;
-    var sum3 = sum0;
+    var sums0 = mat4x4f(bias[n], bias[n1], bias[n2], bias[n3]);
+    var sums1 = sums0;
+    var sums2 = sums0;
+    var sums3 = sums0;
     for (var tap = 0u; tap < 9; tap++) {
         let row = top + tap / 3;
         let pixel = (row * IN_WIDTH + x * STRIDE + tap % 3) * in_count;
         for (var c = 0u; c < in_count; c++) {
-            let w = (tap * IN_CHANNELS + c * 4) * n_count + n;
-            let w0 = unpack(weight[w]);
-            let w1 = unpack(weight[w + n_count]);
-            let w2 = unpack(weight[w + 2 * n_count]);
-            var w3 = vec4f();
-            if IN_CHANNELS % 4 == 0 {
-                w3 = unpack(weight[w + 3 * n_count]);
-            }
+            let w = (tap * IN_CHANNELS + c * 4) * n_count;
+            let w0 = weights(w + n);
+            let w1 = weights(w + n1);
+            let w2 = weights(w + n2);
+            let w3 = weights(w + n3);
             let a = pixel + c;
-            sum0 = multiply_add(sum0, unpack(input[a]), w0, w1, w2, w3);
-            sum1 = multiply_add(sum1, unpack(input[a + min(1, last) * step]), w0, w1, w2, w3);
-            sum2 = multiply_add(sum2, unpack(input[a + min(2, last) * step]), w0, w1, w2, w3);
-            sum3 = multiply_add(sum3, unpack(input[a + min(3, last) * step]), w0, w1, w2, w3);
+            sums0 = multiply_add(sums0, a, w0, w1, w2, w3);
+            sums1 = multiply_add(sums1, a + min(1, last) * step, w0, w1, w2, w3);
+            sums2 = multiply_add(sums2, a + min(2, last) * step, w0, w1, w2, w3);
+            sums3 = multiply_add(sums3, a + min(3, last) * step, w0, w1, w2, w3);
         }
     }
     let out = (id.z * OUT_WIDTH + x) * n_count + n;
-    output[out] = pack(max(sum0, vec4f()));
-    if last >= 1 { output[out + n_count] = pack(max(sum1, vec4f())); }
-    if last >= 2 { output[out + 2 * n_count] = pack(max(sum2, vec4f())); }
-    if last >= 3 { output[out + 3 * n_count] = pack(max(sum3, vec4f())); }
+    store(out, n, sums0);
+    if last >= 1 { store(out + n_count, n, sums1); }
+    if last >= 2 { store(out + 2 * n_count, n, sums2); }
+    if last >= 3 { store(out + 3 * n_count, n, sums3); }
 }

@@ -6,13 +6,14 @@
 // weight  [3][3][CHANNELS/4] vec4
 // output  as input
 //
-// One invocation computes 4 neighbouring pixels × 4 channels; x: channels, y: columns, z: rows
-// of all images.
+// One invocation computes a column of ROWS rows × 4 pixels × 4 channels: it goes down the input's rows and adds each to the
+// three rows of the output that it is part of. x: channels, y: columns, z: ROWS rows each of all images.
 
 override HEIGHT: u32;
 override WIDTH: u32;
 override CHANNELS: u32;
 override RELU_BEFORE: bool;
+override ROWS: u32;
 
 // Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
 alias Stored = vec4f;
@@ -23,16 +24,28 @@ fn pack(value: vec4f) -> Stored { return value; }
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read_write> output: array<Stored>;
 
-// The value at a column that may lie outside the image.
-fn load(row: u32, x: i32, c: u32) -> vec4f {
-    if x < 0 || x >= i32(WIDTH) {
-        return vec4f();
-    }
-    let value = unpack(input[(row * WIDTH + u32(x)) * (CHANNELS / 4) + c]);
-    if RELU_BEFORE {
-        return max(value, vec4f());
-    }
-    return value;
+// Channel group c of a pixel of an image whose rows begin at top; zero outside of it.
+fn load(top: u32, y: u32, x: u32, c: u32) -> vec4f {
+    // Row and column −1 wrap round to huge numbers.
+    let inside = y < HEIGHT && x < WIDTH;
+    let value = unpack(input[((top + min(y, HEIGHT - 1)) * WIDTH + min(x, WIDTH - 1)) * (CHANNELS / 4) + c]);
+    return select(vec4f(), select(value, max(value, vec4f()), RELU_BEFORE), inside);
+}
+
+// What a row of the input gives the four pixels of a row of the output, by a row of the window.
+fn row(v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f, v4: vec4f, v5: vec4f, window: mat3x4f) -> mat4x4f {
+    return mat4x4f(
+        v0 * window[0] + v1 * window[1] + v2 * window[2],
+        v1 * window[0] + v2 * window[1] + v3 * window[2],
+        v2 * window[0] + v3 * window[1] + v4 * window[2],
+        v3 * window[0] + v4 * window[1] + v5 * window[2],
+    );
+}
+
+fn window_row(i: u32, c: u32) -> mat3x4f {
+    let w = 3 * i * (CHANNELS / 4) + c;
+    let count = CHANNELS / 4;
+    return mat3x4f(unpack(weight[w]), unpack(weight[w + count]), unpack(weight[w + 2 * count]));
 }
 
 @compute @workgroup_size(64)
@@ -43,33 +56,32 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     if c >= c_count || x >= WIDTH {
         return;
     }
-    var sum0 = vec4f();
-    var sum1 = vec4f();
-    var sum2 = vec4f();
-    var sum3 = vec4f();
-    for (var i = 0u; i < 3; i++) {
-        // Row −1 wraps round to a huge number and is skipped like one past the end.
-        if id.z % HEIGHT + i - 1 < HEIGHT {
-            let row = id.z + i - 1;
-            let left = i32(x) - 1;
-            let v0 = load(row, left, c);
-            let v1 = load(row, left + 1, c);
-            let v2 = load(row, left + 2, c);
-            let v3 = load(row, left + 3, c);
-            let v4 = load(row, left + 4, c);
-            let v5 = load(row, left + 5, c);
-            let w0 = unpack(weight[i * 3 * c_count + c]);
-            let w1 = unpack(weight[(i * 3 + 1) * c_count + c]);
-            let w2 = unpack(weight[(i * 3 + 2) * c_count + c]);
-            sum0 += v0 * w0 + v1 * w1 + v2 * w2;
-            sum1 += v1 * w0 + v2 * w1 + v3 * w2;
-            sum2 += v2 * w0 + v3 * w1 + v4 * w2;
-            sum3 += v3 * w0 + v4 * w1 + v5 * w2;
+    let blocks = (HEIGHT + ROWS - 1) / ROWS;
+    let top = id.z / blocks * HEIGHT;
+    let first = id.z % blocks * ROWS;
+    let upper = window_row(0, c);
+    let middle = window_row(1, c);
+    let lower = window_row(2, c);
+    // Rows of the output that have seen two of their three rows of the input, and one.
+    var sums2 = mat4x4f();
+    var sums1 = mat4x4f();
+    for (var i = 0u; i < ROWS + 2; i++) {
+        let y = first + i - 1;
+        let v0 = load(top, y, x - 1, c);
+        let v1 = load(top, y, x, c);
+        let v2 = load(top, y, x + 1, c);
+        let v3 = load(top, y, x + 2, c);
+        let v4 = load(top, y, x + 3, c);
+        let v5 = load(top, y, x + 4, c);
+        let sums = sums2 + row(v0, v1, v2, v3, v4, v5, lower);
+        sums2 = sums1 + row(v0, v1, v2, v3, v4, v5, middle);
+        sums1 = row(v0, v1, v2, v3, v4, v5, upper);
+        if i >= 2 && y - 1 < HEIGHT {
+            let out = ((top + y - 1) * WIDTH + x) * c_count + c;
+            output[out] = pack(sums[0]);
+            if x + 1 < WIDTH { output[out + c_count] = pack(sums[1]); }
+            if x + 2 < WIDTH { output[out + 2 * c_count] = pack(sums[2]); }
+            if x + 3 < WIDTH { output[out + 3 * c_count] = pack(sums[3]); }
         }
     }
-    let out = (id.z * WIDTH + x) * c_count + c;
-    output[out] = pack(sum0);
-    if x + 1 < WIDTH { output[out + c_count] = pack(sum1); }
-    if x + 2 < WIDTH { output[out + 2 * c_count] = pack(sum2); }
-    if x + 3 < WIDTH { output[out + 3 * c_count] = pack(sum3); }
 }

@@ -19,7 +19,7 @@
 // its invocations put the columns of their pixels into workgroup memory, then each multiplies them into a register
 // tile of ROWS (4 or 8) pixels × COLUMNS (1 or 2) vec4s, with weights straight from storage. There are two chunks in
 // memory, so that one barrier a chunk is enough. SPLIT slices of invocations (z) take turns along k; their sums are
-// added up in the end. Sums are named because compilers keep indexed local arrays out of registers.
+// added up in the end. Sums are f32 and named because compilers keep indexed local arrays out of registers.
 
 override IN_HEIGHT: u32;
 override IN_WIDTH: u32;
@@ -42,13 +42,18 @@ override SPLIT: u32;
 override ROWS: u32;
 override COLUMNS: u32;
 override STEP: u32;
-// The larger of two chunks for each slice, and one slice's sums.
+// Two chunks for each slice.
 override SHARED: u32;
+// One slice's sums, where there are several slices.
+override SUMS: u32;
 
 // Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
 alias Stored = vec4f;
 fn unpack(stored: Stored) -> vec4f { return stored; }
 fn pack(value: vec4f) -> Stored { return value; }
+// Four factors of the product: f32 here; kernel.rs puts f16 in place of these two lines where that is to be computed.
+alias Factors = vec4f;
+fn factors(stored: Stored) -> Factors { return unpack(stored); }
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
@@ -57,7 +62,8 @@ fn pack(value: vec4f) -> Stored { return value; }
 @group(0) @binding(4) var<storage, read> window: array<Stored>;
 @group(0) @binding(5) var<storage, read_write> output: array<Stored>;
 
-var<workgroup> shared_values: array<vec4f, SHARED>;
+var<workgroup> columns: array<Factors, SHARED>;
+var<workgroup> sums: array<vec4f, SUMS>;
 
 // The left matrix: pixel m of the result, channel group c.
 fn column(m: u32, c: u32) -> vec4f {
@@ -85,8 +91,9 @@ fn column(m: u32, c: u32) -> vec4f {
     return sum;
 }
 
-fn multiply_add(sum: vec4f, a: vec4f, w0: vec4f, w1: vec4f, w2: vec4f, w3: vec4f) -> vec4f {
-    return sum + a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3;
+// Four products are added up as they are, then to a sum of f32.
+fn multiply_add(sum: vec4f, a: Factors, w0: Factors, w1: Factors, w2: Factors, w3: Factors) -> vec4f {
+    return sum + vec4f(a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3);
 }
 
 // What is added to pixel m at channel group n.
@@ -165,45 +172,45 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
             for (var i = index; i < chunk; i += threads) {
                 let c = i % STEP;
                 let pixel = i / STEP;
-                shared_values[half + c * tile_m + pixel] = column(min(first + pixel, PIXELS - 1), begin + c);
+                columns[half + c * tile_m + pixel] = Factors(column(min(first + pixel, PIXELS - 1), begin + c));
             }
         }
         workgroupBarrier();
         if begin < k_count {
             for (var j = 0u; j < STEP; j++) {
                 let w = 4 * (begin + j) * n_count + held;
-                let l0 = unpack(weight[w]);
-                let l1 = unpack(weight[w + n_count]);
-                let l2 = unpack(weight[w + 2 * n_count]);
-                let l3 = unpack(weight[w + 3 * n_count]);
+                let l0 = factors(weight[w]);
+                let l1 = factors(weight[w + n_count]);
+                let l2 = factors(weight[w + 2 * n_count]);
+                let l3 = factors(weight[w + 3 * n_count]);
                 let at = half + j * tile_m + local.y;
-                let v0 = shared_values[at];
-                let v1 = shared_values[at + GROUP_M];
-                let v2 = shared_values[at + 2 * GROUP_M];
-                let v3 = shared_values[at + 3 * GROUP_M];
+                let v0 = columns[at];
+                let v1 = columns[at + GROUP_M];
+                let v2 = columns[at + 2 * GROUP_M];
+                let v3 = columns[at + 3 * GROUP_M];
                 left0 = multiply_add(left0, v0, l0, l1, l2, l3);
                 left1 = multiply_add(left1, v1, l0, l1, l2, l3);
                 left2 = multiply_add(left2, v2, l0, l1, l2, l3);
                 left3 = multiply_add(left3, v3, l0, l1, l2, l3);
-                var r0 = vec4f();
-                var r1 = vec4f();
-                var r2 = vec4f();
-                var r3 = vec4f();
+                var r0 = Factors();
+                var r1 = Factors();
+                var r2 = Factors();
+                var r3 = Factors();
                 if COLUMNS > 1 {
-                    r0 = unpack(weight[w + 1]);
-                    r1 = unpack(weight[w + n_count + 1]);
-                    r2 = unpack(weight[w + 2 * n_count + 1]);
-                    r3 = unpack(weight[w + 3 * n_count + 1]);
+                    r0 = factors(weight[w + 1]);
+                    r1 = factors(weight[w + n_count + 1]);
+                    r2 = factors(weight[w + 2 * n_count + 1]);
+                    r3 = factors(weight[w + 3 * n_count + 1]);
                     right0 = multiply_add(right0, v0, r0, r1, r2, r3);
                     right1 = multiply_add(right1, v1, r0, r1, r2, r3);
                     right2 = multiply_add(right2, v2, r0, r1, r2, r3);
                     right3 = multiply_add(right3, v3, r0, r1, r2, r3);
                 }
                 if ROWS > 4 {
-                    let v4 = shared_values[at + 4 * GROUP_M];
-                    let v5 = shared_values[at + 5 * GROUP_M];
-                    let v6 = shared_values[at + 6 * GROUP_M];
-                    let v7 = shared_values[at + 7 * GROUP_M];
+                    let v4 = columns[at + 4 * GROUP_M];
+                    let v5 = columns[at + 5 * GROUP_M];
+                    let v6 = columns[at + 6 * GROUP_M];
+                    let v7 = columns[at + 7 * GROUP_M];
                     left4 = multiply_add(left4, v4, l0, l1, l2, l3);
                     left5 = multiply_add(left5, v5, l0, l1, l2, l3);
                     left6 = multiply_add(left6, v6, l0, l1, l2, l3);
@@ -222,28 +229,28 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     for (var slice = 1u; slice < SPLIT; slice++) {
         workgroupBarrier();
         if local.z == slice {
-            shared_values[index] = left0;
-            shared_values[index + threads] = left1;
-            shared_values[index + 2 * threads] = left2;
-            shared_values[index + 3 * threads] = left3;
+            sums[index] = left0;
+            sums[index + threads] = left1;
+            sums[index + 2 * threads] = left2;
+            sums[index + 3 * threads] = left3;
             if ROWS > 4 {
-                shared_values[index + 4 * threads] = left4;
-                shared_values[index + 5 * threads] = left5;
-                shared_values[index + 6 * threads] = left6;
-                shared_values[index + 7 * threads] = left7;
+                sums[index + 4 * threads] = left4;
+                sums[index + 5 * threads] = left5;
+                sums[index + 6 * threads] = left6;
+                sums[index + 7 * threads] = left7;
             }
         }
         workgroupBarrier();
         if local.z == 0 {
-            left0 += shared_values[index];
-            left1 += shared_values[index + threads];
-            left2 += shared_values[index + 2 * threads];
-            left3 += shared_values[index + 3 * threads];
+            left0 += sums[index];
+            left1 += sums[index + threads];
+            left2 += sums[index + 2 * threads];
+            left3 += sums[index + 3 * threads];
             if ROWS > 4 {
-                left4 += shared_values[index + 4 * threads];
-                left5 += shared_values[index + 5 * threads];
-                left6 += shared_values[index + 6 * threads];
-                left7 += shared_values[index + 7 * threads];
+                left4 += sums[index + 4 * threads];
+                left5 += sums[index + 5 * threads];
+                left6 += sums[index + 6 * threads];
+                left7 += sums[index + 7 * threads];
             }
         }
     }

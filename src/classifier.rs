@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::gpu::{Engine, Gpu, Pending, Runner};
-use crate::network::Network;
+use crate::gpu::{Engine, Gpu, Pending, Preprocessor, Runner, Tensors};
+use crate::kernel::Recipe;
+use crate::network::{FEATURES, Network};
 use crate::plan::{Plan, Slot};
-use crate::resize::Rgba;
+use crate::resize::{Fit, Rgba};
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
 use crate::weights::splitter::Splitter;
@@ -55,15 +56,21 @@ impl std::fmt::Debug for Classifier {
     }
 }
 
-/// A model whose weights are on their way to the GPU.
+/// A model whose weights are on their way to the GPU. Its pipelines are made when they are there: a browser can compile
+/// them meanwhile.
 #[derive(Debug)]
 pub struct Loader {
-    classifier: Classifier,
+    gpu: Gpu,
+    meta: Meta,
+    network: Network,
+    tuning: Tuning,
+    plan: Plan,
+    tensors: Tensors,
     splitter: Splitter,
 }
 
 impl Loader {
-    /// Makes everything that a model needs on the GPU, from the head of its file.
+    /// Makes room on the GPU for a model's weights, from the head of its file.
     ///
     /// # Errors
     /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold the model, [`Error::Argument`] where it is
@@ -76,10 +83,21 @@ impl Loader {
         let tuning = options.tuning.unwrap_or_else(|| gpu.untuned());
         let plan = Plan::new(&header.network, storage, &tuning, 1);
         let splitter = Splitter::new(&header, storage);
-        let runner = Runner::new(gpu, &plan).await?;
-        let single = Engine::new(gpu, plan, runner, header.meta.preprocessing, header.meta.input_size).await?;
-        let (gpu, meta, network) = (gpu.clone(), Arc::new(header.meta), header.network);
-        Ok(Self { classifier: Classifier { gpu, meta, network, tuning, single, many: None }, splitter })
+        let tensors = Tensors::new(gpu, &plan).await?;
+        let (gpu, meta, network) = (gpu.clone(), header.meta, header.network);
+        Ok(Self { gpu, meta, network, tuning, plan, tensors, splitter })
+    }
+
+    /// What the pipelines will be made of.
+    pub fn recipes(&self) -> Vec<Recipe> {
+        let Meta { preprocessing, input_size, .. } = self.meta;
+        let resize = Preprocessor::recipes(preprocessing, input_size, self.plan.storage);
+        resize.into_iter().chain(self.plan.recipes().0).collect()
+    }
+
+    /// The GPU it is on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
     }
 
     /// Takes the next bytes of the file behind the header, in pieces of any size.
@@ -87,18 +105,21 @@ impl Loader {
     /// # Errors
     /// As [`Splitter::push`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        let runner = self.classifier.runner();
-        self.splitter.push(bytes, |tensor, offset, values| runner.write_tensor(tensor, offset, values))
+        self.splitter.push(bytes, |tensor, offset, values| self.tensors.write(tensor, offset, values))
     }
 
-    /// The model, once the whole file has come.
+    /// The model, once the whole file has come: makes all that it needs besides the weights.
     ///
     /// # Errors
-    /// [`Error::Weights`] where bytes are missing, [`Error::Gpu`] where the device failed.
-    pub fn finish(self) -> Result<Classifier> {
-        self.splitter.finish()?;
-        self.classifier.gpu.check()?;
-        Ok(self.classifier)
+    /// [`Error::Weights`] where bytes are missing, [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold
+    /// the activations, [`Error::Gpu`] where the device failed.
+    pub async fn finish(self) -> Result<Classifier> {
+        let Self { gpu, meta, network, tuning, plan, tensors, splitter } = self;
+        splitter.finish()?;
+        let runner = Runner::new(&plan, tensors).await?;
+        let single = Engine::new(&gpu, plan, runner, meta.preprocessing, meta.input_size).await?;
+        gpu.check()?;
+        Ok(Classifier { gpu, meta: Arc::new(meta), network, tuning, single, many: None })
     }
 }
 
@@ -112,7 +133,7 @@ impl Classifier {
         let data = &file[header.data_start..];
         let mut loader = Loader::new(gpu, header, options).await?;
         loader.push(data)?;
-        loader.finish()
+        loader.finish().await
     }
 
     /// What the model is.
@@ -140,6 +161,11 @@ impl Classifier {
         self.many.as_ref().filter(|_| photos > 1).unwrap_or(&self.single)
     }
 
+    /// Whether the shaders for one photo were chosen by trying.
+    pub fn is_tuned(&self) -> bool {
+        self.tuning.knows(&self.network, 1)
+    }
+
     /// Bytes on the GPU, but for the photos themselves: weights and activations.
     pub fn gpu_bytes(&self) -> u64 {
         let engines = [Some(&self.single), self.many.as_ref()];
@@ -152,23 +178,26 @@ impl Classifier {
     /// # Errors
     /// [`Error::Gpu`] where the device failed.
     pub async fn warm_up(&mut self) -> Result<()> {
-        self.prepare(None, 1, 1).await?;
+        self.prepare(None, [1, 1], None).await?;
         self.single.submit(.., 1, self.plan().answer, 1)?.read().await.map(drop)
     }
 
-    /// Readies the GPU for a photo of this size, by itself or as one of those that were reserved; its pixels go into the
-    /// returned texture.
+    /// Readies the GPU for a photo of this width and height, by itself or as one of those that were reserved; its pixels go
+    /// into the returned texture. `fit` is what happens to other aspect ratios, where that is not what the model says.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where the photo is beyond the GPU's limits, [`Error::Argument`] where it has no place.
-    pub async fn prepare(&mut self, place: Option<usize>, width: u32, height: u32) -> Result<&wgpu::Texture> {
+    pub async fn prepare(&mut self, place: Option<usize>, size: [u32; 2], fit: Option<Fit>) -> Result<&wgpu::Texture> {
+        self.place(place)?.prepare(place.unwrap_or(0), size, fit).await
+    }
+
+    fn place(&mut self, place: Option<usize>) -> Result<&mut Engine> {
         self.gpu.check()?;
-        let engine = match (place, &mut self.many) {
-            (None, _) => &mut self.single,
-            (Some(index), Some(many)) if index < many.plan.batch => many,
-            (Some(index), _) => return Err(unreserved(index + 1)),
-        };
-        engine.prepare(place.unwrap_or(0), width, height).await
+        match (place, &mut self.many) {
+            (None, _) => Ok(&mut self.single),
+            (Some(index), Some(many)) if index < many.plan.batch => Ok(many),
+            (Some(index), _) => Err(unreserved(index + 1)),
+        }
     }
 
     /// Brings a photo to the GPU, which will resize it; one too large for that is resized here.
@@ -176,8 +205,15 @@ impl Classifier {
     /// # Errors
     /// [`Error::Gpu`] where the device failed.
     pub async fn upload(&mut self, photo: &Rgba) -> Result<()> {
-        self.gpu.check()?;
-        self.single.upload(0, photo).await
+        self.upload_to(None, photo, None).await
+    }
+
+    /// The same, by itself or as one of those that were reserved, and fitted as [`Self::prepare`] has it.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub async fn upload_to(&mut self, place: Option<usize>, photo: &Rgba, fit: Option<Fit>) -> Result<()> {
+        self.place(place)?.upload(place.unwrap_or(0), photo, fit).await
     }
 
     /// Brings 8-bit RGB pixels of the network's input size to the GPU: `[height][width][3]`.
@@ -256,13 +292,24 @@ impl Classifier {
             self.reserve(photos.len()).await?;
             if let Some(many) = &mut self.many {
                 for (index, photo) in photos.iter().enumerate() {
-                    many.upload(index, photo).await?;
+                    many.upload(index, photo, None).await?;
                     many.resize();
                 }
             }
             predictions.extend(self.start(Some(photos.len()), top)?.read().await?);
         }
         Ok(predictions)
+    }
+
+    /// Starts the network up to its mean, on the photo that was uploaded last: its embedding, [`FEATURES`] values by which
+    /// photos of the same kind are near one another.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] where the device has failed.
+    pub fn embed(&self) -> Result<Pending> {
+        let plan = self.plan();
+        let mean = plan.passes.iter().position(|pass| pass.writes == plan.embedding).unwrap_or_default();
+        self.single.submit(..=mean, 1, plan.embedding, FEATURES)
     }
 
     /// Runs the network on the photo that was uploaded last: its logits, one per class.
@@ -336,7 +383,7 @@ impl Answer {
                     "the network's output is not a number: the weights are damaged, or too large for f32".to_owned(),
                 ));
             }
-            best.sort_by(|a, b| b.1.total_cmp(&a.1));
+            best.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             best.truncate(top);
             Ok(best.into_iter().map(prediction).collect())
         };

@@ -19,6 +19,8 @@ pub struct Kernel {
     pub name: &'static str,
     /// WGSL.
     pub source: &'static str,
+    /// How many buffers it reads, bound in order; the result follows.
+    pub reads: usize,
 }
 
 /// How the shaders store four values, as f32.
@@ -38,20 +40,59 @@ fn pack(value: vec4f) -> Stored {
 }
 ";
 
+/// As f16 that is also computed with.
+const STORED_HALF: &str = "\
+alias Stored = vec4h;
+fn unpack(stored: Stored) -> vec4f { return vec4f(stored); }
+fn pack(value: vec4f) -> Stored { return vec4h(clamp(value, vec4f(-65504.0), vec4f(65504.0))); }
+";
+
+/// How the factors of products are computed with.
+const FACTORS_F32: &str = "\
+alias Factors = vec4f;
+fn factors(stored: Stored) -> Factors { return unpack(stored); }
+";
+
+/// As they are stored, which are f16.
+const FACTORS_HALF: &str = "\
+alias Factors = vec4h;
+fn factors(stored: Stored) -> Factors { return stored; }
+";
+
+/// How a shader's values are stored in buffers, and computed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Both as f32.
+    Single,
+    /// Stored as f16, computed as f32.
+    Stored,
+    /// Both as f16, but for sums. The device must have `shader-f16`.
+    Half,
+}
+
 impl Kernel {
-    /// The shader's source for values stored as `storage`.
-    pub fn source(&self, storage: Dtype) -> Cow<'static, str> {
-        match storage {
-            Dtype::F16 => self.source.replace(STORED_F32, STORED_F16).into(),
-            _ => self.source.into(),
+    /// Whether what it reads first is a texture.
+    pub fn reads_texture(&self) -> bool {
+        *self == RESIZE_HORIZONTAL
+    }
+
+    /// The shader's source with some precision.
+    pub fn source(&self, precision: Precision) -> Cow<'static, str> {
+        match precision {
+            Precision::Single => self.source.into(),
+            Precision::Stored => self.source.replace(STORED_F32, STORED_F16).into(),
+            Precision::Half => {
+                let source = self.source.replace(STORED_F32, STORED_HALF).replace(FACTORS_F32, FACTORS_HALF);
+                format!("enable f16;\n{source}").into()
+            }
         }
     }
 }
 
 macro_rules! kernels {
-    ($($(#[$doc:meta])* $constant:ident = $name:literal;)*) => {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal, $reads:literal;)*) => {
         $($(#[$doc])* pub static $constant: Kernel =
-            Kernel { name: $name, source: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".wgsl")) };)*
+            Kernel { name: $name, reads: $reads, source: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".wgsl")) };)*
         /// All kernels.
         pub static KERNELS: &[&Kernel] = &[$(&$constant),*];
     };
@@ -59,27 +100,27 @@ macro_rules! kernels {
 
 kernels! {
     /// 3×3 convolution, bias, ReLU.
-    CONV3X3 = "conv3x3";
+    CONV3X3 = "conv3x3", 3;
     /// Depthwise 3×3 convolution, ReLU on load.
-    DEPTHWISE = "depthwise";
+    DEPTHWISE = "depthwise", 2;
     /// 1×1 convolution as a matrix product; bias, the block's other path and ReLU in its epilogue.
-    POINTWISE = "pointwise";
+    POINTWISE = "pointwise", 4;
     /// Depthwise and pointwise in one, or pointwise alone, by tiles in workgroup memory.
-    SEPCONV = "sepconv";
+    SEPCONV = "sepconv", 5;
     /// Mean over all pixels.
-    MEAN = "mean";
+    MEAN = "mean", 1;
     /// Fully connected layer.
-    DENSE = "dense";
+    DENSE = "dense", 3;
     /// Softmax over the logits and the most likely classes.
-    SOFTMAX_TOPK = "softmax_topk";
+    SOFTMAX_TOPK = "softmax_topk", 1;
     /// Resampling of a photo along its rows.
-    RESIZE_HORIZONTAL = "resize_horizontal";
+    RESIZE_HORIZONTAL = "resize_horizontal", 2;
     /// Resampling along its columns, and normalisation.
-    RESIZE_VERTICAL = "resize_vertical";
+    RESIZE_VERTICAL = "resize_vertical", 2;
     /// A copy, whose speed is that of memory.
-    COPY = "copy";
+    COPY = "copy", 1;
     /// Multiply-accumulates, whose speed is that of arithmetic.
-    FMA = "fma";
+    FMA = "fma", 1;
 }
 
 /// What a product adds to its result: the block's other path.
@@ -114,6 +155,8 @@ pub enum Op {
         shape: Shape,
         /// Whether negative inputs are taken as zero.
         relu_before: bool,
+        /// Rows of the result that one invocation computes.
+        rows: usize,
     },
     /// Reads input, weight `[in, out]`, bias `[out]`, and what is added (the input again where nothing is); by tiles the
     /// weight once more, where [`Self::Sepconv`] has its window.
@@ -179,6 +222,26 @@ pub enum Op {
 /// Constants of a pipeline, by name.
 pub type Constants = Vec<(&'static str, f64)>;
 
+/// All that a pipeline is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// The first pass that needs it.
+    pub label: String,
+    /// Its shader.
+    pub kernel: &'static Kernel,
+    /// How values are stored and computed with.
+    pub precision: Precision,
+    /// The shader's constants.
+    pub constants: Constants,
+}
+
+impl Recipe {
+    /// The shader's source.
+    pub fn source(&self) -> Cow<'static, str> {
+        self.kernel.source(self.precision)
+    }
+}
+
 impl Op {
     /// The shader that computes it.
     pub fn kernel(&self) -> &'static Kernel {
@@ -204,6 +267,15 @@ impl Op {
             // Images lie whole vec4s apart.
             Self::Dense { all, .. } => all.next_multiple_of(4),
             Self::SoftmaxTopk { classes, top } => 2 * top + classes,
+        }
+    }
+
+    /// How values are stored and computed with where `storage` is how weights and activations are stored.
+    pub fn precision(&self, storage: Dtype) -> Precision {
+        match *self {
+            _ if storage != Dtype::F16 => Precision::Single,
+            Self::Pointwise { tile: Some(tile), .. } | Self::Sepconv { tile, .. } if tile.half => Precision::Half,
+            _ => Precision::Stored,
         }
     }
 
@@ -243,11 +315,12 @@ impl Op {
     pub fn constants(&self, batch: usize) -> Constants {
         match *self {
             Self::Conv { input, output, stride } => strided(input, output, stride),
-            Self::Depthwise { shape, relu_before } => vec![
+            Self::Depthwise { shape, relu_before, rows } => vec![
                 n("HEIGHT", shape.height),
                 n("WIDTH", shape.width),
                 n("CHANNELS", shape.channels),
                 flag("RELU_BEFORE", relu_before),
+                n("ROWS", rows),
             ],
             Self::Pointwise { input, output, stride, add, relu_after, tile } => {
                 let mut constants = product(batch, input, output, stride, add, relu_after);
@@ -279,13 +352,14 @@ impl Op {
         let cover = |length: usize, by: usize| length.div_ceil(by) as u32;
         match *self {
             Self::Conv { output, .. } => {
-                [cover(output.channels, 4 * 8), cover(output.width, 4 * 8), (output.height * images) as u32]
+                [cover(output.channels, 16 * 4), cover(output.width, 4 * 8), (output.height * images) as u32]
             }
-            Self::Depthwise { shape, .. } => {
-                [cover(shape.channels, 4 * 64), cover(shape.width, 4), (shape.height * images) as u32]
+            Self::Depthwise { shape, rows, .. } => {
+                let blocks = shape.height.div_ceil(rows) * images;
+                [cover(shape.channels, 4 * 64), cover(shape.width, 4), blocks as u32]
             }
             Self::Pointwise { output, tile: None, .. } => {
-                [cover(output.channels, 8 * 8), cover(output.pixels() * images, 8 * 8), 1]
+                [cover(output.channels, 8 * 4), cover(output.pixels() * images, 16 * 4), 1]
             }
             Self::Pointwise { output, tile: Some(tile), .. } | Self::Sepconv { output, tile, .. } => {
                 [cover(output.channels, tile.channels()), cover(output.pixels() * images, tile.pixels()), 1]
@@ -345,5 +419,6 @@ fn tiling(tile: Tile, input: Shape, depthwise: Option<bool>) -> Constants {
         n("COLUMNS", tile.columns),
         n("STEP", tile.step(input.channels)),
         n("SHARED", tile.shared(input.channels)),
+        n("SUMS", tile.sums()),
     ]
 }

@@ -6,7 +6,7 @@ use crate::dtype::{Dtype, MAX_F16};
 use crate::error::{Error, Result};
 
 /// Height × width × channels of an activation, stored row by row with the channels innermost (HWC).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Rows.
     pub height: usize,

@@ -6,7 +6,7 @@
 //! for the next one.
 
 use crate::dtype::Dtype;
-use crate::kernel::{Add, Op};
+use crate::kernel::{Add, Op, Recipe};
 use crate::layer::{Layer, Operation, Tensor, Value};
 use crate::network::Network;
 use crate::tile::{Kind, Method, Tile, Tuning};
@@ -121,6 +121,23 @@ impl Plan {
         let mut plan = Self::new(&network, storage, &tuning, batch);
         plan.passes.pop();
         plan
+    }
+
+    /// What pipelines are made of, one for each operation, and which of them each pass has.
+    pub fn recipes(&self) -> (Vec<Recipe>, Vec<usize>) {
+        let mut ops: Vec<Op> = Vec::new();
+        let mut recipes = Vec::new();
+        let mut of_pass = Vec::new();
+        for &Pass { ref label, op, .. } in &self.passes {
+            of_pass.push(ops.iter().position(|&other| other == op).unwrap_or(ops.len()));
+            if of_pass.last() == Some(&ops.len()) {
+                ops.push(op);
+                let (kernel, precision, constants) =
+                    (op.kernel(), op.precision(self.storage), op.constants(self.batch));
+                recipes.push(Recipe { label: label.clone(), kernel, precision, constants });
+            }
+        }
+        (recipes, of_pass)
     }
 
     /// Bytes that a pass reads and writes for some images, each counted once.
@@ -263,7 +280,7 @@ impl Lowering {
             Method::Direct => None,
         };
         let between = self.allocate(input.stored());
-        let op = Op::Depthwise { shape: input, relu_before };
+        let op = Op::Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() };
         self.pass(format!("{}.depthwise", layer.name), op, vec![from, window], between);
         self.release(network, index, layer.from);
         let writes = self.allocate(output.stored());

@@ -34,7 +34,7 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
                 out[at(output, y, x, n)] = sum.max(0.0);
             });
         }
-        Op::Depthwise { shape, relu_before } => {
+        Op::Depthwise { shape, relu_before, .. } => {
             for_each(shape, |y, x, c| {
                 let mut sum = 0.0;
                 for (i, j) in window() {
@@ -65,7 +65,7 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
             });
         }
         Op::Sepconv { input, output, relu_before, add, relu_after, tile } => {
-            let columns = run(Op::Depthwise { shape: input, relu_before }, &[reads[0], reads[4]]);
+            let columns = run(Op::Depthwise { shape: input, relu_before, rows: 1 }, &[reads[0], reads[4]]);
             let product = Op::Pointwise { input, output, stride: 1, add, relu_after, tile: Some(tile) };
             return run(product, &[&columns, reads[1], reads[2], reads[3]]);
         }

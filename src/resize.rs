@@ -34,6 +34,25 @@ pub enum Fit {
     Crop,
 }
 
+impl std::fmt::Display for Filter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nearest => "nearest",
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+        })
+    }
+}
+
+impl std::fmt::Display for Fit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Squash => "squash",
+            Self::Crop => "crop",
+        })
+    }
+}
+
 /// Preprocessing of a photo: resize, then `value · scale + offset` on values 0 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
@@ -52,6 +71,14 @@ pub struct Preprocessing {
 
 fn whole() -> f32 {
     1.0
+}
+
+impl Preprocessing {
+    /// The same for photos that are to be fitted so.
+    #[must_use]
+    pub fn fitted(self, fit: Option<Fit>) -> Self {
+        Self { fit: fit.unwrap_or(self.fit), ..self }
+    }
 }
 
 impl Default for Preprocessing {

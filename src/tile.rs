@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::Error;
 use crate::layer::{Layer, Operation, Shape};
 use crate::network::Network;
 
@@ -22,6 +19,9 @@ pub struct Tile {
     pub columns: usize,
     /// Slices of invocations that take turns along the input channels; more than 1 with one column only.
     pub split: usize,
+    /// Whether factors are f16, where that is how they are stored: four products are added up as f16, then as f32. The
+    /// device must have `shader-f16`.
+    pub half: bool,
 }
 
 /// Tiles that should do where nothing was measured: large where there are many pixels, so that values are loaded seldom;
@@ -46,7 +46,7 @@ pub const TILES: [Tile; 9] = [
 
 impl Tile {
     const fn new(group: [usize; 2], rows: usize, columns: usize, split: usize) -> Self {
-        Self { group, rows, columns, split }
+        Self { group, rows, columns, split, half: false }
     }
 
     /// Pixels that a workgroup computes.
@@ -59,30 +59,42 @@ impl Tile {
         self.group[0] * self.columns * 4
     }
 
-    /// `vec4`s of input channels in a chunk: the most that divide them and, twice for each slice, fit the memory.
+    /// The same in f16.
+    pub const fn halved(self) -> Self {
+        Self { half: true, ..self }
+    }
+
+    /// `vec4`s of input channels in a chunk: the most that divide them and, twice for each slice, fit the memory beside the
+    /// sums.
     pub fn step(&self, in_channels: usize) -> usize {
-        let fits = |step: &usize| 2 * self.split * self.pixels() * step <= SHARED;
+        let fits = |step: &usize| 2 * self.split * self.pixels() * step + self.sums() <= SHARED;
         let divides = |step: &usize| (in_channels / 4).is_multiple_of(*step);
         [8, 7, 6, 5, 4, 3, 2].into_iter().find(|step| divides(step) && fits(step)).unwrap_or(1)
     }
 
-    /// `vec4`s of workgroup memory: two chunks for each slice, or the sums of a slice.
+    /// `vec4`s of workgroup memory for two chunks for each slice.
     pub fn shared(&self, in_channels: usize) -> usize {
-        let sums = if self.split > 1 { self.group[0] * self.group[1] * self.rows } else { 0 };
-        (2 * self.split * self.pixels() * self.step(in_channels)).max(sums)
+        2 * self.split * self.pixels() * self.step(in_channels)
+    }
+
+    /// `vec4`s of workgroup memory for the sums of a slice, if there are several.
+    pub fn sums(&self) -> usize {
+        if self.split > 1 { self.group[0] * self.group[1] * self.rows } else { 1 }
     }
 }
 
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}/{}x{}", self.pixels(), self.channels(), self.rows, 4 * self.columns)?;
-        if self.split > 1 { write!(f, "/{}", self.split) } else { Ok(()) }
+        if self.split > 1 {
+            write!(f, "/{}", self.split)?;
+        }
+        if self.half { f.write_str(" f16") } else { Ok(()) }
     }
 }
 
 /// How a separable convolution is computed, or a shortcut's product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Depthwise in a pass of its own, and a product without workgroup memory.
     Direct,
@@ -102,31 +114,36 @@ impl fmt::Display for Method {
     }
 }
 
-impl From<Method> for String {
-    fn from(method: Method) -> Self {
-        method.to_string()
-    }
-}
-
-impl TryFrom<String> for Method {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self, Error> {
-        let found = Self::all().find(|method| method.to_string() == name);
-        found.ok_or_else(|| Error::Argument(format!("{name} is no method of this version")))
-    }
-}
-
 impl Method {
+    /// The method of this name, if this version has it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|method| method.to_string() == name)
+    }
+
     /// Every method there is.
     pub fn all() -> impl Iterator<Item = Self> {
+        Self::exact().chain(Self::exact().filter_map(Self::halved))
+    }
+
+    /// Those that compute in f32.
+    pub fn exact() -> impl Iterator<Item = Self> {
         let tiles = || TILES.into_iter();
         [Self::Direct].into_iter().chain(tiles().map(Self::Tiled)).chain(tiles().map(Self::Fused))
     }
+
+    /// The same in f16, if it can be.
+    pub fn halved(self) -> Option<Self> {
+        match self {
+            Self::Direct => None,
+            Self::Tiled(tile) => Some(Self::Tiled(tile.halved())),
+            Self::Fused(tile) => Some(Self::Fused(tile.halved())),
+        }
+    }
 }
 
-/// The method for each separable convolution on a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The method for each separable convolution on a device. As text, what was measured is a line each: a [`Kind`], and a
+/// [`Method`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tuning {
     /// Whether the adapter is a program on the CPU: workgroup memory and barriers are slow there.
     pub software: bool,
@@ -135,19 +152,39 @@ pub struct Tuning {
 }
 
 /// What a separable convolution computes: layers of the same shapes take as long as one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
     input: Shape,
-    output: Shape,
+    /// Output channels.
+    channels: usize,
     /// How many images.
     batch: usize,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { input: Shape { height, width, channels }, channels: to, batch } = self;
+        write!(f, "{height}×{width}×{channels} to {to}, {batch} at once")
+    }
+}
+
+impl fmt::Display for Tuning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.measured.iter().try_for_each(|(kind, method)| writeln!(f, "{kind}: {method}"))
+    }
+}
+
 impl Kind {
+    fn read(text: &str) -> Option<Self> {
+        let numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
+        let [height, width, channels, to, batch] = numbers.collect::<Vec<_>>().try_into().ok()?;
+        Some(Self { input: Shape::new(height, width, channels), channels: to, batch })
+    }
+
     /// The kind of a layer for `batch` images; none of other layers, of which there is little to choose.
     pub fn of(layer: &Layer, batch: usize) -> Option<Self> {
         let chosen = layer.operation == Operation::SeparableConv;
-        chosen.then_some(Self { input: layer.input, output: layer.output, batch })
+        chosen.then_some(Self { input: layer.input, channels: layer.output.channels, batch })
     }
 }
 
@@ -163,9 +200,15 @@ impl Tuning {
         self.measured.push((kind, method));
     }
 
-    /// Takes all that was measured by another.
-    pub fn extend(&mut self, other: &Self) {
-        other.measured.iter().for_each(|&(kind, method)| self.insert(kind, method));
+    /// Takes what an earlier run measured and left as text; lines that this version cannot read are left out.
+    pub fn read(&mut self, text: &str) {
+        for line in text.lines() {
+            if let Some((kind, method)) = line.split_once(": ")
+                && let (Some(kind), Some(method)) = (Kind::read(kind), Method::named(method))
+            {
+                self.insert(kind, method);
+            }
+        }
     }
 
     fn get(&self, layer: &Layer, batch: usize) -> Option<Method> {
@@ -176,6 +219,12 @@ impl Tuning {
     /// Whether any of a network's layers was measured for `batch` images.
     pub fn knows(&self, network: &Network, batch: usize) -> bool {
         network.layers.iter().any(|layer| self.get(layer, batch).is_some())
+    }
+
+    /// Rows that one invocation of `depthwise.wgsl` computes: where loads are slow they share what they read, and a GPU has
+    /// more invocations instead.
+    pub fn depthwise_rows(&self) -> usize {
+        if self.software { 4 } else { 1 }
     }
 
     /// How a layer is computed for `batch` images.

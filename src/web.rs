@@ -131,15 +131,16 @@ mod formats {
 
 #[cfg(feature = "gpu")]
 mod core {
-    use js_sys::Object;
+    use js_sys::{Array, Object};
     use sha2::{Digest, Sha256};
     use web_sys::ImageBitmap;
 
     use super::*;
-    use crate::classifier::{Answer, Classifier, Loader, Options};
+    use crate::classifier::{Answer, Classifier, Loader, Options, Prediction};
     use crate::dtype::Dtype;
-    use crate::gpu::Gpu;
-    use crate::resize::Preprocessing;
+    use crate::gpu::{Gpu, Pending, TUNING_TIME};
+    use crate::kernel::Recipe;
+    use crate::resize::{Fit, Preprocessing, Rgba};
     use crate::weights::Format;
     use crate::weights::safetensors::{Header, Source};
 
@@ -190,6 +191,76 @@ mod core {
         }
     }
 
+    /// How weights and activations are to be stored: `f32`, `f16`, or what suits the GPU.
+    fn storage(dtype: Option<String>) -> Result<Option<Dtype>, JsValue> {
+        dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))
+    }
+
+    fn device(gpu: &Gpu) -> Option<Object> {
+        gpu.device.as_webgpu().map(|device| AsRef::<JsValue>::as_ref(device).clone().unchecked_into())
+    }
+
+    fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
+        match fit.as_deref() {
+            None => Ok(None),
+            Some("squash") => Ok(Some(Fit::Squash)),
+            Some("crop") => Ok(Some(Fit::Crop)),
+            Some(_) => Err(throw(&Error::Argument("fit must be squash or crop".to_owned()))),
+        }
+    }
+
+    /// A GPU.
+    #[wasm_bindgen(js_name = Gpu)]
+    pub struct WebGpu {
+        gpu: Gpu,
+    }
+
+    #[wasm_bindgen(js_class = Gpu)]
+    impl WebGpu {
+        /// The machine's fastest one.
+        pub async fn open() -> Result<WebGpu, JsValue> {
+            Gpu::new().await.map(|gpu| Self { gpu }).map_err(|error| throw(&error))
+        }
+
+        /// Whether it is a program on the CPU.
+        #[wasm_bindgen(getter, js_name = isSoftware)]
+        pub fn is_software(&self) -> bool {
+            self.gpu.is_software()
+        }
+
+        /// The browser's `GPUDevice`.
+        #[wasm_bindgen(getter)]
+        pub fn device(&self) -> Option<Object> {
+            device(&self.gpu)
+        }
+
+        /// What a tuning on this GPU is kept under.
+        #[wasm_bindgen(js_name = tuningKey)]
+        pub fn tuning_key(&self, dtype: Option<String>) -> Result<String, JsValue> {
+            Ok(self.gpu.tuning_key(storage(dtype)?.unwrap_or_else(|| self.gpu.storage())))
+        }
+
+        /// Measures which shaders are fastest for the model with this header, and adds that to what was kept. What was kept is
+        /// enough where it has the model's layers, unless they are to be measured again.
+        pub async fn tune(
+            &self,
+            header: Vec<u8>,
+            dtype: Option<String>,
+            kept: Option<String>,
+            again: bool,
+        ) -> Result<String, JsValue> {
+            let network = Header::parse(&header).map_err(|error| throw(&error))?.network;
+            let storage = storage(dtype)?.unwrap_or_else(|| self.gpu.storage());
+            let mut tuning = self.gpu.untuned();
+            tuning.read(kept.as_deref().unwrap_or_default());
+            if again || !tuning.knows(&network, 1) {
+                let measured = self.gpu.tune(&mut tuning, &network, storage, 1, TUNING_TIME);
+                measured.await.map_err(|error| throw(&error))?;
+            }
+            Ok(tuning.to_string())
+        }
+    }
+
     /// A model whose weights are on their way to the GPU.
     #[wasm_bindgen(js_name = Loader)]
     pub struct WebLoader {
@@ -199,16 +270,38 @@ mod core {
 
     #[wasm_bindgen(js_class = Loader)]
     impl WebLoader {
-        /// Makes everything on the GPU that a file with this header needs; `dtype` is how weights and activations are
-        /// stored there: `f32`, `f16`, or what suits the GPU.
-        pub async fn create(header: Vec<u8>, dtype: Option<String>) -> Result<WebLoader, JsValue> {
+        /// Makes room on the GPU for the weights of a file with this header. `tuning` is what [`WebGpu::tune`] gave.
+        pub async fn create(
+            gpu: &WebGpu,
+            header: Vec<u8>,
+            dtype: Option<String>,
+            tuning: Option<String>,
+        ) -> Result<WebLoader, JsValue> {
             let header = Header::parse(&header).map_err(|error| throw(&error))?;
-            let storage = dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))?;
-            let gpu = Gpu::new().await.map_err(|error| throw(&error))?;
             let length = header.file_len;
-            let options = Options { storage, tuning: None };
-            let loader = Loader::new(&gpu, header, options).await.map_err(|error| throw(&error))?;
+            let tuning = tuning.map(|text| {
+                let mut tuning = gpu.gpu.untuned();
+                tuning.read(&text);
+                tuning
+            });
+            let options = Options { storage: storage(dtype)?, tuning };
+            let loader = Loader::new(&gpu.gpu, header, options).await.map_err(|error| throw(&error))?;
             Ok(Self { loader, length })
+        }
+
+        /// What the pipelines will be made of, for the browser to compile them while the weights come: objects of WGSL `code`,
+        /// how many bindings it `reads`, whether the first is a `texture`, and `constants`.
+        pub fn recipes(&self) -> Vec<Object> {
+            let recipe = |recipe: Recipe| {
+                let constants: Vec<_> = recipe.constants.iter().map(|&(name, value)| (name, value.into())).collect();
+                object(&[
+                    ("code", recipe.source().as_ref().into()),
+                    ("reads", (recipe.kernel.reads as u32).into()),
+                    ("texture", recipe.kernel.reads_texture().into()),
+                    ("constants", object(&constants).into()),
+                ])
+            };
+            self.loader.recipes().into_iter().map(recipe).collect()
         }
 
         /// The length of the whole file in bytes.
@@ -223,8 +316,8 @@ mod core {
         }
 
         /// The model, once all bytes have come.
-        pub fn finish(self) -> Result<WebModel, JsValue> {
-            self.loader.finish().map(|classifier| WebModel { classifier }).map_err(|error| throw(&error))
+        pub async fn finish(self) -> Result<WebModel, JsValue> {
+            self.loader.finish().await.map(|classifier| WebModel { classifier }).map_err(|error| throw(&error))
         }
     }
 
@@ -250,20 +343,13 @@ mod core {
         object
     }
 
-    /// What a model is: `ModelInfo` of index.d.ts.
-    #[derive(serde::Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Info<'a> {
-        input_size: [usize; 2],
-        classes: usize,
-        labels: Vec<String>,
-        preprocessing: Preprocessing,
-        source: &'a Source,
-        dtype: Dtype,
-        dispatches: usize,
-        pipelines: usize,
-        gpu_bytes: u64,
-        adapter: &'a str,
+    /// Text, for JavaScript.
+    fn text(value: impl ToString) -> JsValue {
+        value.to_string().into()
+    }
+
+    fn array(items: impl IntoIterator<Item = JsValue>) -> JsValue {
+        items.into_iter().collect::<Array>().into()
     }
 
     /// A model on the GPU.
@@ -274,23 +360,34 @@ mod core {
 
     #[wasm_bindgen(js_class = Model)]
     impl WebModel {
-        /// What the model is, as JSON.
-        pub fn info(&self) -> String {
+        /// What the model is: `ModelInfo` of index.d.ts.
+        pub fn info(&self) -> Object {
             let (meta, plan, gpu) = (self.classifier.meta(), self.classifier.plan(), self.classifier.gpu());
-            let adapter = [&gpu.info.name, &gpu.info.driver].map(String::as_str).join(" ");
-            let info = Info {
-                input_size: meta.input_size,
-                classes: plan.classes,
-                labels: (0..meta.labels.len()).map(|class| meta.label(class)).collect(),
-                preprocessing: meta.preprocessing,
-                source: &meta.source,
-                dtype: plan.storage,
-                dispatches: self.classifier.runner().dispatches(),
-                pipelines: self.classifier.runner().pipelines(),
-                gpu_bytes: self.classifier.gpu_bytes(),
-                adapter: adapter.trim(),
-            };
-            serde_json::to_string(&info).unwrap_or_default()
+            let runner = self.classifier.runner();
+            let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
+            let preprocessing = object(&[
+                ("filter", text(filter)),
+                ("fit", text(fit)),
+                ("crop", crop.into()),
+                ("scale", scale.into()),
+                ("offset", offset.into()),
+            ]);
+            let Source { kind, sha256, license } = &meta.source;
+            let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
+            object(&[
+                ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
+                ("classes", (plan.classes as u32).into()),
+                ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
+                ("preprocessing", preprocessing.into()),
+                ("source", source.into()),
+                ("dtype", text(plan.storage)),
+                ("dispatches", (runner.dispatches() as u32).into()),
+                ("pipelines", (runner.pipelines() as u32).into()),
+                ("gpuBytes", (self.classifier.gpu_bytes() as f64).into()),
+                ("tuned", self.classifier.is_tuned().into()),
+                ("maxBatch", (self.classifier.max_batch() as u32).into()),
+                ("adapter", text([&gpu.info.name, " ", &gpu.info.driver].concat().trim())),
+            ])
         }
 
         /// The largest side of a bitmap that [`Self::upload`] takes.
@@ -305,30 +402,61 @@ mod core {
             self.classifier.warm_up().await.map_err(|error| throw(&error))
         }
 
-        /// How many photos can be computed at once.
-        #[wasm_bindgen(getter, js_name = maxBatch)]
-        pub fn max_batch(&self) -> usize {
-            self.classifier.max_batch()
-        }
-
         /// Readies the GPU for this many photos at once.
         pub async fn reserve(&mut self, photos: usize) -> Result<(), JsValue> {
             self.classifier.reserve(photos).await.map_err(|error| throw(&error))
         }
 
-        /// Brings a photo to the GPU: by itself, or as one of those that were reserved.
-        pub async fn upload(&mut self, bitmap: ImageBitmap, index: Option<usize>) -> Result<(), JsValue> {
+        /// The browser's `GPUDevice`.
+        #[wasm_bindgen(getter)]
+        pub fn device(&self) -> Option<Object> {
+            device(self.classifier.gpu())
+        }
+
+        /// Brings a photo to the GPU: by itself, or as one of those that were reserved; squashed or cropped as `fit` says, or
+        /// else the model.
+        pub async fn upload(
+            &mut self,
+            bitmap: ImageBitmap,
+            index: Option<usize>,
+            fit: Option<String>,
+        ) -> Result<(), JsValue> {
+            let fit = parse_fit(fit)?;
             let (width, height) = (bitmap.width(), bitmap.height());
             if width == 0 || height == 0 {
                 return Err(throw(&Error::Argument("the image has no pixels: its bitmap was closed".to_owned())));
             }
             let queue = self.classifier.gpu().queue.clone();
-            let texture = self.classifier.prepare(index, width, height).await;
+            let texture = self.classifier.prepare(index, [width, height], fit).await;
             copy(&queue, bitmap, texture.map_err(|error| throw(&error))?)?;
             if index.is_some() {
                 self.classifier.resize();
             }
             Ok(())
+        }
+
+        /// The same with RGBA pixels, 8 bits each, row by row.
+        #[wasm_bindgen(js_name = uploadPixels)]
+        pub async fn upload_pixels(
+            &mut self,
+            pixels: Vec<u8>,
+            width: usize,
+            height: usize,
+            index: Option<usize>,
+            fit: Option<String>,
+        ) -> Result<(), JsValue> {
+            let fit = parse_fit(fit)?;
+            let photo = Rgba::new(width, height, pixels).map_err(|error| throw(&error))?;
+            self.classifier.upload_to(index, &photo, fit).await.map_err(|error| throw(&error))?;
+            if index.is_some() {
+                self.classifier.resize();
+            }
+            Ok(())
+        }
+
+        /// Starts the network up to its mean on the photo that was uploaded last.
+        pub fn embed(&self) -> Result<WebEmbedding, JsValue> {
+            self.classifier.embed().map(|pending| WebEmbedding { pending }).map_err(|error| throw(&error))
         }
 
         /// Starts the network on the photo that was uploaded last, or on the first `photos` that were reserved. More may be
@@ -350,6 +478,20 @@ mod core {
         queue.copy_external_image(&object(&[("source", bitmap.into())]), &destination, &size)
     }
 
+    /// An embedding that the GPU will have.
+    #[wasm_bindgen(js_name = Embedding)]
+    pub struct WebEmbedding {
+        pending: Pending,
+    }
+
+    #[wasm_bindgen(js_class = Embedding)]
+    impl WebEmbedding {
+        /// Its values.
+        pub async fn read(self) -> Result<Vec<f32>, JsValue> {
+            self.pending.read().await.map_err(|error| throw(&error))
+        }
+    }
+
     /// What the GPU will have answered.
     #[wasm_bindgen(js_name = Answer)]
     pub struct WebAnswer {
@@ -358,10 +500,16 @@ mod core {
 
     #[wasm_bindgen(js_class = Answer)]
     impl WebAnswer {
-        /// The most likely classes of each photo, as JSON.
-        pub async fn read(self) -> Result<String, JsValue> {
-            let predictions = self.answer.read().await.map_err(|error| throw(&error))?;
-            serde_json::to_string(&predictions).map_err(|error| throw(&Error::Gpu(error.to_string())))
+        /// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
+        pub async fn read(self) -> Result<JsValue, JsValue> {
+            let prediction = |Prediction { index, label, wnid, score }: Prediction| {
+                let mut entries = vec![("index", (index as u32).into()), ("label", label.into())];
+                entries.extend(wnid.map(|wnid| ("wnid", wnid.into())));
+                entries.push(("score", score.into()));
+                object(&entries).into()
+            };
+            let photos = self.answer.read().await.map_err(|error| throw(&error))?;
+            Ok(array(photos.into_iter().map(|photo| array(photo.into_iter().map(prediction)))))
         }
     }
 }

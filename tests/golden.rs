@@ -11,9 +11,11 @@ use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::gpu::Gpu;
 use xception::image::decode;
+use xception::kernel::Precision;
+
 use xception::resize::Filter;
-use xception::tile::Tuning;
-use xception::weights::safetensors::Model;
+use xception::tile::{Kind, Tuning};
+use xception::weights::safetensors::{Header, Model};
 use xception::weights::{Overrides, convert};
 
 const KERAS: &str = "keras3.weights.h5";
@@ -34,13 +36,17 @@ fn stored(storage: Dtype, software: bool) -> Options {
     Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) }
 }
 
-/// The kitchenware model from a file of some dtype, stored on the GPU as `storage`.
-fn kitchen_classifier(dtype: Dtype, storage: Dtype, software: bool) -> Classifier {
+/// The kitchenware model in a file of some dtype.
+fn kitchen_file(dtype: Dtype) -> Vec<u8> {
     let labels = ["cup", "fork", "glass", "knife", "plate", "spoon"].map(str::to_owned).to_vec();
     let (labels, filter, dtype) = (Some(labels), Some(Filter::Nearest), Some(dtype));
     let overrides = Overrides { labels, filter, dtype, ..Overrides::default() };
-    let file = convert(fs::read(kitchenware().join("kitchenware.keras")).unwrap(), overrides).unwrap();
-    block_on(Classifier::load(&gpu(), &file, stored(storage, software))).unwrap()
+    convert(fs::read(kitchenware().join("kitchenware.keras")).unwrap(), overrides).unwrap()
+}
+
+/// It on the GPU, stored there as `storage`.
+fn kitchen_classifier(dtype: Dtype, storage: Dtype, software: bool) -> Classifier {
+    block_on(Classifier::load(&gpu(), &kitchen_file(dtype), stored(storage, software))).unwrap()
 }
 
 fn photos() -> BTreeMap<String, PathBuf> {
@@ -151,6 +157,26 @@ fn kitchenware_logits_agree_with_keras() {
 fn kitchenware_logits_from_f16_agree_with_keras() {
     let largest = compare_logits(&mut kitchen_classifier(Dtype::F16, Dtype::F16, true), 2e-2, 2e-2);
     println!("largest difference of a logit from Keras's, stored as f16: {largest:.1e}");
+}
+
+/// Every product from f16 too, where the device computes with it: the same first classes, and logits nearly as close.
+#[test]
+fn kitchenware_logits_computed_in_f16_agree_with_keras() {
+    let file = kitchen_file(Dtype::F16);
+    let network = Header::parse(&file).unwrap().network;
+    let mut tuning = Tuning::untuned(false);
+    for layer in &network.layers {
+        let Some(kind) = Kind::of(layer, 1) else { continue };
+        tuning.insert(kind, tuning.method(layer, 1).halved().unwrap());
+    }
+    let gpu = gpu();
+    assert!(gpu.has_f16(), "{} has no shader-f16", gpu.info.name);
+    let options = Options { storage: Some(Dtype::F16), tuning: Some(tuning) };
+    let mut classifier = block_on(Classifier::load(&gpu, &file, options)).unwrap();
+    let halves = classifier.plan().recipes().0.into_iter().filter(|recipe| recipe.precision == Precision::Half);
+    assert!(halves.count() >= 10);
+    let largest = compare_logits(&mut classifier, 2e-2, 2e-2);
+    println!("largest difference of a logit from Keras's, computed in f16: {largest:.1e}");
 }
 
 /// A file of 8 bits, computed from f32 and from f16, has the same first class as one of 32 bits.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Random, assert_close, block_on, golden, gpu, pattern};
 use xception::dtype::Dtype;
-use xception::gpu::{Preprocessor, Runner};
+use xception::gpu::{Preprocessor, Runner, Tensors};
 use xception::plan::{Plan, Slot};
 use xception::resize::{Filter, Fit, Preprocessing, Rgba, Taps, resize, taps};
 
@@ -164,11 +164,12 @@ fn the_gpu_resizes_as_the_cpu_does() {
         for ((preprocessing, name), (storage, rounding)) in ways().flat_map(stored) {
             let run = async {
                 let slot = Slot { len: 24 * 30 * 4, dtype: storage };
-                let runner = Runner::new(&gpu, &Plan { slots: vec![slot], ..Plan::default() }).await?;
+                let plan = Plan { slots: vec![slot], ..Plan::default() };
+                let runner = Runner::new(&plan, Tensors::new(&gpu, &plan).await?).await?;
                 let mut preprocessor = Preprocessor::new(&gpu, preprocessing, size, runner.slot(0), storage).await?;
                 let mut images = Vec::new();
                 for photo in &photos {
-                    preprocessor.prepare(width as u32, height as u32, 0, runner.slot(0)).await?;
+                    preprocessor.prepare([width as u32, height as u32], preprocessing, 0, runner.slot(0)).await?;
                     preprocessor.upload(photo);
                     images.push(runner.submit(|pass| preprocessor.encode(pass), .., 1, 0, slot.len)?.read().await?);
                 }

@@ -8,14 +8,16 @@ use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
 use xception::dtype::Dtype;
-use xception::kernel::{COPY, Constants, FMA, KERNELS, Kernel, Op, RESIZE_HORIZONTAL, RESIZE_VERTICAL};
+use xception::kernel::{
+    COPY, Constants, FMA, KERNELS, Kernel, Op, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV,
+};
 use xception::layer::Shape;
 use xception::network::{Dense, MAX_SIDE, Network, Preset};
 use xception::plan::Plan;
 use xception::tile::{Kind, Method, Tuning};
 
-/// What core WGSL has beyond naga's least: `unpack2x16float`.
-const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+/// What core WGSL has beyond naga's least: `unpack2x16float`. And what `enable f16` asks for.
+const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32.union(Capabilities::SHADER_FLOAT16);
 
 /// Limits of every WebGPU implementation.
 const MAX_WORKGROUP_INVOCATIONS: u32 = 256;
@@ -52,22 +54,27 @@ fn ops() -> Vec<Op> {
     ops
 }
 
-/// Every kernel with constants it is made with, for both ways of storing values.
-fn uses() -> Vec<(&'static Kernel, Dtype, Constants)> {
+/// Every kernel with a precision and constants that it is made with.
+fn uses() -> Vec<(&'static Kernel, Precision, Constants)> {
     let others = [
         (&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", 299.0)]),
         (&RESIZE_VERTICAL, vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)]),
         (&COPY, vec![]),
         (&FMA, vec![("STEPS", 256.0)]),
     ];
-    let uses: Vec<_> = ops().iter().map(|op| (op.kernel(), op.constants(1))).chain(others).collect();
-    let stored = |storage| uses.iter().map(move |(kernel, constants)| (*kernel, storage, constants.clone()));
-    [Dtype::F32, Dtype::F16].into_iter().flat_map(stored).collect()
+    let ops = ops();
+    let passes = [Dtype::F32, Dtype::F16]
+        .into_iter()
+        .flat_map(|storage| ops.iter().map(move |op| (op.kernel(), op.precision(storage), op.constants(1))));
+    let others = others.into_iter().flat_map(|(kernel, constants)| {
+        [Precision::Single, Precision::Stored].map(|precision| (kernel, precision, constants.clone()))
+    });
+    passes.chain(others).collect()
 }
 
-fn parse(kernel: &Kernel, storage: Dtype) -> (Module, ModuleInfo) {
-    let fail = |error: String| -> ! { panic!("{}.wgsl as {storage}: {error}", kernel.name) };
-    let source = kernel.source(storage);
+fn parse(kernel: &Kernel, precision: Precision) -> (Module, ModuleInfo) {
+    let fail = |error: String| -> ! { panic!("{}.wgsl, {precision:?}: {error}", kernel.name) };
+    let source = kernel.source(precision);
     let module = naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| fail(error.emit_to_string(&source)));
     let info = Validator::new(ValidationFlags::all(), CAPABILITIES).validate(&module);
     let info = info.unwrap_or_else(|error| fail(error.emit_to_string(&source)));
@@ -75,15 +82,15 @@ fn parse(kernel: &Kernel, storage: Dtype) -> (Module, ModuleInfo) {
 }
 
 /// A kernel as it is compiled with its constants.
-fn specialise(kernel: &Kernel, storage: Dtype, constants: &Constants) -> Module {
-    let (module, info) = parse(kernel, storage);
+fn specialise(kernel: &Kernel, precision: Precision, constants: &Constants) -> Module {
+    let (module, info) = parse(kernel, precision);
     let named = constants.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
     let made = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &named);
     made.unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name)).0.into_owned()
 }
 
 fn workgroup_size(kernel: &Kernel, constants: &Constants) -> [u32; 3] {
-    specialise(kernel, Dtype::F32, constants).entry_points[0].workgroup_size
+    specialise(kernel, Precision::Single, constants).entry_points[0].workgroup_size
 }
 
 #[test]
@@ -99,11 +106,20 @@ fn every_shader_file_is_a_kernel() {
     }
 }
 
+/// Factors are f16 throughout, sums are not.
+#[test]
+fn half_precision_is_a_third_source() {
+    let source = SEPCONV.source(Precision::Half);
+    assert!(source.starts_with("enable f16;\n") && source.contains("alias Stored = vec4h;"));
+    assert!(source.contains("alias Factors = vec4h;") && source.contains("var<workgroup> sums: array<vec4f, SUMS>;"));
+    assert!(SEPCONV.source(Precision::Stored).contains("alias Factors = vec4f;"));
+}
+
 /// What is stored as f16 in memory of half the size: everything but what follows the mean.
 #[test]
 fn f16_is_another_source() {
     for kernel in KERNELS {
-        let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| kernel.source(storage));
+        let [single, half] = [Precision::Single, Precision::Stored].map(|precision| kernel.source(precision));
         assert_eq!(single, kernel.source);
         let same = ["softmax_topk", "resize_horizontal", "copy", "fma"].contains(&kernel.name);
         assert_eq!(half == single, same, "{}", kernel.name);
@@ -118,15 +134,15 @@ fn f16_is_another_source() {
 
 #[test]
 fn every_shader_is_valid_with_its_constants() {
-    for (kernel, storage, constants) in uses() {
-        let (module, _) = parse(kernel, storage);
+    for (kernel, precision, constants) in uses() {
+        let (module, _) = parse(kernel, precision);
         let entry = [(&*module.entry_points[0].name, module.entry_points[0].stage, module.entry_points.len())];
         assert_eq!(entry, [("main", ShaderStage::Compute, 1)], "{}: the entry point", kernel.name);
         let names: BTreeSet<_> = module.overrides.iter().map(|(_, value)| value.name.as_deref().unwrap()).collect();
         assert_eq!(names, constants.iter().map(|constant| constant.0).collect(), "{}: overrides", kernel.name);
         assert!(module.overrides.iter().all(|(_, value)| value.init.is_none()), "{}: no defaults", kernel.name);
 
-        let module = specialise(kernel, storage, &constants);
+        let module = specialise(kernel, precision, &constants);
         Validator::new(ValidationFlags::all(), CAPABILITIES)
             .validate(&module)
             .unwrap_or_else(|error| panic!("{} with {constants:?}: {error}", kernel.name));
@@ -140,8 +156,8 @@ fn every_shader_is_valid_with_its_constants() {
 
 #[test]
 fn a_missing_constant_is_an_error() {
-    for (kernel, storage, constants) in uses().into_iter().filter(|(.., constants)| !constants.is_empty()) {
-        let (module, info) = parse(kernel, storage);
+    for (kernel, precision, constants) in uses().into_iter().filter(|(.., constants)| !constants.is_empty()) {
+        let (module, info) = parse(kernel, precision);
         let some = constants[1..].iter().map(|&(name, value)| (name.to_owned(), value)).collect();
         let made = process_overrides(&module, &info, Some((ShaderStage::Compute, "main")), &some);
         assert!(made.is_err(), "{} without {}", kernel.name, constants[0].0);
@@ -150,23 +166,9 @@ fn a_missing_constant_is_an_error() {
 
 #[test]
 fn bindings_are_what_is_read_and_then_the_result() {
-    let reads = [
-        ("conv3x3", 3),
-        ("depthwise", 2),
-        ("pointwise", 4),
-        ("sepconv", 5),
-        ("mean", 1),
-        ("dense", 3),
-        ("softmax_topk", 1),
-        ("resize_horizontal", 2),
-        ("resize_vertical", 2),
-        ("copy", 1),
-        ("fma", 1),
-    ];
-    assert_eq!(reads.len(), KERNELS.len());
-    for (name, reads) in reads {
-        let kernel = KERNELS.iter().find(|kernel| kernel.name == name).unwrap_or_else(|| panic!("no kernel {name}"));
-        let (module, _) = parse(kernel, Dtype::F32);
+    for kernel in KERNELS {
+        let (name, reads) = (kernel.name, kernel.reads as u32);
+        let (module, _) = parse(kernel, Precision::Single);
         let bound =
             module.global_variables.iter().filter_map(|(_, variable)| Some((variable.binding?, variable.space)));
         let mut bound: Vec<_> = bound.map(|(binding, space)| (binding.group, binding.binding, space)).collect();
@@ -185,9 +187,9 @@ fn bindings_are_what_is_read_and_then_the_result() {
 fn work(op: Op) -> ([usize; 3], [usize; 3]) {
     let image = |shape: Shape| [shape.channels, shape.width, shape.height];
     match op {
-        Op::Conv { output, .. } => (image(output), [4, 4, 1]),
-        Op::Depthwise { shape, .. } => (image(shape), [4, 4, 1]),
-        Op::Pointwise { output, tile: None, .. } => ([output.channels, output.pixels(), 1], [8, 8, 1]),
+        Op::Conv { output, .. } => (image(output), [16, 4, 1]),
+        Op::Depthwise { shape, rows, .. } => (image(shape), [4, 4, rows]),
+        Op::Pointwise { output, tile: None, .. } => ([output.channels, output.pixels(), 1], [8, 16, 1]),
         Op::Pointwise { output, tile: Some(tile), .. } | Op::Sepconv { output, tile, .. } => {
             ([output.channels, output.pixels(), 1], [4 * tile.columns, tile.rows, 1])
         }
@@ -214,8 +216,8 @@ fn the_grid_covers_the_output_and_no_more() {
             assert_eq!(grid[axis] as usize, extent[axis].div_ceil(group), "{op:?}, axis {axis}");
             assert!(grid[axis] <= MAX_WORKGROUPS, "{op:?}: {} workgroups along axis {axis}", grid[axis]);
         }
-        // The kernels store whole tiles of channels.
-        if !matches!(op, Op::Dense { .. } | Op::SoftmaxTopk { .. }) {
+        // These store whole tiles of channels; the others look where they end.
+        if matches!(op, Op::Depthwise { .. } | Op::Sepconv { .. } | Op::Mean { .. }) {
             assert_eq!(extent[0] % tile[0], 0, "{op:?}");
         }
     }

@@ -299,7 +299,7 @@ fn hostile_headers_are_refused() {
             header.insert(format!("huge{i}"), claim);
         }
     });
-    refused("an endless file", Header::parse(&huge), "more than there can be");
+    refused("an endless file", Header::parse(&huge), "does not tell of the whole file");
     let with_meta = |change: &dyn Fn(&mut serde_json::Value)| {
         changed_header(|header| {
             let model = &mut header["__metadata__"]["xception-webgpu"];

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Gpu, Pending, Preprocessor, Runner};
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::resize::{Preprocessing, Rgba, resize};
+use crate::resize::{Fit, Preprocessing, Rgba, resize};
 
 /// A plan on the GPU, and what brings photos into it.
 pub struct Engine {
@@ -40,13 +40,15 @@ impl Engine {
         Ok(Self { plan, runner, gpu: gpu.clone(), preprocessing, size, preprocessor, waiting: false })
     }
 
-    /// Readies the GPU for a photo of this size, which becomes image `index`; its pixels go into the returned texture.
+    /// Readies the GPU for a photo of this width and height, which becomes image `index`, fitted otherwise than the model's
+    /// preprocessing does where `fit` says so; its pixels go into the returned texture.
     ///
     /// # Errors
     /// As [`Preprocessor::prepare`].
-    pub async fn prepare(&mut self, index: usize, width: u32, height: u32) -> Result<&wgpu::Texture> {
+    pub async fn prepare(&mut self, index: usize, size: [u32; 2], fit: Option<Fit>) -> Result<&wgpu::Texture> {
         self.waiting = true;
-        self.preprocessor.prepare(width, height, index, self.runner.slot(self.plan.image)).await?;
+        let output = self.runner.slot(self.plan.image);
+        self.preprocessor.prepare(size, self.preprocessing.fitted(fit), index, output).await?;
         Ok(self.preprocessor.texture())
     }
 
@@ -54,13 +56,13 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::prepare`].
-    pub async fn upload(&mut self, index: usize, photo: &Rgba) -> Result<()> {
+    pub async fn upload(&mut self, index: usize, photo: &Rgba, fit: Option<Fit>) -> Result<()> {
         let max = self.gpu.max_photo_side() as usize;
         if photo.width() > max || photo.height() > max {
-            self.upload_pixels(index, &resize(photo, self.preprocessing, self.size));
+            self.upload_pixels(index, &resize(photo, self.preprocessing.fitted(fit), self.size));
             return Ok(());
         }
-        self.prepare(index, photo.width() as u32, photo.height() as u32).await?;
+        self.prepare(index, [photo.width() as u32, photo.height() as u32], fit).await?;
         self.preprocessor.upload(photo);
         Ok(())
     }

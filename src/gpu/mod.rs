@@ -12,13 +12,14 @@ use std::time::Duration;
 pub use engine::Engine;
 pub use preprocess::Preprocessor;
 pub use roofline::Roofline;
-pub use run::{Pending, Runner};
+pub use run::{Pending, Runner, Tensors};
 pub use tune::TUNING_TIME;
 
 use web_time::Instant;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::kernel::{Kernel, Recipe};
 use crate::tile::Tuning;
 
 /// An error that a callback leaves for whoever asks next.
@@ -91,6 +92,7 @@ impl Gpu {
         })?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("xception"),
+            required_features: adapter.features() & wgpu::Features::SHADER_F16,
             required_limits: choose(adapter.limits(), wgpu::Limits::default()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -117,6 +119,11 @@ impl Gpu {
     pub fn is_software(&self) -> bool {
         let name = self.info.name.to_ascii_lowercase();
         self.info.device_type == wgpu::DeviceType::Cpu || ["swiftshader", "llvmpipe"].iter().any(|it| name.contains(it))
+    }
+
+    /// Whether shaders can compute with f16.
+    pub fn has_f16(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
     /// How weights and activations are best stored here: as f16, which halves what a GPU has to hold and to move, but as
@@ -192,21 +199,31 @@ impl Gpu {
         Ok(())
     }
 
-    /// A pipeline of a kernel for values stored as `storage`.
-    pub(crate) fn pipeline(
-        &self,
-        label: &str,
-        kernel: &crate::kernel::Kernel,
-        storage: Dtype,
-        constants: &[(&'static str, f64)],
-    ) -> wgpu::ComputePipeline {
+    /// A pipeline.
+    pub(crate) fn pipeline(&self, recipe: &Recipe) -> wgpu::ComputePipeline {
+        let Recipe { label, kernel, constants, .. } = recipe;
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source(storage)),
+            source: wgpu::ShaderSource::Wgsl(recipe.source()),
+        });
+        let entries: Vec<_> = (0..=kernel.reads as u32)
+            .map(|binding| wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: binding_type(kernel, binding),
+                count: None,
+            })
+            .collect();
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label: Some(kernel.name), entries: &entries };
+        let group = self.device.create_bind_group_layout(&descriptor);
+        let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(kernel.name),
+            bind_group_layouts: &[Some(&group)],
+            ..Default::default()
         });
         self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(label),
-            layout: None,
+            layout: Some(&layout),
             module: &module,
             entry_point: Some("main"),
             // Every kernel writes workgroup memory before it reads it.
@@ -241,6 +258,20 @@ impl Gpu {
         let layout = &pipeline.get_bind_group_layout(0);
         self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries })
     }
+}
+
+/// What a kernel has at a binding: buffers that it reads, then the one it writes.
+fn binding_type(kernel: &Kernel, binding: u32) -> wgpu::BindingType {
+    if binding == 0 && kernel.reads_texture() {
+        return wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: true },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
+        };
+    }
+    let read_only = (binding as usize) < kernel.reads;
+    let ty = wgpu::BufferBindingType::Storage { read_only };
+    wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }
 }
 
 fn translate(error: wgpu::Error) -> Error {

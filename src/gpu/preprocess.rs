@@ -3,7 +3,7 @@
 use super::Gpu;
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::kernel::{RESIZE_HORIZONTAL, RESIZE_VERTICAL};
+use crate::kernel::{Constants, Kernel, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, Recipe};
 use crate::resize::{Preprocessing, Rgba, Taps, taps};
 
 /// The side of photos for which room is made at load; larger ones make it grow, once.
@@ -15,7 +15,6 @@ const ROOM_PIXELS: u64 = 1 << 25;
 /// The pipelines, and the buffers for the largest photo so far.
 pub struct Preprocessor {
     gpu: Gpu,
-    preprocessing: Preprocessing,
     /// Height and width of the network's input.
     size: [usize; 2],
     horizontal: wgpu::ComputePipeline,
@@ -23,8 +22,8 @@ pub struct Preprocessor {
     room: Room,
     /// Rows that the photo at hand needs.
     rows: u32,
-    /// Width and height of the photo whose taps are on the GPU, and which image it becomes.
-    photo: (u32, u32, usize),
+    /// Width and height of the photo whose taps are on the GPU, how it is resized, and which image it becomes.
+    photo: Option<([u32; 2], Preprocessing, usize)>,
 }
 
 /// What depends on the size of photos.
@@ -44,6 +43,19 @@ fn taps_bytes(length: u32, outputs: usize) -> u64 {
 }
 
 impl Preprocessor {
+    /// What its pipelines are made of.
+    pub fn recipes(preprocessing: Preprocessing, [height, width]: [usize; 2], storage: Dtype) -> [Recipe; 2] {
+        let precision = if storage == Dtype::F16 { Precision::Stored } else { Precision::Single };
+        let recipe = |kernel: &'static Kernel, constants: Constants| {
+            let label = kernel.name.to_owned();
+            Recipe { label, kernel, precision, constants }
+        };
+        let (width, height) = (width as f64, height as f64);
+        let (scale, offset) = (preprocessing.scale.into(), preprocessing.offset.into());
+        let vertical = vec![("WIDTH", width), ("HEIGHT", height), ("SCALE", scale), ("OFFSET", offset)];
+        [recipe(&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", width)]), recipe(&RESIZE_VERTICAL, vertical)]
+    }
+
     /// Prepares for photos that become `output`, a slot of `[images, height, width, 4]` values stored as `storage`.
     ///
     /// # Errors
@@ -51,30 +63,33 @@ impl Preprocessor {
     pub async fn new(
         gpu: &Gpu,
         preprocessing: Preprocessing,
-        size @ [height, width]: [usize; 2],
+        size: [usize; 2],
         output: &wgpu::Buffer,
         storage: Dtype,
     ) -> Result<Self> {
         gpu.scoped(|| {
-            let (out_width, out_height) = (width as f64, height as f64);
-            let (scale, offset) = (preprocessing.scale.into(), preprocessing.offset.into());
-            let constants = [("WIDTH", out_width), ("HEIGHT", out_height), ("SCALE", scale), ("OFFSET", offset)];
-            let horizontal =
-                gpu.pipeline(RESIZE_HORIZONTAL.name, &RESIZE_HORIZONTAL, storage, &[("OUT_WIDTH", out_width)]);
-            let vertical = gpu.pipeline(RESIZE_VERTICAL.name, &RESIZE_VERTICAL, storage, &constants);
+            let [horizontal, vertical] =
+                Self::recipes(preprocessing, size, storage).map(|recipe| gpu.pipeline(&recipe));
             let room = Room::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, (&horizontal, &vertical), output);
-            Self { gpu: gpu.clone(), preprocessing, size, horizontal, vertical, room, rows: 0, photo: (0, 0, 0) }
+            Self { gpu: gpu.clone(), size, horizontal, vertical, room, rows: 0, photo: None }
         })
         .await
     }
 
-    /// Makes room for a photo of this size, which becomes the image of this number, and writes its taps; then its pixels go
-    /// into [`Self::texture`].
+    /// Makes room for a photo of this width and height, which becomes the image of this number, and writes its taps; then its
+    /// pixels go into [`Self::texture`]. Scale and offset are those of [`Self::new`].
     ///
     /// # Errors
     /// [`crate::error::Error::TooLarge`] where the photo is beyond the GPU's limits.
-    pub async fn prepare(&mut self, width: u32, height: u32, image: usize, output: &wgpu::Buffer) -> Result<()> {
-        if self.photo == (width, height, image) {
+    pub async fn prepare(
+        &mut self,
+        [width, height]: [u32; 2],
+        preprocessing: Preprocessing,
+        image: usize,
+        output: &wgpu::Buffer,
+    ) -> Result<()> {
+        let photo = Some(([width, height], preprocessing, image));
+        if self.photo == photo {
             return Ok(());
         }
         if width > self.room.width || height > self.room.height {
@@ -85,15 +100,15 @@ impl Preprocessor {
             let union = (width.max(self.room.width), height.max(self.room.height));
             let room = if u64::from(union.0) * u64::from(union.1) > ROOM_PIXELS { (width, height) } else { union };
             let pipelines = (&self.horizontal, &self.vertical);
-            self.photo = (0, 0, 0);
+            self.photo = None;
             self.room = self.gpu.scoped(|| Room::new(&self.gpu, room, self.size, pipelines, output)).await?;
         }
-        let (across, down) = taps(self.preprocessing, (width as usize, height as usize), self.size);
+        let (across, down) = taps(preprocessing, (width as usize, height as usize), self.size);
         let (first, end) = down.range();
         self.rows = end - first;
         self.write(&self.room.across, &across, first, image);
         self.write(&self.room.down, &down, first, image);
-        self.photo = (width, height, image);
+        self.photo = photo;
         Ok(())
     }
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::Gpu;
-use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::kernel::{COPY, FMA, Kernel};
+use crate::kernel::{COPY, FMA, Kernel, Precision, Recipe};
 
 /// What is copied: 64 MiB, more than most caches hold.
 const COPIED: u64 = 64 << 20;
@@ -46,11 +45,12 @@ impl Gpu {
     /// The shortest time of one dispatch in seconds, an invocation for each vec4 written, from submits of 1 and of 9.
     async fn shortest(
         &self,
-        kernel: &Kernel,
+        kernel: &'static Kernel,
         constants: &[(&'static str, f64)],
         [read, written]: [u64; 2],
     ) -> Result<f64> {
-        let pipeline = self.pipeline(kernel.name, kernel, Dtype::F32, constants);
+        let (label, constants) = (kernel.name.to_owned(), constants.to_vec());
+        let pipeline = self.pipeline(&Recipe { label, kernel, precision: Precision::Single, constants });
         let [input, output] = [read, written].map(|bytes| self.buffer(kernel.name, bytes));
         let resources = vec![input.as_entire_binding(), output.as_entire_binding()];
         let group = self.bind_group(kernel.name, &pipeline, resources);

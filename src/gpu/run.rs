@@ -12,7 +12,7 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::kernel::Op;
 use crate::layer::Tensor;
-use crate::plan::{Binding, Plan};
+use crate::plan::{Binding, Pass, Plan};
 
 /// How long one measurement is to take, so that a coarse clock does.
 const MEASUREMENT: Duration = Duration::from_millis(2);
@@ -33,13 +33,20 @@ pub struct Runner {
     slots: Vec<wgpu::Buffer>,
     /// How each slot's values are stored.
     dtypes: Vec<Dtype>,
-    tensors: Vec<wgpu::Buffer>,
+    tensors: Tensors,
     staging: Staging,
     pipelines: usize,
 }
 
-impl Runner {
-    /// Makes every pipeline, bind group and buffer of a plan.
+/// A plan's weights on the GPU, which need no pipelines to come there.
+#[derive(Clone, Debug)]
+pub struct Tensors {
+    gpu: Gpu,
+    buffers: Vec<wgpu::Buffer>,
+}
+
+impl Tensors {
+    /// Makes room for them.
     ///
     /// # Errors
     /// [`Error::TooLarge`] where a buffer is beyond the device's limits, [`Error::OutOfMemory`] where memory ends.
@@ -49,8 +56,28 @@ impl Runner {
             gpu.fits(&tensor.name, tensor.bytes(plan.storage) as u64, false)?;
         }
         let tensor = |tensor: &Tensor| gpu.buffer(&tensor.name, tensor.bytes(plan.storage) as u64);
-        let tensors = gpu.scoped(|| plan.tensors.iter().map(tensor).collect()).await?;
-        Self::with_tensors(gpu, plan, tensors).await
+        let buffers = gpu.scoped(|| plan.tensors.iter().map(tensor).collect()).await?;
+        Ok(Self { gpu: gpu.clone(), buffers })
+    }
+
+    /// Copies bytes into a tensor, from `offset` bytes on.
+    pub fn write(&self, tensor: usize, offset: usize, bytes: &[u8]) {
+        self.gpu.queue.write_buffer(&self.buffers[tensor], offset as u64, bytes);
+    }
+}
+
+impl Runner {
+    /// Makes every pipeline, bind group and buffer of a plan but for its weights.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] where a buffer is beyond the device's limits, [`Error::OutOfMemory`] where memory ends.
+    pub async fn new(plan: &Plan, tensors: Tensors) -> Result<Self> {
+        let gpu = tensors.gpu.clone();
+        for (index, slot) in plan.slots.iter().enumerate() {
+            let images = if plan.batch > 1 { format!(" and {} images", plan.batch) } else { String::new() };
+            gpu.fits(&format!("activation buffer {index} of this input size{images}"), slot.bytes(), true)?;
+        }
+        gpu.scoped(|| Self::build(&gpu, plan, tensors)).await
     }
 
     /// The same weights in another plan, such as one for more images.
@@ -58,45 +85,36 @@ impl Runner {
     /// # Errors
     /// As [`Self::new`].
     pub async fn replanned(&self, plan: &Plan) -> Result<Self> {
-        Self::with_tensors(&self.gpu, plan, self.tensors.clone()).await
+        Self::new(plan, self.tensors.clone()).await
     }
 
-    async fn with_tensors(gpu: &Gpu, plan: &Plan, tensors: Vec<wgpu::Buffer>) -> Result<Self> {
-        for (index, slot) in plan.slots.iter().enumerate() {
-            let images = if plan.batch > 1 { format!(" and {} images", plan.batch) } else { String::new() };
-            gpu.fits(&format!("activation buffer {index} of this input size{images}"), slot.bytes(), true)?;
-        }
-        gpu.scoped(|| Self::build(gpu, plan, tensors)).await
-    }
-
-    fn build(gpu: &Gpu, plan: &Plan, tensors: Vec<wgpu::Buffer>) -> Self {
+    fn build(gpu: &Gpu, plan: &Plan, tensors: Tensors) -> Self {
         let storage = plan.storage;
         let slots = plan.slots.iter().enumerate();
         let slots: Vec<_> = slots.map(|(index, slot)| gpu.buffer(&format!("slot {index}"), slot.bytes())).collect();
         // Passes of the same operation share a pipeline.
-        let mut pipelines: Vec<(Op, wgpu::ComputePipeline)> = Vec::new();
-        let mut step = |pass: &crate::plan::Pass| {
-            let op = pass.op;
-            let made = pipelines.iter().find(|(other, _)| *other == op).map(|(_, pipeline)| pipeline.clone());
-            let pipeline = made.unwrap_or_else(|| {
-                let pipeline = gpu.pipeline(&pass.label, op.kernel(), storage, &op.constants(plan.batch));
-                pipelines.push((op, pipeline.clone()));
-                pipeline
-            });
+        let (recipes, of_pass) = plan.recipes();
+        let pipelines: Vec<wgpu::ComputePipeline> = recipes.iter().map(|recipe| gpu.pipeline(recipe)).collect();
+        let step = |(pass, recipe): (&Pass, usize)| {
+            let (op, pipeline) = (pass.op, pipelines[recipe].clone());
             let buffer = |binding: &Binding| match *binding {
                 Binding::Slot(slot) => slots[slot].as_entire_binding(),
-                Binding::Tensor(tensor) => tensors[tensor].as_entire_binding(),
+                Binding::Tensor(tensor) => tensors.buffers[tensor].as_entire_binding(),
                 Binding::Rows { tensor, first, count } => {
                     let row = (plan.tensors[tensor].bytes(storage) / plan.tensors[tensor].shape[0]) as u64;
                     let (offset, size) = (first as u64 * row, NonZero::new(count as u64 * row));
-                    wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &tensors[tensor], offset, size })
+                    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &tensors.buffers[tensor],
+                        offset,
+                        size,
+                    })
                 }
             };
             let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
             let bind_group = gpu.bind_group(&pass.label, &pipeline, bindings);
             Step { pipeline, bind_group, op }
         };
-        let steps = plan.passes.iter().map(&mut step).collect();
+        let steps = plan.passes.iter().zip(of_pass).map(step).collect();
         let staging = Staging::default();
         staging.give_back(staging.take(gpu, plan.slots[plan.answer].bytes()));
         let dtypes = plan.slots.iter().map(|slot| slot.dtype).collect();
@@ -111,11 +129,6 @@ impl Runner {
     /// The number of dispatches a photo takes, without preprocessing.
     pub fn dispatches(&self) -> usize {
         self.steps.len()
-    }
-
-    /// Copies bytes into a tensor, from `offset` bytes on.
-    pub fn write_tensor(&self, tensor: usize, offset: usize, bytes: &[u8]) {
-        self.gpu.queue.write_buffer(&self.tensors[tensor], offset as u64, bytes);
     }
 
     /// Copies values into a slot, from value `offset` on.

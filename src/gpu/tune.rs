@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use super::{Gpu, Runner};
+use super::{Gpu, Runner, Tensors};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::layer::Layer;
@@ -17,13 +17,19 @@ pub const TUNING_TIME: Duration = Duration::from_millis(1500);
 
 impl Gpu {
     /// Measures the methods for each separable convolution of a network for `batch` images, the longest layers first, until
-    /// `time` is up; what it did not come to stays as [`Self::untuned`] has it.
+    /// `time` is up; what it did not come to stays as `tuning` has it.
     ///
     /// # Errors
     /// [`crate::error::Error::Gpu`] where the device fails.
-    pub async fn tune(&self, network: &Network, storage: Dtype, batch: usize, time: Duration) -> Result<Tuning> {
+    pub async fn tune(
+        &self,
+        tuning: &mut Tuning,
+        network: &Network,
+        storage: Dtype,
+        batch: usize,
+        time: Duration,
+    ) -> Result<()> {
         let start = Instant::now();
-        let mut tuning = self.untuned();
         // Layers that compute the same, with their work altogether.
         let mut kinds: Vec<(Kind, &Layer, u64)> = Vec::new();
         for layer in &network.layers {
@@ -33,34 +39,33 @@ impl Gpu {
                 None => kinds.push((kind, layer, layer.macs())),
             }
         }
-        kinds.sort_by_key(|&(.., macs)| std::cmp::Reverse(macs));
-        let mut left: u64 = kinds.iter().map(|&(.., macs)| macs).sum();
-        for (kind, layer, macs) in kinds {
-            let rest = time.saturating_sub(start.elapsed());
-            let share = rest.mul_f64(macs as f64 / left as f64);
+        while let Some(most) = (0..kinds.len()).max_by_key(|&index| kinds[index].2) {
+            let all: u64 = kinds.iter().map(|&(.., macs)| macs).sum();
+            let (kind, layer, macs) = kinds.swap_remove(most);
+            let share = time.saturating_sub(start.elapsed()).mul_f64(macs as f64 / all as f64);
             if let Some(method) = self.fastest(layer, storage, batch, share).await? {
                 tuning.insert(kind, method);
             }
-            left -= macs;
         }
-        Ok(tuning)
+        Ok(())
     }
 
     /// The fastest method for a layer of those that `time` was enough for.
     async fn fastest(&self, layer: &Layer, storage: Dtype, batch: usize, time: Duration) -> Result<Option<Method>> {
         let start = Instant::now();
         let guess = self.untuned().method(layer, batch);
-        let others = Method::all().filter(|method| *method != guess);
+        let others = Method::exact().filter(|method| *method != guess);
         let mut fastest: Option<(Method, Duration)> = None;
-        for method in [guess].into_iter().chain(others) {
-            if start.elapsed() >= time {
-                break;
-            }
+        let mut candidates: Vec<Method> = others.chain([guess]).collect();
+        while let Some(method) = candidates.pop().filter(|_| start.elapsed() < time) {
             let best = fastest.map_or(Duration::MAX, |(_, time)| time);
-            let runner = Runner::new(self, &Plan::of_layer(layer, method, storage, batch)).await?;
+            let plan = Plan::of_layer(layer, method, storage, batch);
+            let runner = Runner::new(&plan, Tensors::new(self, &plan).await?).await?;
             let measured = runner.time(.., batch, best).await?;
             if let Some(time) = measured.filter(|time| *time < best) {
                 fastest = Some((method, time));
+                // What is fastest is tried from f16 next, where the device computes with that.
+                candidates.extend(method.halved().filter(|_| storage == Dtype::F16 && self.has_f16()));
             }
         }
         Ok(fastest.map(|(method, _)| method))

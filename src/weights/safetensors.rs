@@ -10,8 +10,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use safetensors::tensor::{Metadata, TensorView, serialize};
+use safetensors::tensor::{TensorView, serialize};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::quantize::quantize;
 use super::splitter::Splitter;
@@ -209,6 +210,11 @@ fn entries(tensors: &[Tensor], dtype: Dtype) -> Vec<Entry> {
     entries
 }
 
+/// An array of numbers in JSON.
+fn numbers(value: &Value) -> Option<Vec<usize>> {
+    value.as_array()?.iter().map(|number| usize::try_from(number.as_u64()?).ok()).collect()
+}
+
 /// The head of a weights file, checked: what the model is, and where in the file each tensor lies.
 #[derive(Clone, Debug)]
 pub struct Header {
@@ -253,36 +259,43 @@ impl Header {
                 file.len()
             )));
         };
-        let header: Metadata = serde_json::from_slice(json).map_err(|error| {
+        let header: Value = serde_json::from_slice(json).map_err(|error| {
             Error::Weights(format!("its safetensors header is damaged ({error}); fetch the file again"))
         })?;
-        let Some(description) = header.metadata().as_ref().and_then(|entries| entries.get(FORMAT)) else {
+        let Some(description) = header["__metadata__"][FORMAT].as_str() else {
             return Err(Error::Format(
                 "this safetensors file was not made by this project: convert the original with `xception convert`"
                     .to_owned(),
             ));
         };
         let damaged = |error| Error::Weights(format!("its description of the model is damaged: {error}"));
-        let Version { version } = serde_json::from_str(description).map_err(damaged)?;
+        // By slices as above: another reader is another 4 KB of wasm.
+        let Version { version } = serde_json::from_slice(description.as_bytes()).map_err(damaged)?;
         if version != VERSION {
             let advice = if version > VERSION { "update xception-webgpu" } else { "convert the original again" };
             return Err(Error::Weights(format!(
                 "the file has format version {version}, and version {VERSION} is read here: {advice}"
             )));
         }
-        let Description { dtype, model: meta, .. } = serde_json::from_str(description).map_err(damaged)?;
+        let Description { dtype, model: meta, .. } = serde_json::from_slice(description.as_bytes()).map_err(damaged)?;
         let network = meta.network()?;
         let mut entries = entries(&network.tensors(), dtype);
         for Entry { name, shape, dtype, range, .. } in &mut entries {
-            let Some(info) = header.info(name) else {
+            let info = &header[name.as_str()];
+            if info.is_null() {
                 return Err(Error::Weights(format!("the tensor {name} is missing")));
-            };
-            let expected = safetensors::Dtype::from(*dtype);
-            if info.dtype != expected || info.shape != *shape {
-                let (dtype, found) = (info.dtype, &info.shape);
-                return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be {expected} {shape:?}")));
             }
-            *range = info.data_offsets;
+            let expected = dtype.to_string().to_ascii_uppercase();
+            let (found, sides) =
+                (info["dtype"].as_str().unwrap_or_default(), numbers(&info["shape"]).unwrap_or_default());
+            if found != expected || sides != *shape {
+                return Err(Error::Weights(format!("{name} is {found} {sides:?} and must be {expected} {shape:?}")));
+            }
+            let bytes = shape.iter().product::<usize>() * dtype.size();
+            *range = match numbers(&info["data_offsets"]).as_deref() {
+                Some(&[begin, end]) if begin.checked_add(bytes) == Some(end) => (begin, end),
+                _ => return Err(Error::Weights(format!("{name} does not lie where {bytes} bytes are"))),
+            };
             if range.0 % 8 != 0 && (*dtype != Dtype::I8 || range.0 % 4 != 0) {
                 return Err(Error::Weights(format!("{name} does not begin at a multiple of 8 bytes")));
             }
@@ -292,8 +305,16 @@ impl Header {
         if let Some(Entry { name, .. }) = entries.iter().find(early) {
             return Err(Error::Weights(format!("{name} lies before the scales")));
         }
-        let file_len = data_start.checked_add(header.data_len());
-        let file_len = file_len.ok_or_else(|| Error::Weights("its header claims more than there can be".to_owned()))?;
+        // One behind the other, and nothing else.
+        let mut ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
+        ranges.sort_unstable();
+        let arrays = header.as_object().map_or(0, |object| object.len() - 1);
+        let gap =
+            ranges.windows(2).any(|pair| pair[0].1 != pair[1].0) || ranges.first().is_some_and(|range| range.0 != 0);
+        if gap || arrays != ranges.len() {
+            return Err(Error::Weights("its header does not tell of the whole file: fetch it again".to_owned()));
+        }
+        let file_len = data_start + ranges.last().map_or(0, |range| range.1);
         Ok(Self { meta, network, data_start, file_len, dtype, entries })
     }
 

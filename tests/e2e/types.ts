@@ -10,19 +10,23 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
     if (bytes > 1e9 || date.getFullYear() < 2026) await clearCache(url);
   }
   const onProgress = ({ loaded, total, fromCache }: Progress) => (fromCache ? 1 : loaded / (total ?? 1));
-  const model = await Xception.load({ weights, integrity, dtype: 'f16', cache: false, signal, filter: 'bicubic', onProgress });
+  await using model = await Xception.load({ worker: true, weights, integrity, dtype: 'f16', tune: 'again', cache: false, signal, filter: 'bicubic', onProgress });
   const [height, width]: readonly [number, number] = model.info.inputSize;
   try {
     const { predictions, timings }: Classification = await model.classify(photo, { topK: 5 });
     const best: Prediction = predictions[0];
+    const embedding: Float32Array = await model.embed('photo.jpg', { roi: { x: 0, y: 0, width: 10, height: 10 }, fit: 'crop' });
+    model.addEventListener('devicelost', ({ detail }) => console.warn(detail.reason, embedding.length));
+    const some = await model.classify({ data: new Uint8Array(3), width: 1, height: 1 }, { threshold: 0.5, allow: ['cup', 3], deny: [], signal });
+    for await (const { time } of model.video(document.createElement('video'), { maxFps: 10 })) if (time > some.predictions.length) break;
+    const { ok, reason }: { ok: boolean; reason: string } = await Xception.isSupported();
+    if (!ok) throw new Error(reason);
     const batch: Prediction[][] = (await model.classifyBatch([photo], { batchSize: 4 })).predictions;
     const [wnid] = imagenet[best.index];
     return `${best.label} ${batch.length} ${wnid === best.wnid} ${best.score} ${timings.total} ${height}×${width} ${model.info.source.license}`;
   } catch (error) {
     if (error instanceof XceptionError && error.code === 'decode') return error.message;
     throw error;
-  } finally {
-    await model.dispose();
   }
 }
 

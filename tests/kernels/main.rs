@@ -11,7 +11,7 @@ use harness::{STORAGES, compare, on_cpu, on_gpu, random_reads};
 use xception::dtype::Dtype;
 use xception::kernel::{Add, Op};
 use xception::layer::Shape;
-use xception::tile::TILES;
+use xception::tile::{TILES, Tile};
 
 /// Each way of storing values with another number of images.
 fn check(op: Op, random: &mut Random) {
@@ -28,7 +28,7 @@ fn conv([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize) -> O
 }
 
 fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) -> Op {
-    Op::Depthwise { shape: Shape::new(height, width, channels), relu_before }
+    Op::Depthwise { shape: Shape::new(height, width, channels), relu_before, rows: if relu_before { 4 } else { 1 } }
 }
 
 fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: Add, relu_after: bool) -> Op {
@@ -71,13 +71,13 @@ fn depthwise3x3() {
 #[test]
 fn pointwise1x1() {
     let mut random = Random(3);
-    for size in [[1, 1], [2, 5], [5, 3], [19, 7]] {
-        for channels in [[4, 8], [8, 64], [32, 728], [728, 72]] {
-            for add in [Add::Nothing, Add::Residual] {
-                check(pointwise(size, channels, 1, add, false), &mut random);
-                check(pointwise(size, channels, 1, add, true), &mut random);
-            }
-            check(pointwise(size, channels, 2, Add::Nothing, false), &mut random);
+    let variants =
+        [(Add::Nothing, false, 1), (Add::Residual, true, 1), (Add::Nothing, true, 2), (Add::Residual, false, 1)];
+    for (i, size) in [[1, 1], [2, 5], [5, 3], [19, 7]].into_iter().enumerate() {
+        for (j, channels) in [[4, 8], [8, 64], [32, 728], [728, 72]].into_iter().enumerate() {
+            // Every size and every number of channels meets every variant.
+            let (add, relu_after, stride) = variants[(i + j) % 4];
+            check(pointwise(size, channels, stride, add, relu_after), &mut random);
         }
     }
     check(pointwise([19, 19], [728, 728], 1, Add::Residual, false), &mut random);
@@ -87,12 +87,10 @@ fn pointwise1x1() {
 #[test]
 fn pointwise_and_maxpool() {
     let mut random = Random(4);
-    for height in [1, 2, 5, 18] {
-        for width in [1, 2, 3, 4, 37] {
-            check(pool([height, width], [4, 8]), &mut random);
-            let before = Add::MaxPool { before: [1, 1] };
-            check(pointwise([height, width], [4, 8], 2, before, true), &mut random);
-        }
+    for [height, width] in [[1, 1], [1, 2], [2, 3], [2, 4], [5, 1], [5, 37], [18, 2], [18, 3], [18, 37]] {
+        check(pool([height, width], [4, 8]), &mut random);
+        let before = Add::MaxPool { before: [1, 1] };
+        check(pointwise([height, width], [4, 8], 2, before, true), &mut random);
     }
     check(pool([5, 18], [64, 728]), &mut random);
 }
@@ -116,6 +114,26 @@ fn tiles() {
         let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
         let tile = Some(tile);
         check(Op::Pointwise { input, output, stride, add, relu_after: flag, tile }, &mut random);
+    }
+}
+
+/// Each tile from f16, where sums of four products are rounded to 11 bits before they are added up.
+#[test]
+fn tiles_in_f16() {
+    let mut random = Random(10);
+    for (index, tile) in TILES.into_iter().enumerate() {
+        let (input, output) = (Shape::new(5, 7, 56), Shape::new(5, 7, 136));
+        let add = if index % 2 == 0 { Add::Residual } else { Add::Nothing };
+        let sepconv = |tile| Op::Sepconv { input, output, relu_before: index % 3 == 0, add, relu_after: false, tile };
+        let pointwise = |tile| Op::Pointwise { input, output, stride: 1, add, relu_after: true, tile: Some(tile) };
+        for op in [&sepconv as &dyn Fn(Tile) -> Op, &pointwise] {
+            let (half, exact) = (op(tile.halved()), op(tile));
+            let reads = random_reads(half, 2, &mut random);
+            let [gpu, cpu] = [on_gpu, on_cpu].map(|run| run(half, Dtype::F16, 2, &reads));
+            compare(half, Dtype::F16, 2, &gpu, &cpu);
+            let is_exact = catch_unwind(|| compare(exact, Dtype::F16, 2, &gpu, &cpu)).is_ok();
+            assert!(!is_exact, "{tile}: as exact as from f32, so it was not from f16");
+        }
     }
 }
 

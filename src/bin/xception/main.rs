@@ -225,7 +225,7 @@ async fn load(
         loader.push(piece).map_err(about(path))?;
         progress.bar.inc(piece.len() as u64);
     }
-    loader.finish().map_err(about(path))
+    loader.finish().await.map_err(about(path))
 }
 
 impl Run {

@@ -35,18 +35,20 @@ pub async fn tuning(mode: Tune, gpu: &Gpu, network: &Network, storage: Dtype, ba
     let file = file();
     // What cannot be read is measured again.
     let text = file.as_ref().and_then(|file| fs::read(file).ok()).unwrap_or_default();
-    let mut kept: BTreeMap<String, Tuning> = serde_json::from_slice(&text).unwrap_or_default();
-    let tuning = kept.entry(gpu.tuning_key(storage)).or_insert_with(|| gpu.untuned());
+    let mut kept: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
+    let kept_here = kept.entry(gpu.tuning_key(storage)).or_default();
+    let mut tuning = gpu.untuned();
+    tuning.read(kept_here);
     // Photos that are left over go through by themselves.
     for batch in BTreeSet::from([1, batch]) {
         if mode == Tune::Auto && tuning.knows(network, batch) {
             continue;
         }
         let _progress = Progress::new(None, "{spinner} trying shaders, once for this GPU {elapsed}");
-        let measured = gpu.tune(network, storage, batch, TUNING_TIME).await.map_err(|error| error.to_string())?;
-        tuning.extend(&measured);
+        let measured = gpu.tune(&mut tuning, network, storage, batch, TUNING_TIME);
+        measured.await.map_err(|error| error.to_string())?;
     }
-    let tuning = tuning.clone();
+    *kept_here = tuning.to_string();
     if let Some(file) = file {
         // It is measured again where it cannot be kept.
         let _ = file.parent().map_or(Ok(()), fs::create_dir_all);

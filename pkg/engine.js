@@ -1,0 +1,95 @@
+import { XceptionError } from './errors.js';
+import { decode } from './image.js';
+import { load } from './load.js';
+import { core } from './wasm.js';
+
+/** A model on the GPU, driven from this thread. Calls queue up and are answered in order. */
+export class Engine {
+  #model;
+  #queue = Promise.resolve();
+
+  constructor(model) {
+    this.#model = model;
+    this.info = model.info();
+    /** Why the browser took the device away, should it do that. */
+    this.lost = new Promise((resolve) => {
+      model.device?.lost.then(({ reason, message }) => reason !== 'destroyed' && resolve(message || reason));
+    });
+  }
+
+  static async load(options) {
+    if (!globalThis.navigator?.gpu) {
+      throw new XceptionError(
+        'no-webgpu',
+        'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
+      );
+    }
+    return new Engine(await load(options));
+  }
+
+  /** The `count` most likely classes of each image; images come as promises. With `batch` they go through the network together. */
+  async classify(images, { count, batch, roi, fit }) {
+    const { answer, lap, timings } = await this.#next(async (model, lap, timings) => {
+      if (batch) await core.call(() => model.reserve(images.length));
+      timings.preprocess += lap();
+      for (const [index, image] of images.entries()) await bring(model, image, { index: batch ? index : undefined, roi, fit }, lap, timings);
+      return { answer: await core.call(() => model.start(count, batch ? images.length : undefined)), lap, timings };
+    }, images);
+    const predictions = await core.call(() => answer.read());
+    timings.gpu = lap();
+    timings.total = timings.decode + timings.preprocess + timings.gpu;
+    return { predictions, timings };
+  }
+
+  /** The 2048 features that the network makes of an image. */
+  async embed(image, { roi, fit }) {
+    const embedding = await this.#next(async (model, lap, timings) => {
+      await bring(model, image, { roi, fit }, lap, timings);
+      return core.call(() => model.embed());
+    }, [image]);
+    return core.call(() => embedding.read());
+  }
+
+  /** Frees the GPU's memory, after what waits. */
+  async dispose() {
+    await this.#queue;
+    try {
+      this.#model?.free();
+    } catch {
+      // A module that panicked does not let go.
+    }
+    this.#model = undefined;
+  }
+
+  /** Runs `work` when the GPU has started on what came before: then the next photo can come to it. */
+  #next(work, images) {
+    // Whoever waits in the queue may be rejected before anybody looks.
+    images.forEach((image) => image.catch(() => {}));
+    const started = this.#queue.then(() => {
+      if (!this.#model) throw new XceptionError('disposed', 'this model was disposed of: load it again');
+      let now = performance.now();
+      const lap = () => {
+        const last = now;
+        now = performance.now();
+        return now - last;
+      };
+      return work(this.#model, lap, { decode: 0, preprocess: 0, gpu: 0, total: 0 });
+    });
+    // A failure must not hold up the next photo.
+    this.#queue = started.catch(() => {});
+    return started;
+  }
+}
+
+/** Decodes an image and brings it to the GPU. */
+async function bring(model, image, { index, roi, fit }, lap, timings) {
+  const photo = await decode(await image, roi, model.maxPhotoSide);
+  timings.decode += lap();
+  try {
+    if (photo.data) await core.call(() => model.uploadPixels(photo.data, photo.width, photo.height, index, fit));
+    else await core.call(() => model.upload(photo, index, fit));
+  } finally {
+    photo.close?.();
+  }
+  timings.preprocess += lap();
+}

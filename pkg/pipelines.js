@@ -1,0 +1,23 @@
+/**
+ * Compiles the pipelines of a model in the background. wgpu makes them on the page's thread, where a browser that has the same
+ * one already takes it from its cache: whoever keeps what this resolves to until then does not wait.
+ */
+export async function compile(device, recipes) {
+  const pipeline = async ({ code, reads, texture, constants }) => {
+    const entry = (binding) => {
+      const type = binding < reads ? 'read-only-storage' : 'storage';
+      const resource = texture && binding === 0 ? { texture: { sampleType: 'float' } } : { buffer: { type } };
+      return { binding, visibility: GPUShaderStage.COMPUTE, ...resource };
+    };
+    const entries = Array.from({ length: reads + 1 }, (_, binding) => entry(binding));
+    const layout = device.createPipelineLayout({ bindGroupLayouts: [device.createBindGroupLayout({ entries })] });
+    const module = device.createShaderModule({ code });
+    return device.createComputePipelineAsync({ layout, compute: { module, entryPoint: 'main', constants } });
+  };
+  try {
+    return await Promise.all(recipes.map(pipeline));
+  } catch {
+    // Whatever it is, wgpu will meet it too, and tell.
+    return [];
+  }
+}

@@ -1,0 +1,287 @@
+// What the package does beyond loading and classifying a file: every kind of input, choices, embeddings, video, a worker, a lost
+// device.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { after, before, test } from 'node:test';
+import { serve } from '../../scripts/serve.mjs';
+import { launch } from './browser.mjs';
+
+let server, browser, url;
+
+before(async () => {
+  ({ server, url } = await serve(0));
+  browser = await launch(
+    '--use-fake-device-for-media-stream',
+    '--use-fake-ui-for-media-stream',
+    // A page that a test makes up comes from nowhere, and could not ask this machine.
+    '--disable-features=LocalNetworkAccessChecks',
+  );
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** An empty page with what these tests share. */
+async function open() {
+  const page = await browser.newPage();
+  await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
+  await page.goto(`${url}empty`);
+  await page.evaluate(async () => {
+    Object.assign(globalThis, await import('/pkg/index.js'));
+    globalThis.weights = '/models/kitchenware.safetensors';
+    globalThis.cup = '/models/kitchenware/photos/0009.jpg';
+    globalThis.refusal = (promise) => promise.then(() => 'none', (error) => (error instanceof XceptionError ? error.code : String(error)));
+  });
+  return page;
+}
+
+/** Used here and in a worker: what differs may only be the thread. */
+const useEverything = async (worker) => {
+  const phases = new Set();
+  const model = await Xception.load({ weights, worker, onProgress: ({ phase }) => phases.add(phase) });
+  const blob = await (await fetch(cup)).blob();
+  const bytes = await blob.arrayBuffer();
+  const bitmap = await createImageBitmap(blob);
+  const { width, height } = bitmap;
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext('2d');
+  context.drawImage(bitmap, 0, 0);
+  const pixels = context.getImageData(0, 0, width, height);
+  const rgb = { data: pixels.data.filter((_, i) => i % 4 < 3), width, height };
+  const image = new Image();
+  image.src = cup;
+  await image.decode();
+  const element = document.createElement('canvas');
+  Object.assign(element, { width, height });
+  element.getContext('2d').drawImage(bitmap, 0, 0);
+  const frame = new VideoFrame(canvas, { timestamp: 0 });
+  const inputs = { blob, bytes, view: new Uint8Array(bytes), url: cup, href: new URL(cup, location), bitmap, canvas, pixels, rgb, image, element, frame };
+  const first = {};
+  for (const [name, input] of Object.entries(inputs)) {
+    const { predictions } = await model.classify(input, { topK: 1 });
+    first[name] = `${predictions[0].label} ${predictions[0].score.toFixed(3)}`;
+  }
+  frame.close();
+  const all = (await model.classify(blob, { topK: 6 })).predictions;
+  const labels = async (options) => (await model.classify(blob, { topK: 6, ...options })).predictions.map(({ label }) => label);
+  const half = { x: 0, y: 0, width: width >> 1, height };
+  const embedding = await model.embed(blob);
+  const again = await model.embed(bytes);
+  const other = await model.embed('/models/kitchenware/photos/0412.jpg');
+  const cosine = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0) / Math.hypot(...a) / Math.hypot(...b);
+  const order = [];
+  const slowFirst = [cup, bitmap, blob].map((input, i) => model.classify(input).then(() => order.push(i)));
+  await Promise.all(slowFirst);
+  const batch = await model.classifyBatch([blob, bitmap, pixels, cup], { batchSize: 3, topK: 1, threshold: 0.1 });
+  const result = {
+    info: model.info,
+    phases: [...phases],
+    first,
+    all,
+    threshold: await labels({ threshold: 0.5 }),
+    allow: await labels({ allow: ['knife', 5] }),
+    deny: await labels({ deny: ['cup'] }),
+    roi: await model.classify(blob, { roi: half }).then(({ predictions }) => predictions[0].score),
+    roiPixels: await model.classify(pixels, { roi: half }).then(({ predictions }) => predictions[0].score),
+    crop: await model.classify(blob, { fit: 'crop' }).then(({ predictions }) => predictions[0].score),
+    embedding: { length: embedding.length, kind: embedding.constructor.name, same: cosine(embedding, again), other: cosine(embedding, other) },
+    order,
+    batch: batch.predictions.map(([best]) => best.label),
+    refusals: {
+      allow: await refusal(model.classify(blob, { allow: ['unicorn'] })),
+      allowText: await refusal(model.classify(blob, { allow: 'cup' })),
+      threshold: await refusal(model.classify(blob, { threshold: 2 })),
+      roi: await refusal(model.classify(blob, { roi: { x: 0, y: 0, width: 1e5, height: 1 } })),
+      fit: await refusal(model.classify(blob, { fit: 'stretch' })),
+      pixels: await refusal(model.classify({ data: new Uint8Array(10), width: 2, height: 2 })),
+      number: await refusal(model.classify(7)),
+      nothing: await refusal(model.classify()),
+      closed: await refusal(model.classify(frame)),
+      missing: await refusal(model.classify('/models/none.jpg')),
+      unreachable: await refusal(model.classify('http://localhost:1/none.jpg')),
+      aborted: await refusal(model.classify(blob, { signal: AbortSignal.abort() })),
+      batch: await refusal(model.classifyBatch([blob, 7])),
+    },
+    after: (await model.classify(blob)).predictions[0].label,
+    open: bitmap.width > 0,
+  };
+  const waiting = model.classify(blob).then(({ predictions }) => predictions[0].label);
+  const disposed = model.dispose();
+  result.late = await refusal(model.classify(blob));
+  result.waiting = await waiting;
+  await disposed;
+  return result;
+};
+
+for (const worker of [false, true]) {
+  test(`every input and option, ${worker ? 'in a worker' : 'on the page'}`, async () => {
+    const page = await open();
+    const result = await page.evaluate(useEverything, worker);
+    const { first, all, embedding, refusals } = result;
+    assert.deepEqual(result.info.labels.toSorted(), ['cup', 'fork', 'glass', 'knife', 'plate', 'spoon']);
+    assert.deepEqual(result.phases, ['weights']);
+    for (const [name, best] of Object.entries(first)) {
+      assert.equal(best.split(' ')[0], 'cup', name);
+      assert.ok(Math.abs(best.split(' ')[1] - all[0].score) < 0.02, `${name}: ${best} instead of ${all[0].score}`);
+    }
+    assert.equal(all.length, 6);
+    assert.deepEqual(result.threshold, ['cup']);
+    assert.deepEqual(result.allow.toSorted(), ['knife', result.info.labels[5]].toSorted());
+    assert.deepEqual(result.deny, all.slice(1).map(({ label }) => label));
+    assert.ok(Math.abs(result.roi - result.roiPixels) < 0.02 && result.roi !== all[0].score);
+    assert.notEqual(result.crop, all[0].score);
+    assert.deepEqual([embedding.length, embedding.kind], [2048, 'Float32Array']);
+    assert.ok(embedding.same > 0.9999 && embedding.other < embedding.same - 0.05, JSON.stringify(embedding));
+    assert.deepEqual(result.order, [0, 1, 2]);
+    assert.deepEqual(result.batch, ['cup', 'cup', 'cup', 'cup']);
+    const bad = 'bad-argument';
+    assert.deepEqual(refusals, {
+      allow: bad, allowText: bad, threshold: bad, roi: bad, fit: bad, pixels: bad, number: bad, nothing: bad,
+      closed: 'decode', missing: 'fetch', unreachable: 'fetch', aborted: 'aborted', batch: bad,
+    });
+    assert.deepEqual([result.after, result.open], ['cup', true]);
+    assert.deepEqual([result.late, result.waiting], ['disposed', 'cup'], 'what waits is answered, what comes later is not');
+    await page.close();
+  });
+}
+
+test('with a worker the page\'s thread stays free', async (context) => {
+  const page = await open();
+  const longest = await page.evaluate(async () => {
+    const tasks = [];
+    new PerformanceObserver((list) => tasks.push(...list.getEntries())).observe({ type: 'longtask' });
+    const blob = await (await fetch(cup)).blob();
+    const model = await Xception.load({ weights, worker: true, cache: false });
+    for (let i = 0; i < 3; i++) await model.classify(blob);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return Math.max(0, ...tasks.map(({ duration }) => duration));
+  });
+  context.diagnostic(`longest task of the page: ${Math.round(longest)} ms (those below 50 are not told)`);
+  assert.ok(longest <= 50, `a task of ${longest} ms`);
+  await page.close();
+});
+
+test('images of other sites need leave', async () => {
+  const page = await open();
+  const other = createServer((_, response) => response.setHeader('content-type', 'image/jpeg').end(readFileSync('tests/data/photos/baseline.jpg'))).listen(0, 'localhost');
+  await once(other, 'listening');
+  const code = await page.evaluate(async (port) => {
+    const model = await Xception.load({ weights });
+    return refusal(model.classify(`http://localhost:${port}/photo.jpg`));
+  }, other.address().port);
+  other.close();
+  assert.equal(code, 'cors');
+  await page.close();
+});
+
+test('a worker aborts, tells what fails, and takes any source of weights', async () => {
+  const page = await open();
+  const result = await page.evaluate(async () => {
+    const load = (options) => Xception.load({ worker: true, warmup: false, ...options });
+    const aborter = new AbortController();
+    const works = async (options) => {
+      const model = await load(options);
+      await model.dispose();
+      return model.info.classes;
+    };
+    return {
+      aborted: await refusal(load({ weights, cache: false, signal: aborter.signal, onProgress: () => aborter.abort() })),
+      thrown: await refusal(load({ weights, onProgress: () => { throw new RangeError('enough'); } })),
+      missing: await refusal(load({ weights: '/models/none.safetensors' })),
+      nothing: await refusal(load({})),
+      response: await works({ weights: await fetch(weights) }),
+      request: await works({ weights: new Request(weights, { cache: 'no-store' }) }),
+      blob: await works({ weights: await (await fetch(weights)).blob() }),
+    };
+  });
+  const { thrown, ...rest } = result;
+  assert.match(thrown, /enough|internal/);
+  assert.deepEqual(rest, { aborted: 'aborted', missing: 'fetch', nothing: 'bad-argument', response: 6, request: 6, blob: 6 });
+  await page.close();
+});
+
+test('a camera is classified frame by frame, and no frame waits', async () => {
+  const page = await open();
+  const result = await page.evaluate(async () => {
+    const model = await Xception.load({ weights, worker: true });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240, frameRate: 20 } });
+    const [track] = stream.getVideoTracks();
+    const frames = [];
+    for await (const { predictions, time } of model.video(track, { topK: 1, maxFps: 2 })) {
+      frames.push({ at: performance.now(), time, label: predictions[0].label });
+      if (frames.length === 3) break;
+    }
+    const aborter = new AbortController();
+    let more = 0;
+    for await (const frame of model.video(track, { signal: aborter.signal })) if (++more === 2) aborter.abort(frame);
+    const video = document.createElement('video');
+    const ended = model.video(track);
+    const next = ended.next();
+    await next;
+    const last = ended.next();
+    track.stop();
+    track.dispatchEvent(new Event('ended'));
+    const { done } = await last;
+    const wrong = await refusal(model.video(video.src).next());
+    return { frames, more, done, wrong };
+  });
+  const { frames } = result;
+  assert.equal(frames.length, 3);
+  assert.ok(frames[2].at - frames[0].at >= 990, 'twice a second is asked for');
+  assert.ok(frames[1].time > frames[0].time && frames[2].time > frames[1].time);
+  assert.deepEqual([result.more, result.done, result.wrong], [2, true, 'bad-argument']);
+  await page.close();
+});
+
+test('a lost device is told, and the model comes back; one that cannot says so', async () => {
+  const page = await open();
+  const result = await page.evaluate(async () => {
+    // The browser's own loss cannot be asked for from a page.
+    const losses = [];
+    const { get } = Object.getOwnPropertyDescriptor(GPUDevice.prototype, 'lost');
+    Object.defineProperty(GPUDevice.prototype, 'lost', {
+      get() {
+        return Promise.race([get.call(this), new Promise((lose) => losses.push(() => lose({ reason: 'unknown', message: 'the driver was reset' })))]);
+      },
+    });
+    const lose = () => losses.splice(0).forEach((one) => one());
+    const model = await Xception.load({ weights });
+    const events = [];
+    for (const type of ['devicelost', 'restored']) model.addEventListener(type, ({ detail }) => events.push(`${type} ${detail?.reason ?? ''}`.trim()));
+    const before = (await model.classify(cup)).predictions[0].label;
+    const restored = new Promise((resolve) => model.addEventListener('restored', resolve, { once: true }));
+    lose();
+    await new Promise((resolve) => model.addEventListener('devicelost', resolve, { once: true }));
+    const meanwhile = (await model.classify(cup)).predictions[0].label;
+    await restored;
+    await model.dispose();
+    const once = await Xception.load({ weights: await fetch(weights) });
+    lose();
+    await new Promise((resolve) => once.addEventListener('devicelost', resolve, { once: true }));
+    const gone = await refusal(once.classify(cup));
+    return { before, meanwhile, events, gone };
+  });
+  assert.deepEqual(result, { before: 'cup', meanwhile: 'cup', events: ['devicelost the driver was reset', 'restored'], gone: 'device-lost' });
+  await page.close();
+});
+
+test('what a browser can is told without loading anything', async () => {
+  const page = await open();
+  const requests = [];
+  page.on('request', (request) => requests.push(request.url()));
+  const here = await page.evaluate(() => Xception.isSupported());
+  assert.deepEqual([here.ok, here.reason, here.f16, here.timestamps], [true, '', false, true]);
+  assert.match(here.adapter, /swiftshader/i);
+  const none = await page.evaluate(() => {
+    Object.defineProperty(navigator.gpu.constructor.prototype, 'requestAdapter', { value: async () => null });
+    return Xception.isSupported();
+  });
+  assert.equal(none.ok, false);
+  assert.match(none.reason, /hardware acceleration/);
+  assert.deepEqual(requests, []);
+  await page.close();
+});
