@@ -4,6 +4,9 @@ import { core, formats } from './wasm.js';
 /** The pixel values of the file itself, upright. */
 const AS_STORED = { imageOrientation: 'from-image', premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
 
+/** Whether bitmaps can come to the GPU: in browsers, not in Node and Deno. */
+const hasBitmaps = () => Boolean(globalThis.createImageBitmap && globalThis.GPUQueue?.prototype.copyExternalImageToTexture);
+
 /** The largest encoded image that is read at all: 256 MiB. */
 const MAX_IMAGE_BYTES = 2 ** 28;
 
@@ -17,7 +20,7 @@ export async function toImage(image, signal) {
   if (typeof image === 'string' || image instanceof URL) return download(image, signal);
   if (ArrayBuffer.isView(image?.data)) return toPixels(image);
   const message = 'the image must be a Blob, File, URL, bytes, pixels, or an image, video or canvas element';
-  if (!globalThis.createImageBitmap) throw new XceptionError('bad-argument', message);
+  if (!hasBitmaps()) throw new XceptionError('bad-argument', message);
   return createImageBitmap(image, AS_STORED).catch((error) => {
     if (error instanceof TypeError) throw new XceptionError('bad-argument', message, { cause: error });
     if (error.name !== 'InvalidStateError') throw error;
@@ -99,11 +102,14 @@ async function decodeFile(blob) {
   const bytes = new Uint8Array(await blob.arrayBuffer());
   // Refused by its bytes, before the browser takes memory for the pixels.
   await core.call(({ checkImage }) => checkImage(bytes));
-  try {
-    return await createImageBitmap(blob, AS_STORED);
-  } catch {
-    const pixels = await formats.call(({ decode }) => decode(bytes));
-    const { width, height } = pixels;
-    return { data: pixels.take(), width, height };
+  if (hasBitmaps()) {
+    try {
+      return await createImageBitmap(blob, AS_STORED);
+    } catch {
+      // The other decoder may have it, or say what is wrong.
+    }
   }
+  const pixels = await formats.call(({ decode }) => decode(bytes));
+  const { width, height } = pixels;
+  return { data: pixels.take(), width, height };
 }

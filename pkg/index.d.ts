@@ -71,9 +71,9 @@ export interface LoadOptions {
   tune?: 'auto' | 'again' | 'off';
   /**
    * Whether everything runs in a module worker of its own, so that the page's thread stays free: false. The API is the same;
-   * pixels are handed over, not copied.
+   * pixels are handed over, not copied. A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told.
    */
-  worker?: boolean;
+  worker?: boolean | Worker;
   /**
    * The core's compiled code, where it is not beside the package's script: its URL, bytes, or a `WebAssembly.Module`. The first
    * load decides for the page.

@@ -138,8 +138,9 @@ export class Xception extends EventTarget {
   }
 }
 
-async function start({ worker = false, ...options }) {
+async function start({ worker, ...options }) {
   if (!worker) return Engine.load(options);
+  if (!globalThis.Worker) throw new XceptionError('bad-argument', 'there are no workers here: leave out `worker`');
   const { Remote } = await import('./remote.js');
-  return Remote.load(options);
+  return Remote.load({ worker, ...options });
 }

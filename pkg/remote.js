@@ -2,14 +2,16 @@ import { XceptionError, settle } from './errors.js';
 
 /** A model in a worker of its own, with the face of `Engine`. */
 export class Remote {
-  #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'xception' });
+  #worker;
   #waiting = new Map();
   #id = 0;
   #turn = Promise.resolve();
   #onProgress;
 
-  static async load({ signal, onProgress, ...options }) {
-    const remote = new Remote();
+  /** `worker` is true, or a Worker of the page's own that runs `worker.js`. */
+  static async load({ worker, signal, onProgress, ...options }) {
+    const own = worker instanceof Worker ? worker : undefined;
+    const remote = new Remote(own ?? new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'xception' }));
     const abort = () => remote.#call('abort', []).catch(() => {});
     signal?.addEventListener('abort', abort);
     let failure;
@@ -33,7 +35,8 @@ export class Remote {
     }
   }
 
-  constructor() {
+  constructor(worker) {
+    this.#worker = worker;
     /** Why the browser took the worker's device away, should it do that. */
     this.lost = new Promise((resolve) => {
       this.#worker.addEventListener('message', ({ data: { id, value, error, progress, lost } }) => {

@@ -1,0 +1,159 @@
+// The packed package as its users have it: what is in it, its types for every resolver, built by each bundler and served with a
+// strict CSP, and in Node and Deno. `tests/consumers` has the tools.
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { after, before, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { brotliCompressSync } from 'node:zlib';
+import { serve } from '../../scripts/serve.mjs';
+import { launch } from './browser.mjs';
+
+const tools = resolve('tests/consumers/node_modules');
+const tool = (name) => import(pathToFileURL(join(tools, name)));
+const app = resolve('test-results/consumers');
+const packed = join(app, 'node_modules/xception-webgpu');
+let tarball, server, browser, url;
+
+/** The page of every consumer: the address says where the model runs. */
+const main = (worker) => `
+import { Xception } from 'xception-webgpu';
+const worker = location.search === '?worker' ? ${worker} : false;
+const answer = async () => {
+  await using model = await Xception.load({ weights: '/models/kitchenware.safetensors', worker });
+  return (await model.classify('/models/kitchenware/photos/0009.jpg')).predictions[0].label;
+};
+document.title = await answer().catch(({ code, message }) => \`\${code}: \${message}\`);
+`;
+const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+const html = (script) => `<!doctype html><meta http-equiv="Content-Security-Policy" content="${policy}"><script type="module" src="${script}"></script>`;
+
+before(async () => {
+  rmSync(app, { recursive: true, force: true });
+  mkdirSync(app, { recursive: true });
+  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', app], { cwd: 'pkg', encoding: 'utf8' }));
+  tarball = join(app, filename);
+  mkdirSync(packed, { recursive: true });
+  execFileSync('tar', ['xzf', tarball, '--strip-components=1', '-C', packed]);
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ type: 'module', dependencies: { 'xception-webgpu': '*' } }));
+  writeFileSync(join(app, 'main.js'), main('true'));
+  // Rollup and esbuild know no workers: theirs is an entry of its own.
+  writeFileSync(join(app, 'own.js'), main("new Worker(new URL('./worker.js', import.meta.url), { type: 'module' })"));
+  writeFileSync(join(app, 'worker.js'), "import 'xception-webgpu/worker';\n");
+  writeFileSync(join(app, 'index.html'), html('./main.js'));
+  ({ server, url } = await serve(0, { '/consumers': 'test-results/consumers' }));
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** Opens a consumer's page; what it answers, and what of the package it fetched. */
+async function answer(path) {
+  const page = await browser.newPage();
+  const fetched = new Map();
+  const complaints = [];
+  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  page.on('response', async (response) => {
+    if (/\.(js|wasm)$/.test(new URL(response.url()).pathname)) fetched.set(response.url(), response.body());
+  });
+  await page.goto(`${url}consumers/${path}`);
+  await page.waitForFunction(() => document.title, null, { timeout: 60_000 });
+  const [title, bodies] = [await page.title(), await Promise.all(fetched.values())];
+  await page.close();
+  return { title: [title, ...complaints].join(' '), bodies };
+}
+
+/** Whoever emits no files that a script names has them copied beside it. */
+function copyWasm(folder) {
+  for (const name of ['xception', 'formats']) cpSync(join(packed, `dist/${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));
+  writeFileSync(join(folder, 'index.html'), html('./own.js'));
+}
+
+const bundlers = {
+  async vite(outDir) {
+    const { build } = await tool('vite/dist/node/index.js');
+    await build({ root: app, base: './', logLevel: 'warn', configFile: false, worker: { format: 'es' }, build: { outDir, target: 'esnext' } });
+  },
+  async webpack(path) {
+    const { default: webpack } = await tool('webpack/lib/index.js');
+    const config = { mode: 'production', context: app, entry: { main: './main.js' }, output: { path, filename: '[name].js' } };
+    const stats = await new Promise((accept, reject) => webpack(config, (error, stats) => (error ? reject(error) : accept(stats))));
+    assert.equal(stats.hasErrors(), false, stats.toString());
+    writeFileSync(join(path, 'index.html'), html('./main.js'));
+  },
+  async rollup(dir) {
+    const { rollup } = await tool('rollup/dist/es/rollup.js');
+    const { nodeResolve } = await tool('@rollup/plugin-node-resolve/dist/es/index.js');
+    const bundle = await rollup({ input: [join(app, 'own.js'), join(app, 'worker.js')], plugins: [nodeResolve()] });
+    await bundle.write({ dir, format: 'es' });
+    copyWasm(dir);
+  },
+  async esbuild(outdir) {
+    const { build } = await tool('esbuild/lib/main.js');
+    const entryPoints = [join(app, 'own.js'), join(app, 'worker.js')];
+    await build({ entryPoints, outdir, bundle: true, splitting: true, format: 'esm', minify: true, logLevel: 'warning' });
+    copyWasm(outdir);
+  },
+};
+
+for (const [name, bundle] of Object.entries(bundlers)) {
+  test(`${name} builds it, and a page with a strict CSP answers, also from a worker`, async () => {
+    await bundle(join(app, name));
+    const [page, worker] = [await answer(`${name}/index.html`), await answer(`${name}/index.html?worker`)];
+    assert.deepEqual([page.title, worker.title], ['cup', 'cup']);
+  });
+}
+
+test('without a bundler a page fetches less than 156 KB (brotli)', async (context) => {
+  writeFileSync(join(app, 'plain.js'), main('true').replace("'xception-webgpu'", "'./node_modules/xception-webgpu/index.js'"));
+  writeFileSync(join(app, 'plain.html'), html('./plain.js'));
+  const { title, bodies } = await answer('plain.html');
+  assert.equal(title, 'cup');
+  const bytes = bodies.reduce((sum, body) => sum + brotliCompressSync(body).length, 0);
+  context.diagnostic(`${bodies.length} files, ${bytes} bytes brotli`);
+  assert.ok(bytes <= 156_000, `${bytes} bytes`);
+  assert.equal((await answer('plain.html?worker')).title, 'cup');
+});
+
+test('what is packed is what is used, and resolves everywhere', async () => {
+  const files = readdirSync(packed, { recursive: true }).filter((name) => /\./.test(name)).sort();
+  assert.ok(['README.md', 'index.d.ts', 'worker.js', 'dist/xception_bg.wasm', 'dist/formats_bg.wasm'].every((name) => files.includes(name)));
+  assert.deepEqual(files.filter((name) => !/\.(js|wasm|d\.ts)$|^(README\.md|package\.json|LICENSE-\w+)$/.test(name)), []);
+  const { publint } = await tool('publint/src/index-node.js');
+  const { messages } = await publint({ pkgDir: packed, strict: true });
+  assert.deepEqual(messages, []);
+  const attw = join(tools, '.bin/attw');
+  const { status, stdout } = spawnSync(attw, ['--profile', 'esm-only', tarball], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
+
+test('on a server importing it does nothing', () => {
+  const script = "const { Xception } = await import('xception-webgpu'); console.log(await Xception.isSupported().then(({ ok }) => ok))";
+  const { stdout, stderr } = spawnSync('node', ['--input-type=module', '-e', script], { cwd: app, encoding: 'utf8' });
+  assert.deepEqual([stdout, stderr], ['false\n', '']);
+});
+
+/** The example for runtimes without a page, on a software adapter. */
+function runtime(command, args, env) {
+  cpSync('examples/node.mjs', join(app, 'node.mjs'));
+  const photos = ['0009', '0412'].map((name) => resolve(`models/kitchenware/photos/${name}.jpg`));
+  const all = [...args, 'node.mjs', resolve('models/kitchenware.safetensors'), ...photos];
+  const { stdout, stderr } = spawnSync(command, all, { cwd: app, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 120_000 });
+  const labels = stdout.trim().split('\n').map((line) => line.match(/: (\w+) [\d.]+$/)?.[1]);
+  assert.deepEqual(labels, ['cup', 'fork'], stderr);
+}
+
+test('Node classifies files through Dawn', () => {
+  if (!existsSync(join(app, 'node_modules/webgpu'))) symlinkSync(join(tools, 'webgpu'), join(app, 'node_modules/webgpu'));
+  const driver = '/usr/lib/chromium/vk_swiftshader_icd.json';
+  runtime('node', [], existsSync(driver) ? { VK_ICD_FILENAMES: driver } : {});
+});
+
+test('Deno classifies files', () => {
+  const flags = ['run', '--allow-read', '--allow-env', '--allow-sys', '--unstable-webgpu', '--no-lock', '--node-modules-dir=manual'];
+  runtime(join(tools, '.bin/deno'), flags, {});
+});
