@@ -1,5 +1,5 @@
 // npm test: set up, install the browser and the Vulkan driver that tests need, then run everything.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { setup } from './setup.mjs';
 import { debian, run, stop } from './shell.mjs';
 
@@ -23,7 +23,18 @@ async function chromium() {
   if (advice) stop(`The page tests need Chrome or Chromium: ${advice}. CHROME_PATH may name it.`);
 }
 
+/** Bundlers, runtimes and checkers of packages, which nothing but their tests needs. */
+function consumers() {
+  const folder = 'tests/consumers';
+  const lock = readFileSync(`${folder}/package-lock.json`, 'utf8');
+  const stamp = `${folder}/node_modules/.setup`;
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder, shell: process.platform === 'win32' });
+  writeFileSync(stamp, lock);
+}
+
 await setup({ kitchenware: true });
+consumers();
 vulkan();
 await chromium();
 run('cargo', ['fmt', '--check']);

@@ -3,8 +3,6 @@
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
 /// The largest finite f16. The kernels store nothing beyond it: see `pack` in the shaders.
 pub const MAX_F16: f32 = 65504.0;
 
@@ -21,25 +19,7 @@ pub enum Dtype {
     I8,
 }
 
-impl std::fmt::Display for Dtype {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::I8 => "i8",
-        })
-    }
-}
-
-impl std::str::FromStr for Dtype {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        let dtypes = [Self::F32, Self::F16, Self::I8];
-        let found = dtypes.into_iter().find(|dtype| dtype.to_string() == name);
-        found.ok_or_else(|| Error::Argument(format!("{name:?} is no dtype: f32, f16 or i8")))
-    }
-}
+crate::names! { Dtype { F32 = "f32", F16 = "f16", I8 = "i8" } }
 
 impl From<Dtype> for safetensors::Dtype {
     fn from(dtype: Dtype) -> Self {

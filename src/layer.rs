@@ -161,9 +161,10 @@ impl Tensor {
     pub fn halves(&self, values: &[f32]) -> Result<Vec<u8>> {
         match values.iter().find(|value| value.abs() > MAX_F16) {
             None => Ok(Dtype::F16.encode(values)),
-            Some(value) => Err(Error::TooLarge(format!(
-                "{} holds {value}, and f16 ends at {MAX_F16}: use the dtype f32 for this model",
-                self.name
+            // Without the value: printing floats is 5 % of the core's wasm.
+            Some(_) => Err(Error::TooLarge(format!(
+                "{} holds a value beyond f16, which ends at {}: use the dtype f32 for this model",
+                self.name, MAX_F16 as u32
             ))),
         }
     }

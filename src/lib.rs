@@ -45,6 +45,31 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+/// Gives the values of an enum names, to be printed and to be read.
+macro_rules! names {
+    ($enum:ident { $($value:ident = $name:literal),* }) => {
+        impl std::fmt::Display for $enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(match self { $(Self::$value => $name),* })
+            }
+        }
+
+        impl std::str::FromStr for $enum {
+            type Err = crate::error::Error;
+
+            fn from_str(name: &str) -> crate::error::Result<Self> {
+                match name {
+                    $($name => Ok(Self::$value),)*
+                    _ => Err(crate::error::Error::Argument(format!(
+                        "{name:?} is none of {}", [$($name),*].join(", ")
+                    ))),
+                }
+            }
+        }
+    };
+}
+use names;
+
 pub mod dtype;
 pub mod error;
 pub mod kernel;

@@ -73,6 +73,8 @@ pub enum Preset {
     Timm,
 }
 
+crate::names! { Preset { Keras = "keras", Timm = "timm" } }
+
 /// A fully connected layer after the mean.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Dense {

@@ -34,24 +34,8 @@ pub enum Fit {
     Crop,
 }
 
-impl std::fmt::Display for Filter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Nearest => "nearest",
-            Self::Bilinear => "bilinear",
-            Self::Bicubic => "bicubic",
-        })
-    }
-}
-
-impl std::fmt::Display for Fit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Squash => "squash",
-            Self::Crop => "crop",
-        })
-    }
-}
+crate::names! { Filter { Nearest = "nearest", Bilinear = "bilinear", Bicubic = "bicubic" } }
+crate::names! { Fit { Squash = "squash", Crop = "crop" } }
 
 /// Preprocessing of a photo: resize, then `value · scale + offset` on values 0 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -201,12 +201,7 @@ mod core {
     }
 
     fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
-        match fit.as_deref() {
-            None => Ok(None),
-            Some("squash") => Ok(Some(Fit::Squash)),
-            Some("crop") => Ok(Some(Fit::Crop)),
-            Some(_) => Err(throw(&Error::Argument("fit must be squash or crop".to_owned()))),
-        }
+        fit.map(|fit| fit.parse()).transpose().map_err(|error: Error| throw(&error))
     }
 
     /// A GPU.

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use safetensors::tensor::{TensorView, serialize};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ impl Meta {
     pub fn network(&self) -> Result<Network> {
         let Preprocessing { scale, offset, crop, .. } = self.preprocessing;
         if !scale.is_finite() || !offset.is_finite() || !(0.01..=1.0).contains(&crop) {
-            return Err(Error::Weights(format!("its preprocessing is value · {scale} + {offset}, cropped to {crop}")));
+            return Err(Error::Weights("its preprocessing is not finite, or crops to less than 0.01".to_owned()));
         }
         let network = Network::new(self.input_size, &self.head, self.preset)?;
         let (labels, classes) = (self.labels.len(), network.classes());
@@ -157,17 +158,58 @@ impl Model {
 }
 
 /// The value of the entry in `__metadata__`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Description {
     version: u32,
     dtype: Dtype,
     model: Meta,
 }
 
-/// What every version of it has.
-#[derive(Deserialize)]
-struct Version {
-    version: u32,
+/// A field of JSON, by hand: readers that serde derives would be a tenth of the core's wasm.
+fn field<T>(json: &Value, name: &str, read: impl FnOnce(&Value) -> Option<T>) -> Result<T> {
+    let damaged =
+        || Error::Weights(format!("its description of the model is damaged: {name} is missing, or no such thing"));
+    read(&json[name]).ok_or_else(damaged)
+}
+
+fn text(json: &Value) -> Option<String> {
+    json.as_str().map(str::to_owned)
+}
+
+fn named<T: FromStr>(json: &Value) -> Option<T> {
+    json.as_str()?.parse().ok()
+}
+
+fn float(json: &Value) -> Option<f32> {
+    Some(json.as_f64()? as f32)
+}
+
+impl Meta {
+    fn read(json: &Value) -> Result<Self> {
+        let dense = |json: &Value| {
+            let units = usize::try_from(json["units"].as_u64()?).ok()?;
+            Some(Dense { name: text(&json["name"])?, units, relu: json["relu"].as_bool()? })
+        };
+        let [preprocessing, source] = ["preprocessing", "source"].map(|name| &json[name]);
+        Ok(Self {
+            preset: field(json, "preset", named)?,
+            input_size: field(json, "input_size", |json| numbers(json)?.try_into().ok())?,
+            head: field(json, "head", |json| json.as_array()?.iter().map(dense).collect())?,
+            labels: field(json, "labels", |json| json.as_array()?.iter().map(text).collect())?,
+            preprocessing: Preprocessing {
+                filter: field(preprocessing, "filter", named)?,
+                fit: field(preprocessing, "fit", named)?,
+                crop: field(preprocessing, "crop", |json| if json.is_null() { Some(1.0) } else { float(json) })?,
+                scale: field(preprocessing, "scale", float)?,
+                offset: field(preprocessing, "offset", float)?,
+            },
+            source: Source {
+                kind: field(source, "kind", text)?,
+                sha256: field(source, "sha256", text)?,
+                license: field(source, "license", text)?,
+            },
+        })
+    }
 }
 
 /// An array of a file: a tensor of the network, or the scales of one.
@@ -228,7 +270,7 @@ pub struct Header {
     pub file_len: usize,
     /// How its weights are stored.
     pub dtype: Dtype,
-    /// Its arrays.
+    /// Its arrays, in the order of the file.
     pub entries: Vec<Entry>,
 }
 
@@ -268,16 +310,18 @@ impl Header {
                     .to_owned(),
             ));
         };
-        let damaged = |error| Error::Weights(format!("its description of the model is damaged: {error}"));
-        // By slices as above: another reader is another 4 KB of wasm.
-        let Version { version } = serde_json::from_slice(description.as_bytes()).map_err(damaged)?;
-        if version != VERSION {
-            let advice = if version > VERSION { "update xception-webgpu" } else { "convert the original again" };
+        let description: Value = serde_json::from_slice(description.as_bytes())
+            .map_err(|error| Error::Weights(format!("its description of the model is damaged: {error}")))?;
+        let version = field(&description, "version", Value::as_u64)?;
+        if version != u64::from(VERSION) {
+            let advice =
+                if version > u64::from(VERSION) { "update xception-webgpu" } else { "convert the original again" };
             return Err(Error::Weights(format!(
                 "the file has format version {version}, and version {VERSION} is read here: {advice}"
             )));
         }
-        let Description { dtype, model: meta, .. } = serde_json::from_slice(description.as_bytes()).map_err(damaged)?;
+        let dtype = field(&description, "dtype", named)?;
+        let meta = Meta::read(&description["model"])?;
         let network = meta.network()?;
         let mut entries = entries(&network.tensors(), dtype);
         for Entry { name, shape, dtype, range, .. } in &mut entries {
@@ -306,8 +350,8 @@ impl Header {
             return Err(Error::Weights(format!("{name} lies before the scales")));
         }
         // One behind the other, and nothing else.
-        let mut ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
-        ranges.sort_unstable();
+        entries.sort_unstable_by_key(|entry| entry.range);
+        let ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
         let arrays = header.as_object().map_or(0, |object| object.len() - 1);
         let gap =
             ranges.windows(2).any(|pair| pair[0].1 != pair[1].0) || ranges.first().is_some_and(|range| range.0 != 0);

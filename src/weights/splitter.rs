@@ -29,8 +29,7 @@ pub struct Splitter {
 impl Splitter {
     /// A splitter at the start of the tensors, which are wanted stored as `storage`, f32 or f16.
     pub fn new(header: &Header, storage: Dtype) -> Self {
-        let (mut entries, tensors) = (header.entries.clone(), header.network.tensors());
-        entries.sort_unstable_by_key(|entry| entry.range);
+        let (entries, tensors) = (header.entries.clone(), header.network.tensors());
         Self {
             entries,
             scales: vec![Vec::new(); tensors.len()],

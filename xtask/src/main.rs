@@ -1,7 +1,7 @@
 //! Builds the wasm modules and the labels of `pkg/dist`: `cargo xtask wasm`.
 //!
-//! Cargo compiles, wasm-bindgen writes the JavaScript glue, and wasm-opt (npm's `binaryen`) makes the result smaller
-//! and faster. A module whose compiled bytes are those of the last time is left alone.
+//! Cargo compiles, wasm-bindgen writes the JavaScript glue, wasm-opt (npm's `binaryen`) makes the result smaller and faster,
+//! and esbuild the glue smaller. A module whose compiled bytes are those of the last time is left alone.
 
 use std::error::Error;
 use std::hash::{DefaultHasher, Hasher};
@@ -40,6 +40,9 @@ fn imagenet() -> Result<(), Box<dyn Error>> {
         script += &format!("  [{wnid:?}, {name:?}],\n");
     }
     fs::write("pkg/dist/imagenet.js", script + "];\n")?;
+    for license in ["LICENSE-MIT", "LICENSE-APACHE"] {
+        fs::copy(license, Path::new("pkg/dist").join(license))?;
+    }
     Ok(())
 }
 
@@ -74,11 +77,20 @@ fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
         .omit_default_module_path(false)
         .out_name(name)
         .generate(dist)?;
-    let optimizer = Path::new("node_modules/binaryen/bin/wasm-opt");
-    if !optimizer.exists() {
-        return Err("wasm-opt is missing: run `npm install --ignore-scripts` first".into());
+    let [optimizer, minifier] =
+        ["binaryen/bin/wasm-opt", "esbuild/bin/esbuild"].map(|tool| Path::new("node_modules").join(tool));
+    if !optimizer.exists() || !minifier.exists() {
+        return Err("wasm-opt or esbuild is missing: run `npm install --ignore-scripts` first".into());
     }
     run(Command::new("node").arg(optimizer).arg("-Os").args(FEATURES).arg(&output).arg("-o").arg(&output))?;
+    let glue = dist.join(format!("{name}.js"));
+    let outfile = format!("--outfile={}", glue.display());
+    run(Command::new("node").arg(minifier).arg(&glue).args([
+        "--minify",
+        "--log-level=warning",
+        "--allow-overwrite",
+        &outfile,
+    ]))?;
     fs::write(stamp_file, stamp)?;
     Ok(())
 }
