@@ -14,15 +14,6 @@ const TOOL = 'tools/bench_models.py';
 
 const isDone = (stamp, content) => existsSync(stamp) && readFileSync(stamp, 'utf8') === content;
 
-/** The runtimes and the chart's library: packages that nothing else here needs. */
-export function npmPackages() {
-  const lock = readFileSync('bench/package-lock.json', 'utf8');
-  const stamp = 'bench/node_modules/.setup';
-  if (isDone(stamp, lock)) return;
-  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: 'bench', shell: windows });
-  writeFileSync(stamp, lock);
-}
-
 /** Keras and the converters, in an environment of their own; returns its Python. */
 function python() {
   const environment = 'bench/.venv';

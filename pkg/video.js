@@ -9,8 +9,15 @@ export async function* frames(source, maxFps = Infinity, signal) {
     while (!signal?.aborted && !video.ended) {
       const time = await next(video, last + 1000 / maxFps, signal);
       if (time === undefined) return;
+      const [shown, frame] = [video.currentTime, await createImageBitmap(video).catch(() => undefined)];
+      // Before a stream plays, it may have a frame that is not there yet.
+      if (!frame) continue;
       last = time;
-      yield { frame: video, time: video.currentTime };
+      try {
+        yield { frame, time: shown };
+      } finally {
+        frame.close();
+      }
     }
   } finally {
     release();

@@ -11,7 +11,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { setup } from './setup.mjs';
-import { debian, stop } from './shell.mjs';
+import { debian, npmPackages, stop } from './shell.mjs';
 
 /** The options, or a sentence about the one that is wrong. */
 function parse() {
@@ -65,8 +65,9 @@ async function compare(address) {
 
 const options = parse();
 await setup({ kitchenware: true });
-const { models, npmPackages } = await import('../bench/setup.mjs');
-npmPackages();
+const { models } = await import('../bench/setup.mjs');
+// The runtimes and the chart's library: packages that nothing else here needs.
+npmPackages('bench');
 await models(options.size);
 const { size, runs, seconds, threads, only } = options;
 const query = new URLSearchParams({ size, runs, seconds, threads, only });

@@ -1,19 +1,10 @@
 // What `npm start` and `npm test` need, installed by themselves: npm packages, the wasm target, the wasm modules,
 // a model. Every step is skipped where it is done already.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { debian, has, run, stop } from './shell.mjs';
-
-function npmPackages() {
-  const lock = readFileSync('package-lock.json', 'utf8');
-  const stamp = 'node_modules/.setup';
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
-  // Install scripts would download browsers.
-  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { shell: process.platform === 'win32' });
-  writeFileSync(stamp, lock);
-}
+import { debian, has, npmPackages, run, stop } from './shell.mjs';
 
 function wasmModules() {
   if (!has('cargo')) stop('Rust is missing: install it from https://rustup.rs, then try again.');

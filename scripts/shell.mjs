@@ -1,6 +1,6 @@
 // Running commands, and installing what the machine lacks.
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -36,4 +36,14 @@ export function debian(...packages) {
   run('apt-get', ['update', '-qq'], options);
   run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], options);
   return undefined;
+}
+
+/** A folder's npm packages, installed where they are not those of its lock file. */
+export function npmPackages(folder = '.') {
+  const lock = readFileSync(join(folder, 'package-lock.json'), 'utf8');
+  const stamp = join(folder, 'node_modules/.setup');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
+  // Install scripts would download browsers.
+  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder, shell: process.platform === 'win32' });
+  writeFileSync(stamp, lock);
 }

@@ -1,5 +1,6 @@
 // npm test: set up, install the browser and the Vulkan driver that tests need, then run everything.
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { docs } from './docs.mjs';
 import { setup } from './setup.mjs';
 import { debian, run, stop } from './shell.mjs';
 
@@ -23,18 +24,7 @@ async function chromium() {
   if (advice) stop(`The page tests need Chrome or Chromium: ${advice}. CHROME_PATH may name it.`);
 }
 
-/** Bundlers, runtimes and checkers of packages, which nothing but their tests needs. */
-function consumers() {
-  const folder = 'tests/consumers';
-  const lock = readFileSync(`${folder}/package-lock.json`, 'utf8');
-  const stamp = `${folder}/node_modules/.setup`;
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
-  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder, shell: process.platform === 'win32' });
-  writeFileSync(stamp, lock);
-}
-
 await setup({ kitchenware: true });
-consumers();
 vulkan();
 await chromium();
 run('cargo', ['fmt', '--check']);
@@ -42,6 +32,7 @@ run('cargo', ['clippy', release, '--workspace', '--all-targets', '--', '-D', 'wa
 run('cargo', ['clippy', '--profile', 'wasm', '--lib', ...wasm, '--', '-D', 'warnings']);
 run('cargo', ['check', release, '--lib', '--no-default-features']);
 run('cargo', ['doc', release, '--no-deps', '--lib'], { env: { ...process.env, RUSTDOCFLAGS: '-D warnings' } });
+docs();
 run('cargo', ['test', release]);
 const pages = readdirSync('tests/e2e').filter((name) => name.endsWith('.test.mjs'));
 run('node', ['--test', '--test-timeout=300000', '--test-concurrency=1', ...pages.map((name) => `tests/e2e/${name}`)]);

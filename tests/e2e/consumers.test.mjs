@@ -108,14 +108,14 @@ for (const [name, bundle] of Object.entries(bundlers)) {
   });
 }
 
-test('without a bundler a page fetches less than 156 KB (brotli)', async (context) => {
+test('without a bundler a page fetches less than 140 KB (brotli)', async (context) => {
   writeFileSync(join(app, 'plain.js'), main('true').replace("'xception-webgpu'", "'./node_modules/xception-webgpu/index.js'"));
   writeFileSync(join(app, 'plain.html'), html('./plain.js'));
   const { title, bodies } = await answer('plain.html');
   assert.equal(title, 'cup');
   const bytes = bodies.reduce((sum, body) => sum + brotliCompressSync(body).length, 0);
   context.diagnostic(`${bodies.length} files, ${bytes} bytes brotli`);
-  assert.ok(bytes <= 156_000, `${bytes} bytes`);
+  assert.ok(bytes <= 140_000, `${bytes} bytes`);
   assert.equal((await answer('plain.html?worker')).title, 'cup');
 });
 
