@@ -30,12 +30,12 @@ export class Engine {
   /** The `count` most likely classes of each image; images come as promises. With `batch` they go through the network together. */
   async classify(images, { count, batch, roi, fit }) {
     const { answer, lap, timings } = await this.#next(async (model, lap, timings) => {
-      if (batch) await core.call(() => model.reserve(images.length));
+      if (batch) await this.#core(() => model.reserve(images.length));
       timings.preprocess += lap();
-      for (const [index, image] of images.entries()) await bring(model, image, { index: batch ? index : undefined, roi, fit }, lap, timings);
-      return { answer: await core.call(() => model.start(count, batch ? images.length : undefined)), lap, timings };
+      for (const [index, image] of images.entries()) await this.#bring(model, image, { index: batch ? index : undefined, roi, fit }, lap, timings);
+      return { answer: await this.#core(() => model.start(count, batch ? images.length : undefined)), lap, timings };
     }, images);
-    const predictions = await core.call(() => answer.read());
+    const predictions = await this.#core(() => answer.read());
     timings.gpu = lap();
     timings.total = timings.decode + timings.preprocess + timings.gpu;
     return { predictions, timings };
@@ -44,10 +44,10 @@ export class Engine {
   /** The 2048 features that the network makes of an image. */
   async embed(image, { roi, fit }) {
     const embedding = await this.#next(async (model, lap, timings) => {
-      await bring(model, image, { roi, fit }, lap, timings);
-      return core.call(() => model.embed());
+      await this.#bring(model, image, { roi, fit }, lap, timings);
+      return this.#core(() => model.embed());
     }, [image]);
-    return core.call(() => embedding.read());
+    return this.#core(() => embedding.read());
   }
 
   /** Frees the GPU's memory, after what waits. */
@@ -59,6 +59,33 @@ export class Engine {
       // A module that panicked does not let go.
     }
     this.#model = undefined;
+  }
+
+  /**
+   * What the core does for a model. A defect of it, or a browser's call that throws where none should, leaves objects that nobody
+   * can use any more: the model is none from then on.
+   */
+  async #core(work) {
+    try {
+      return await core.call(work);
+    } catch (error) {
+      const expected = error instanceof DOMException || (typeof error?.code === 'string' && error.code !== 'internal');
+      if (!expected) this.#model = undefined;
+      throw error;
+    }
+  }
+
+  /** Decodes an image and brings it to the GPU. */
+  async #bring(model, image, { index, roi, fit }, lap, timings) {
+    const photo = await decode(await image, roi, model.maxPhotoSide);
+    timings.decode += lap();
+    try {
+      if (photo.data) await this.#core(() => model.uploadPixels(photo.data, photo.width, photo.height, index, fit));
+      else await this.#core(() => model.upload(photo, index, fit));
+    } finally {
+      photo.close?.();
+    }
+    timings.preprocess += lap();
   }
 
   /** Runs `work` when the GPU has started on what came before: then the next photo can come to it. */
@@ -79,17 +106,4 @@ export class Engine {
     this.#queue = started.catch(() => {});
     return started;
   }
-}
-
-/** Decodes an image and brings it to the GPU. */
-async function bring(model, image, { index, roi, fit }, lap, timings) {
-  const photo = await decode(await image, roi, model.maxPhotoSide);
-  timings.decode += lap();
-  try {
-    if (photo.data) await core.call(() => model.uploadPixels(photo.data, photo.width, photo.height, index, fit));
-    else await core.call(() => model.upload(photo, index, fit));
-  } finally {
-    photo.close?.();
-  }
-  timings.preprocess += lap();
 }

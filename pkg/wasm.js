@@ -39,10 +39,13 @@ class Module {
     try {
       const exports = await this.#importer();
       await exports.default({ module_or_path: await (this.source ?? this.#file()) });
-      exports.onPanic((message) => {
+      const fail = (message) => {
         const error = new XceptionError('internal', `a defect of xception-webgpu, please report it: ${message}`);
         for (const reject of this.#waiting) reject(error);
-      });
+      };
+      exports.onPanic(fail);
+      // What ends the code without a panic, such as a memory that cannot grow, tells nobody but the browser.
+      globalThis.addEventListener?.('error', ({ error }) => error instanceof WebAssembly.RuntimeError && fail(error.message));
       return exports;
     } catch (error) {
       // The next call tries again.

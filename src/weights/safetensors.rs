@@ -350,15 +350,17 @@ impl Header {
             return Err(Error::Weights(format!("{name} lies before the scales")));
         }
         // One behind the other, and nothing else.
-        entries.sort_unstable_by_key(|entry| entry.range);
-        let ranges: Vec<_> = entries.iter().map(|entry| entry.range).collect();
-        let arrays = header.as_object().map_or(0, |object| object.len() - 1);
-        let gap =
-            ranges.windows(2).any(|pair| pair[0].1 != pair[1].0) || ranges.first().is_some_and(|range| range.0 != 0);
-        if gap || arrays != ranges.len() {
+        let mut end = 0;
+        for next in 0..entries.len() {
+            let Some(found) = entries[next..].iter().position(|entry| entry.range.0 == end) else { break };
+            entries.swap(next, next + found);
+            end = entries[next].range.1;
+        }
+        let whole: usize = entries.iter().map(|entry| entry.range.1 - entry.range.0).sum();
+        if end != whole || header.as_object().map_or(0, |object| object.len() - 1) != entries.len() {
             return Err(Error::Weights("its header does not tell of the whole file: fetch it again".to_owned()));
         }
-        let file_len = data_start + ranges.last().map_or(0, |range| range.1);
+        let file_len = data_start + whole;
         Ok(Self { meta, network, data_start, file_len, dtype, entries })
     }
 

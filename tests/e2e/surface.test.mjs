@@ -269,6 +269,26 @@ test('a lost device is told, and the model comes back; one that cannot says so',
   await page.close();
 });
 
+test('a defect rejects, the model says that it is gone, and another one loads', async () => {
+  const page = await open();
+  const result = await page.evaluate(async () => {
+    const model = await Xception.load({ weights });
+    // wgpu panics where a browser's call throws.
+    const { submit } = GPUQueue.prototype;
+    GPUQueue.prototype.submit = () => {
+      throw new Error('no');
+    };
+    const broken = await refusal(model.classify(cup));
+    GPUQueue.prototype.submit = submit;
+    const after = await refusal(model.classify(cup));
+    const disposed = await refusal(model.dispose());
+    const another = await Xception.load({ weights });
+    return { broken, after, disposed, another: (await another.classify(cup)).predictions[0].label };
+  });
+  assert.deepEqual(result, { broken: 'internal', after: 'disposed', disposed: 'none', another: 'cup' });
+  await page.close();
+});
+
 test('what a browser can is told without loading anything', async () => {
   const page = await open();
   const requests = [];

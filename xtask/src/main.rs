@@ -21,6 +21,9 @@ const FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
+/// What makes the module smaller, in this order.
+const PASSES: [&str; 4] = ["--strip-producers", "--strip-target-features", "--merge-similar-functions", "-Oz"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     if env::args().nth(1).as_deref() != Some("wasm") {
         return Err("usage: cargo xtask wasm".into());
@@ -61,7 +64,7 @@ fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
     let compiled = target.join("wasm32-unknown-unknown/wasm/xception.wasm");
     let mut hasher = DefaultHasher::new();
     hasher.write(&fs::read(&compiled)?);
-    hasher.write(FEATURES.concat().as_bytes());
+    hasher.write([&FEATURES[..], &PASSES].concat().concat().as_bytes());
     let stamp = format!("{:016x}", hasher.finish());
     let dist = Path::new("pkg/dist");
     let stamp_file = dist.join(format!("{name}.stamp"));
@@ -82,8 +85,9 @@ fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
     if !optimizer.exists() || !minifier.exists() {
         return Err("wasm-opt or esbuild is missing: run `npm install --ignore-scripts` first".into());
     }
-    run(Command::new("node").arg(optimizer).arg("-Os").args(FEATURES).arg(&output).arg("-o").arg(&output))?;
     let glue = dist.join(format!("{name}.js"));
+    shorten(&output, &glue)?;
+    run(Command::new("node").arg(optimizer).args(PASSES).args(FEATURES).arg(&output).arg("-o").arg(&output))?;
     let outfile = format!("--outfile={}", glue.display());
     run(Command::new("node").arg(minifier).arg(&glue).args([
         "--minify",
@@ -92,6 +96,25 @@ fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
         &outfile,
     ]))?;
     fs::write(stamp_file, stamp)?;
+    Ok(())
+}
+
+/// Gives what the module imports short names, in it and in its glue: wasm-bindgen's end in 16 random digits, which no compression
+/// makes smaller.
+fn shorten(wasm: &Path, glue: &Path) -> Result<(), Box<dyn Error>> {
+    let mut module = walrus::Module::from_file(wasm)?;
+    let mut script = fs::read_to_string(glue)?;
+    for (number, import) in module.imports.iter_mut().enumerate() {
+        let short = format!("i{number}");
+        let [old, new] = [&import.name, &short].map(|name| format!(" {name}: function("));
+        if script.matches(&old).count() != 1 {
+            return Err(format!("{} has not one {}", glue.display(), import.name).into());
+        }
+        script = script.replace(&old, &new);
+        import.name = short;
+    }
+    module.emit_wasm_file(wasm)?;
+    fs::write(glue, script)?;
     Ok(())
 }
 
