@@ -3,6 +3,9 @@ import { XceptionError, settle } from './errors.js';
 /** A model in a worker of its own, with the face of `Engine`. */
 export class Remote {
   #worker;
+  /** Whether the worker is the page's, which may have another use for it. */
+  #borrowed;
+  #gone = new AbortController();
   #waiting = new Map();
   #id = 0;
   #turn = Promise.resolve();
@@ -11,7 +14,8 @@ export class Remote {
   /** `worker` is true, or a Worker of the page's own that runs `worker.js`. */
   static async load({ worker, signal, onProgress, ...options }) {
     const own = worker instanceof Worker ? worker : undefined;
-    const remote = new Remote(own ?? new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'xception' }));
+    const script = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'xception' });
+    const remote = new Remote(own ?? script(), Boolean(own));
     const abort = () => remote.#call('abort', []).catch(() => {});
     signal?.addEventListener('abort', abort);
     let failure;
@@ -24,28 +28,30 @@ export class Remote {
       }
     };
     try {
-      const loaded = settle(signal, () => remote.#call('load', ...pack(options)));
-      remote.info = await loaded;
+      remote.info = await settle(signal, () => remote.#call('load', ...pack(options)));
       return remote;
     } catch (error) {
-      remote.#worker.terminate();
+      remote.#leave();
       throw failure ?? error;
     } finally {
       signal?.removeEventListener('abort', abort);
     }
   }
 
-  constructor(worker) {
+  constructor(worker, borrowed) {
     this.#worker = worker;
+    this.#borrowed = borrowed;
+    const listen = (type, listener) => worker.addEventListener(type, listener, { signal: this.#gone.signal });
     /** Why the browser took the worker's device away, should it do that. */
     this.lost = new Promise((resolve) => {
-      this.#worker.addEventListener('message', ({ data: { id, value, error, progress, lost } }) => {
+      listen('message', ({ data }) => {
+        const { id, value, error, progress, lost } = data ?? {};
         if (progress) return this.#onProgress(progress);
         if (lost) return resolve(lost);
-        const { accept, reject } = this.#waiting.get(id);
+        const waiting = this.#waiting.get(id);
         this.#waiting.delete(id);
-        if (error) reject(new XceptionError(error.code, error.message));
-        else accept(value);
+        if (error) waiting?.reject(new XceptionError(error.code, error.message));
+        else waiting?.accept(value);
       });
     });
     // The script is not there, or a message cannot be read.
@@ -54,8 +60,8 @@ export class Remote {
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
     };
-    this.#worker.addEventListener('error', fail);
-    this.#worker.addEventListener('messageerror', fail);
+    listen('error', fail);
+    listen('messageerror', fail);
   }
 
   async classify(images, options) {
@@ -72,7 +78,12 @@ export class Remote {
     await this.#turn;
     await Promise.allSettled([...this.#waiting.values()].map(({ answer }) => answer));
     await this.#call('dispose', []).catch(() => {});
-    this.#worker.terminate();
+    this.#leave();
+  }
+
+  #leave() {
+    this.#gone.abort();
+    if (!this.#borrowed) this.#worker.terminate();
   }
 
   /** The images of a call, not before those of the call before it. */

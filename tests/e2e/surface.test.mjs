@@ -183,6 +183,7 @@ test('a worker aborts, tells what fails, and takes any source of weights', async
   const result = await page.evaluate(async () => {
     const load = (options) => Xception.load({ worker: true, warmup: false, ...options });
     const aborter = new AbortController();
+    const own = new Worker('/pkg/worker.js', { type: 'module' });
     const works = async (options) => {
       const model = await load(options);
       await model.dispose();
@@ -196,11 +197,14 @@ test('a worker aborts, tells what fails, and takes any source of weights', async
       response: await works({ weights: await fetch(weights) }),
       request: await works({ weights: new Request(weights, { cache: 'no-store' }) }),
       blob: await works({ weights: await (await fetch(weights)).blob() }),
+      // A worker of the page's own serves one model after another.
+      own: await works({ weights, worker: own }),
+      again: await works({ weights, worker: own }),
     };
   });
   const { thrown, ...rest } = result;
   assert.match(thrown, /enough|internal/);
-  assert.deepEqual(rest, { aborted: 'aborted', missing: 'fetch', nothing: 'bad-argument', response: 6, request: 6, blob: 6 });
+  assert.deepEqual(rest, { aborted: 'aborted', missing: 'fetch', nothing: 'bad-argument', response: 6, request: 6, blob: 6, own: 6, again: 6 });
   await page.close();
 });
 
