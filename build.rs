@@ -1,4 +1,4 @@
-//! Shaders as they are compiled in: browsers download them without their comments, which are a third of the text.
+//! Shaders as they are compiled in: browsers download them without their comments, which are a third of the text, and indentation.
 
 use std::env;
 use std::fs;
@@ -11,8 +11,9 @@ fn main() {
     for entry in fs::read_dir("shaders").expect("shaders/ is there") {
         let path = entry.expect("shaders/ can be listed").path();
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let is_code = |line: &&str| !web || !line.trim_start().starts_with("//");
-        let text: String = text.split_inclusive('\n').filter(is_code).collect();
+        let code =
+            text.split_inclusive('\n').map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("//"));
+        let text = if web { code.collect() } else { text };
         let name = path.file_name().expect("a file has a name");
         fs::write(Path::new(&out).join(name), text).expect("OUT_DIR can be written to");
     }

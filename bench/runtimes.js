@@ -26,7 +26,7 @@ const OURS = {
   package: '/pkg',
   backend: 'webgpu',
   async load({ models }) {
-    const { Xception } = await import('/pkg/index.js');
+    const { Xception } = await import('/pkg/dist/index.js');
     const weights = `${models}/model.${this.dtype}.safetensors`;
     const model = await Xception.load({ weights, dtype: this.dtype, cache: false });
     return async (bitmap) => {

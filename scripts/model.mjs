@@ -164,7 +164,7 @@ function verify(bytes, algorithm, expected, what) {
 
 /** Converts weights, to half their size unless `dtype` says otherwise, by the wasm module that browsers use. */
 export async function convert(file, output, options) {
-  const formats = await import('../pkg/dist/formats.js');
+  const formats = await import('../pkg/glue/formats.js');
   await formats.default({ module_or_path: readFileSync(new URL('../pkg/dist/formats_bg.wasm', import.meta.url)) });
   // A file that has its name is whole.
   const converter = new formats.Converter(file.length);

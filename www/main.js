@@ -1,5 +1,5 @@
 // The demo: a photo in, five classes out. It knows the package by its public API only.
-import { Xception } from './pkg/index.js';
+import { Xception } from './pkg/dist/index.js';
 
 const MODELS = 'models/index.json';
 const $ = (id) => document.getElementById(id);

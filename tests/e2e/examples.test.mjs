@@ -81,7 +81,19 @@ test('keras', async () => {
   await page.close();
 });
 
+test('offline', async () => {
+  const { page, text } = await open('offline');
+  await text('answer', /1 file of weights kept/);
+  // Service workers are online still: so the server goes, and with it this test is the last that needs it.
+  await page.context().setOffline(true);
+  server.closeAllConnections();
+  await new Promise((accept) => server.close(accept));
+  await page.reload();
+  await text('answer', /1 file of weights kept/);
+  await page.close();
+});
+
 test('each example is here', () => {
   const pages = readdirSync('examples').filter((name) => name.endsWith('.html'));
-  assert.deepEqual(pages, ['camera.html', 'drop.html', 'keras.html', 'search.html']);
+  assert.deepEqual(pages, ['camera.html', 'drop.html', 'keras.html', 'offline.html', 'search.html']);
 });

@@ -20,7 +20,7 @@ before(async () => {
   ({ complaints } = new Demo(page, url));
   await page.goto(`${url}empty`);
   await page.evaluate(async () => {
-    const { Xception, XceptionError, clearCache, listCached } = await import('/pkg/index.js');
+    const { Xception, XceptionError, clearCache, listCached } = await import('/pkg/dist/index.js');
     const photo = await (await fetch('/models/kitchenware/photos/0009.jpg')).blob();
     Object.assign(globalThis, { Xception, clearCache, listCached });
     /** What becomes of a load: its last progress and an answer, or its error; and what is cached then. */

@@ -31,7 +31,7 @@ async function open() {
   await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
   await page.goto(`${url}empty`);
   await page.evaluate(async () => {
-    Object.assign(globalThis, await import('/pkg/index.js'));
+    Object.assign(globalThis, await import('/pkg/dist/index.js'));
     globalThis.weights = '/models/kitchenware.safetensors';
     globalThis.cup = '/models/kitchenware/photos/0009.jpg';
     globalThis.refusal = (promise) => promise.then(() => 'none', (error) => (error instanceof XceptionError ? error.code : String(error)));
@@ -183,7 +183,7 @@ test('a worker aborts, tells what fails, and takes any source of weights', async
   const result = await page.evaluate(async () => {
     const load = (options) => Xception.load({ worker: true, warmup: false, ...options });
     const aborter = new AbortController();
-    const own = new Worker('/pkg/worker.js', { type: 'module' });
+    const own = new Worker('/pkg/dist/worker.js', { type: 'module' });
     const works = async (options) => {
       const model = await load(options);
       await model.dispose();

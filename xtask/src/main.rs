@@ -1,11 +1,12 @@
-//! Builds the wasm modules and the labels of `pkg/dist`: `cargo xtask wasm`.
+//! Builds what the npm package ships, `pkg/dist`: `cargo xtask wasm`.
 //!
-//! Cargo compiles, wasm-bindgen writes the JavaScript glue, wasm-opt (npm's `binaryen`) makes the result smaller and faster,
-//! and esbuild the glue smaller. A module whose compiled bytes are those of the last time is left alone.
+//! Cargo compiles, wasm-bindgen writes the JavaScript glue to `pkg/glue`, wasm-opt (npm's `binaryen`) makes the result smaller and
+//! faster, and esbuild packs glue and `pkg/src` into few files. A module whose compiled bytes are those of the last time is left
+//! alone.
 
 use std::error::Error;
 use std::hash::{DefaultHasher, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
@@ -22,7 +23,7 @@ const FEATURES: [&str; 6] = [
 ];
 
 /// What makes the module smaller, in this order.
-const PASSES: [&str; 4] = ["--strip-producers", "--strip-target-features", "--merge-similar-functions", "-Oz"];
+const PASSES: [&str; 5] = ["--strip-producers", "--strip-target-features", "-Os", "--merge-similar-functions", "-Oz"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     if env::args().nth(1).as_deref() != Some("wasm") {
@@ -31,6 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     module("xception", "gpu")?;
     module("formats", "formats")?;
+    scripts()?;
     imagenet()
 }
 
@@ -49,54 +51,77 @@ fn imagenet() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Builds the crate with one feature into `pkg/dist/<name>.js` and `<name>_bg.wasm`.
+/// Builds the crate with one feature: `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm`.
 fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
     // Both modules are called xception.wasm: in one folder each would make cargo forget the other.
     let target = Path::new(&env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(name);
-    run(Command::new(env!("CARGO")).arg("build").arg("--target-dir").arg(&target).args([
-        "--lib",
-        "--profile=wasm",
-        "--target=wasm32-unknown-unknown",
-        "--no-default-features",
-        "--features",
-        feature,
-    ]))?;
+    let rustflags = format!("target.wasm32-unknown-unknown.rustflags={:?}", without_registry()?);
+    run(Command::new(env!("CARGO"))
+        .arg("build")
+        .arg("--target-dir")
+        .arg(&target)
+        .arg("--config")
+        .arg(rustflags)
+        .args([
+            "--lib",
+            "--profile=wasm",
+            "--target=wasm32-unknown-unknown",
+            "--no-default-features",
+            "--features",
+            feature,
+        ]))?;
     let compiled = target.join("wasm32-unknown-unknown/wasm/xception.wasm");
     let mut hasher = DefaultHasher::new();
     hasher.write(&fs::read(&compiled)?);
     hasher.write([&FEATURES[..], &PASSES].concat().concat().as_bytes());
     let stamp = format!("{:016x}", hasher.finish());
-    let dist = Path::new("pkg/dist");
-    let stamp_file = dist.join(format!("{name}.stamp"));
-    let output = dist.join(format!("{name}_bg.wasm"));
+    let glue = Path::new("pkg/glue");
+    let stamp_file = glue.join(format!("{name}.stamp"));
+    let file = format!("{name}_bg.wasm");
+    let output = Path::new("pkg/dist").join(&file);
     if fs::read_to_string(&stamp_file).is_ok_and(|last| last == stamp) && output.exists() {
         return Ok(());
     }
-    fs::create_dir_all(dist)?;
     Bindgen::new()
         .input_path(&compiled)
         .web(true)?
-        .typescript(true)
+        .typescript(false)
         .omit_default_module_path(false)
         .out_name(name)
-        .generate(dist)?;
-    let [optimizer, minifier] =
-        ["binaryen/bin/wasm-opt", "esbuild/bin/esbuild"].map(|tool| Path::new("node_modules").join(tool));
-    if !optimizer.exists() || !minifier.exists() {
-        return Err("wasm-opt or esbuild is missing: run `npm install --ignore-scripts` first".into());
-    }
-    let glue = dist.join(format!("{name}.js"));
-    shorten(&output, &glue)?;
-    run(Command::new("node").arg(optimizer).args(PASSES).args(FEATURES).arg(&output).arg("-o").arg(&output))?;
-    let outfile = format!("--outfile={}", glue.display());
-    run(Command::new("node").arg(minifier).arg(&glue).args([
-        "--minify",
-        "--log-level=warning",
-        "--allow-overwrite",
-        &outfile,
-    ]))?;
+        .generate(glue)?;
+    shorten(&glue.join(&file), &glue.join(format!("{name}.js")))?;
+    fs::create_dir_all("pkg/dist")?;
+    run(tool("binaryen/bin/wasm-opt")?.args(PASSES).args(FEATURES).arg(glue.join(&file)).arg("-o").arg(output))?;
     fs::write(stamp_file, stamp)?;
     Ok(())
+}
+
+/// Packs the scripts into `index.js`, `worker.js` and what these share or fetch on demand.
+fn scripts() -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir("pkg/dist")? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "js" || extension == "map") {
+            fs::remove_file(path)?;
+        }
+    }
+    let options = [
+        "--bundle",
+        "--splitting",
+        "--format=esm",
+        "--minify",
+        "--sourcemap",
+        "--outdir=pkg/dist",
+        "--log-level=warning",
+    ];
+    run(tool("esbuild/bin/esbuild")?.args(["pkg/src/index.js", "pkg/src/worker.js"]).args(options))
+}
+
+/// The compiler's options for panics in dependencies to name `crate/src/file.rs`, without where the builder keeps them.
+fn without_registry() -> Result<Vec<String>, Box<dyn Error>> {
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    let registries = cargo.ok_or("there is no home folder with cargo's files")?.join("registry/src");
+    let option = |entry: fs::DirEntry| format!("--remap-path-prefix={}=", entry.path().display());
+    Ok(fs::read_dir(registries)?.map(|entry| entry.map(option)).collect::<Result<_, _>>()?)
 }
 
 /// Gives what the module imports short names, in it and in its glue: wasm-bindgen's end in 16 random digits, which no compression
@@ -116,6 +141,17 @@ fn shorten(wasm: &Path, glue: &Path) -> Result<(), Box<dyn Error>> {
     module.emit_wasm_file(wasm)?;
     fs::write(glue, script)?;
     Ok(())
+}
+
+/// A program of an npm package.
+fn tool(path: &str) -> Result<Command, Box<dyn Error>> {
+    let path = Path::new("node_modules").join(path);
+    if !path.exists() {
+        return Err(format!("{} is missing: run `npm install --ignore-scripts` first", path.display()).into());
+    }
+    let mut command = Command::new("node");
+    command.arg(path);
+    Ok(command)
 }
 
 fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {

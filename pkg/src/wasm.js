@@ -63,7 +63,7 @@ function deferred() {
 }
 
 /** Loads weights of the project's own format and classifies. */
-export const core = new Module(() => import('./dist/xception.js'), './dist/xception_bg.wasm');
+export const core = new Module(() => import('../glue/xception.js'), '../dist/xception_bg.wasm');
 
 /** Converts other weights, and decodes what the browser cannot; it is fetched only then. */
-export const formats = new Module(() => import('./dist/formats.js'), './dist/formats_bg.wasm');
+export const formats = new Module(() => import('../glue/formats.js'), '../dist/formats_bg.wasm');

@@ -1,0 +1,382 @@
+//! The core module: weights of the project's own format, and photos, on the GPU.
+
+use js_sys::{Array, Object};
+use sha2::{Digest, Sha256};
+use web_sys::ImageBitmap;
+
+use super::*;
+use crate::classifier::{Answer, Classifier, Loader, Options, Prediction};
+use crate::dtype::Dtype;
+use crate::gpu::{Gpu, Pending, TUNING_TIME};
+use crate::kernel::Recipe;
+use crate::resize::{Fit, Preprocessing, Rgba};
+use crate::weights::Format;
+use crate::weights::safetensors::{Header, Source};
+
+/// Half the code of Rust's own.
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
+/// The length of the header of a safetensors file that begins with these (at least 16) bytes; 0 for another kind of
+/// weights file. Throws where it is none.
+#[wasm_bindgen(js_name = headerLength)]
+pub fn header_length(start: &[u8]) -> Result<usize, JsValue> {
+    match Format::detect(start) {
+        Ok(Format::Safetensors) => Header::len(start),
+        other => other.map(|_| 0),
+    }
+    .map_err(|error| throw(&error))
+}
+
+/// Whether a safetensors file with this header is the project's own.
+#[wasm_bindgen(js_name = isOwnFormat)]
+pub fn is_own_format(header: &[u8]) -> bool {
+    !matches!(Header::parse(header), Err(Error::Format(_)))
+}
+
+/// Throws where an encoded image is empty, cut short, or too large by what its header says.
+#[wasm_bindgen(js_name = checkImage)]
+pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
+    crate::photo::check(file).map_err(|error| throw(&error))
+}
+
+/// SHA-256 of bytes that come by pieces.
+#[wasm_bindgen(js_name = Sha256)]
+#[derive(Default)]
+pub struct WebSha256(Sha256);
+
+#[wasm_bindgen(js_class = Sha256)]
+impl WebSha256 {
+    /// Of nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes so far, 32 bytes.
+    pub fn digest(self) -> Vec<u8> {
+        self.0.finalize().to_vec()
+    }
+}
+
+/// How weights and activations are to be stored: `f32`, `f16`, or what suits the GPU.
+fn storage(dtype: Option<String>) -> Result<Option<Dtype>, JsValue> {
+    dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))
+}
+
+fn device(gpu: &Gpu) -> Option<Object> {
+    gpu.device.as_webgpu().map(|device| AsRef::<JsValue>::as_ref(device).clone().unchecked_into())
+}
+
+fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
+    fit.map(|fit| fit.parse()).transpose().map_err(|error: Error| throw(&error))
+}
+
+/// A GPU.
+#[wasm_bindgen(js_name = Gpu)]
+pub struct WebGpu {
+    gpu: Gpu,
+}
+
+#[wasm_bindgen(js_class = Gpu)]
+impl WebGpu {
+    /// The machine's fastest one.
+    pub async fn open() -> Result<WebGpu, JsValue> {
+        Gpu::new().await.map(|gpu| Self { gpu }).map_err(|error| throw(&error))
+    }
+
+    /// Whether it is a program on the CPU.
+    #[wasm_bindgen(getter, js_name = isSoftware)]
+    pub fn is_software(&self) -> bool {
+        self.gpu.is_software()
+    }
+
+    /// The browser's `GPUDevice`.
+    #[wasm_bindgen(getter)]
+    pub fn device(&self) -> Option<Object> {
+        device(&self.gpu)
+    }
+
+    /// What a tuning on this GPU is kept under.
+    #[wasm_bindgen(js_name = tuningKey)]
+    pub fn tuning_key(&self, dtype: Option<String>) -> Result<String, JsValue> {
+        Ok(self.gpu.tuning_key(storage(dtype)?.unwrap_or_else(|| self.gpu.storage())))
+    }
+
+    /// Measures which shaders are fastest for the model with this header, and adds that to what was kept. What was kept is
+    /// enough where it has the model's layers, unless they are to be measured again.
+    pub async fn tune(
+        &self,
+        header: Vec<u8>,
+        dtype: Option<String>,
+        kept: Option<String>,
+        again: bool,
+    ) -> Result<String, JsValue> {
+        let network = Header::parse(&header).map_err(|error| throw(&error))?.network;
+        let storage = storage(dtype)?.unwrap_or_else(|| self.gpu.storage());
+        let mut tuning = self.gpu.untuned();
+        tuning.read(kept.as_deref().unwrap_or_default());
+        if again || !tuning.knows(&network, 1) {
+            let measured = self.gpu.tune(&mut tuning, &network, storage, 1, TUNING_TIME);
+            measured.await.map_err(|error| throw(&error))?;
+        }
+        Ok(tuning.to_string())
+    }
+}
+
+/// A model whose weights are on their way to the GPU.
+#[wasm_bindgen(js_name = Loader)]
+pub struct WebLoader {
+    loader: Loader,
+    length: usize,
+}
+
+#[wasm_bindgen(js_class = Loader)]
+impl WebLoader {
+    /// Makes room on the GPU for the weights of a file with this header. `tuning` is what [`WebGpu::tune`] gave.
+    pub async fn create(
+        gpu: &WebGpu,
+        header: Vec<u8>,
+        dtype: Option<String>,
+        tuning: Option<String>,
+    ) -> Result<WebLoader, JsValue> {
+        let header = Header::parse(&header).map_err(|error| throw(&error))?;
+        let length = header.file_len;
+        let tuning = tuning.map(|text| {
+            let mut tuning = gpu.gpu.untuned();
+            tuning.read(&text);
+            tuning
+        });
+        let options = Options { storage: storage(dtype)?, tuning };
+        let loader = Loader::new(&gpu.gpu, header, options).await.map_err(|error| throw(&error))?;
+        Ok(Self { loader, length })
+    }
+
+    /// What the pipelines will be made of, for the browser to compile them while the weights come: objects of WGSL `code`,
+    /// how many bindings it `reads`, whether the first is a `texture`, and `constants`.
+    pub fn recipes(&self) -> Vec<Object> {
+        let recipe = |recipe: Recipe| {
+            let constants: Vec<_> = recipe.constants.iter().map(|&(name, value)| (name, value.into())).collect();
+            object(&[
+                ("code", recipe.source().as_ref().into()),
+                ("reads", (recipe.kernel.reads as u32).into()),
+                ("texture", recipe.kernel.reads_texture().into()),
+                ("constants", object(&constants).into()),
+            ])
+        };
+        self.loader.recipes().into_iter().map(recipe).collect()
+    }
+
+    /// The length of the whole file in bytes.
+    #[wasm_bindgen(getter)]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Takes the next bytes behind the header.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), JsValue> {
+        self.loader.push(bytes).map_err(|error| throw(&error))
+    }
+
+    /// The model, once all bytes have come.
+    pub async fn finish(self) -> Result<WebModel, JsValue> {
+        self.loader.finish().await.map(|classifier| WebModel { classifier }).map_err(|error| throw(&error))
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A `GPUQueue`, called directly: wgpu panics where the browser throws.
+    type RawQueue;
+    #[wasm_bindgen(method, catch, js_name = copyExternalImageToTexture)]
+    fn copy_external_image(
+        this: &RawQueue,
+        source: &Object,
+        destination: &Object,
+        size: &Object,
+    ) -> Result<(), JsValue>;
+}
+
+fn object(entries: &[(&str, JsValue)]) -> Object {
+    let object = Object::new();
+    for (key, value) in entries {
+        // Setting a property of a fresh object cannot fail.
+        let _ = Reflect::set(&object, &(*key).into(), value);
+    }
+    object
+}
+
+/// Text, for JavaScript.
+fn text(value: impl ToString) -> JsValue {
+    value.to_string().into()
+}
+
+fn array(items: impl IntoIterator<Item = JsValue>) -> JsValue {
+    items.into_iter().collect::<Array>().into()
+}
+
+/// A model on the GPU.
+#[wasm_bindgen(js_name = Model)]
+pub struct WebModel {
+    classifier: Classifier,
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl WebModel {
+    /// What the model is: `ModelInfo` of index.d.ts.
+    pub fn info(&self) -> Object {
+        let (meta, plan, gpu) = (self.classifier.meta(), self.classifier.plan(), self.classifier.gpu());
+        let runner = self.classifier.runner();
+        let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
+        let preprocessing = object(&[
+            ("filter", text(filter)),
+            ("fit", text(fit)),
+            ("crop", crop.into()),
+            ("scale", scale.into()),
+            ("offset", offset.into()),
+        ]);
+        let Source { kind, sha256, license } = &meta.source;
+        let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
+        object(&[
+            ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
+            ("classes", (plan.classes as u32).into()),
+            ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
+            ("preprocessing", preprocessing.into()),
+            ("source", source.into()),
+            ("dtype", text(plan.storage)),
+            ("dispatches", (runner.dispatches() as u32).into()),
+            ("pipelines", (runner.pipelines() as u32).into()),
+            ("gpuBytes", (self.classifier.gpu_bytes() as f64).into()),
+            ("tuned", self.classifier.is_tuned().into()),
+            ("maxBatch", (self.classifier.max_batch() as u32).into()),
+            ("adapter", text([&gpu.info.name, " ", &gpu.info.driver].concat().trim())),
+        ])
+    }
+
+    /// The largest side of a bitmap that [`Self::upload`] takes.
+    #[wasm_bindgen(getter, js_name = maxPhotoSide)]
+    pub fn max_photo_side(&self) -> u32 {
+        self.classifier.gpu().max_photo_side()
+    }
+
+    /// Runs once, so that the first photo takes no longer than others.
+    #[wasm_bindgen(js_name = warmUp)]
+    pub async fn warm_up(&mut self) -> Result<(), JsValue> {
+        self.classifier.warm_up().await.map_err(|error| throw(&error))
+    }
+
+    /// Readies the GPU for this many photos at once.
+    pub async fn reserve(&mut self, photos: usize) -> Result<(), JsValue> {
+        self.classifier.reserve(photos).await.map_err(|error| throw(&error))
+    }
+
+    /// The browser's `GPUDevice`.
+    #[wasm_bindgen(getter)]
+    pub fn device(&self) -> Option<Object> {
+        device(self.classifier.gpu())
+    }
+
+    /// Brings a photo to the GPU: by itself, or as one of those that were reserved; squashed or cropped as `fit` says, or
+    /// else the model.
+    pub async fn upload(
+        &mut self,
+        bitmap: ImageBitmap,
+        index: Option<usize>,
+        fit: Option<String>,
+    ) -> Result<(), JsValue> {
+        let fit = parse_fit(fit)?;
+        let (width, height) = (bitmap.width(), bitmap.height());
+        if width == 0 || height == 0 {
+            return Err(throw(&Error::Argument("the image has no pixels: its bitmap was closed".to_owned())));
+        }
+        let queue = self.classifier.gpu().queue.clone();
+        let texture = self.classifier.prepare(index, [width, height], fit).await;
+        copy(&queue, bitmap, texture.map_err(|error| throw(&error))?)?;
+        if index.is_some() {
+            self.classifier.resize();
+        }
+        Ok(())
+    }
+
+    /// The same with RGBA pixels, 8 bits each, row by row.
+    #[wasm_bindgen(js_name = uploadPixels)]
+    pub async fn upload_pixels(
+        &mut self,
+        pixels: Vec<u8>,
+        width: usize,
+        height: usize,
+        index: Option<usize>,
+        fit: Option<String>,
+    ) -> Result<(), JsValue> {
+        let fit = parse_fit(fit)?;
+        let photo = Rgba::new(width, height, pixels).map_err(|error| throw(&error))?;
+        self.classifier.upload_to(index, &photo, fit).await.map_err(|error| throw(&error))?;
+        if index.is_some() {
+            self.classifier.resize();
+        }
+        Ok(())
+    }
+
+    /// Starts the network up to its mean on the photo that was uploaded last.
+    pub fn embed(&self) -> Result<WebEmbedding, JsValue> {
+        self.classifier.embed().map(|pending| WebEmbedding { pending }).map_err(|error| throw(&error))
+    }
+
+    /// Starts the network on the photo that was uploaded last, or on the first `photos` that were reserved. More may be
+    /// uploaded while it runs.
+    pub fn start(&self, top: usize, photos: Option<usize>) -> Result<WebAnswer, JsValue> {
+        let answer = self.classifier.start(photos, top);
+        answer.map(|answer| WebAnswer { answer }).map_err(|error| throw(&error))
+    }
+}
+
+/// Copies a photo's pixels, which begin at the texture's upper left corner.
+fn copy(queue: &wgpu::Queue, bitmap: ImageBitmap, texture: &wgpu::Texture) -> Result<(), JsValue> {
+    let (Some(queue), Some(texture)) = (queue.as_webgpu(), texture.as_webgpu()) else {
+        return Err(throw(&Error::Gpu("this is not WebGPU".to_owned())));
+    };
+    let destination = object(&[("texture", texture.into()), ("premultipliedAlpha", false.into())]);
+    let size = object(&[("width", bitmap.width().into()), ("height", bitmap.height().into())]);
+    let queue: &RawQueue = AsRef::<JsValue>::as_ref(queue).unchecked_ref();
+    queue.copy_external_image(&object(&[("source", bitmap.into())]), &destination, &size)
+}
+
+/// An embedding that the GPU will have.
+#[wasm_bindgen(js_name = Embedding)]
+pub struct WebEmbedding {
+    pending: Pending,
+}
+
+#[wasm_bindgen(js_class = Embedding)]
+impl WebEmbedding {
+    /// Its values.
+    pub async fn read(self) -> Result<Vec<f32>, JsValue> {
+        self.pending.read().await.map_err(|error| throw(&error))
+    }
+}
+
+/// What the GPU will have answered.
+#[wasm_bindgen(js_name = Answer)]
+pub struct WebAnswer {
+    answer: Answer,
+}
+
+#[wasm_bindgen(js_class = Answer)]
+impl WebAnswer {
+    /// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
+    pub async fn read(self) -> Result<JsValue, JsValue> {
+        let prediction = |Prediction { index, label, wnid, score }: Prediction| {
+            let mut entries = vec![("index", (index as u32).into()), ("label", label.into())];
+            entries.extend(wnid.map(|wnid| ("wnid", wnid.into())));
+            entries.push(("score", score.into()));
+            object(&entries).into()
+        };
+        let photos = self.answer.read().await.map_err(|error| throw(&error))?;
+        Ok(array(photos.into_iter().map(|photo| array(photo.into_iter().map(prediction)))))
+    }
+}
