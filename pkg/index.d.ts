@@ -113,6 +113,29 @@ export interface Classification {
   timings: Timings;
 }
 
+/** Which parts of an image speak for a class: its class activation map. */
+export interface ClassMap {
+  /** The class that is explained. */
+  prediction: Prediction;
+  /** Columns of the map. */
+  width: number;
+  /** Rows of the map. */
+  height: number;
+  /**
+   * What each place contributes to the class's logit, row by row; less than 0 where it speaks against the class. Their mean is
+   * the logit, but for the biases of the dense layers.
+   */
+  values: Float32Array;
+  /** The part of the image (of `roi`, where that is given) that the map covers, in shares of its width and height. */
+  region: { x: number; y: number; width: number; height: number };
+  /**
+   * The map in colours, 16 times as large, to be laid over that part: the more a place speaks for the class, the brighter and
+   * the more opaque. `new ImageData(image.data, image.width)` makes a picture of it.
+   */
+  image: Pixels & { readonly data: Uint8ClampedArray<ArrayBuffer> };
+  timings: Timings;
+}
+
 /** What a loaded model is. */
 export interface ModelInfo {
   /** Height and width of the network's input, in pixels. */
@@ -130,6 +153,8 @@ export interface ModelInfo {
   };
   /** What kind of file the weights came from, that file's SHA-256 in hex digits, and a note on its licence. */
   readonly source: { readonly kind: string; readonly sha256: string; readonly license: string };
+  /** The layers that `activations` knows, in their order, and the height, width and channels of their results. */
+  readonly layers: ReadonlyArray<{ readonly name: string; readonly shape: readonly [number, number, number] }>;
   /** How the GPU stores weights and activations. */
   readonly dtype: 'f32' | 'f16';
   /** Dispatches a photo takes, without the two of preprocessing. */
@@ -249,6 +274,21 @@ export class Xception extends EventTarget {
    * (by the cosine of the angle between them, say), whatever the classes are.
    */
   embed(image: ImageInput, options?: ViewOptions): Promise<Float32Array>;
+  /**
+   * Why an image gets a class, `classIndex`, or by default the most likely one: what each place contributes to the class's
+   * logit. With one dense layer behind the mean that is the class activation map; with more, Grad-CAM's, which is exact here, as
+   * the layers are linear in the mean at this image.
+   */
+  explain(image: ImageInput, options?: ViewOptions & { classIndex?: number }): Promise<ClassMap>;
+  /**
+   * What a layer of `info.layers` makes of an image: `[height, width, channels]`, row by row, with what is added to it and the
+   * ReLU that follows, if any. A block's last layer has the block's result.
+   */
+  activations(
+    image: ImageInput,
+    layer: string,
+    options?: ViewOptions,
+  ): Promise<{ shape: [height: number, width: number, channels: number]; values: Float32Array }>;
   /**
    * Classifies a playing video, or a camera's track: always its latest frame, as fast as that goes or at most `maxFps` times a
    * second. It ends with the video, the track, or `signal`; `time` is the video's, in seconds.

@@ -47,11 +47,11 @@ override SHARED: u32;
 // One slice's sums, where there are several slices.
 override SUMS: u32;
 
-// Four values as they are stored: f32 here; kernel.rs puts f16 in place of these three lines.
+// Four values as they are stored: f32 here; shader.rs puts f16 in place of these three lines.
 alias Stored = vec4f;
 fn unpack(stored: Stored) -> vec4f { return stored; }
 fn pack(value: vec4f) -> Stored { return value; }
-// Four factors of the product: f32 here; kernel.rs puts f16 in place of these two lines where that is to be computed.
+// Four factors of the product: f32 here; shader.rs puts f16 in place of these two lines where that is to be computed.
 alias Factors = vec4f;
 fn factors(stored: Stored) -> Factors { return unpack(stored); }
 

@@ -1,127 +1,14 @@
-//! The kernels as data: WGSL source, constants and grid. Nothing here needs a GPU.
+//! What one pass computes: its kernel, constants and grid. Nothing here needs a GPU.
 //!
 //! Activations of several images lie one behind the other.
-//!
-//! Every kernel reads and writes storage buffers (the first resize a texture) bound in the order its operation lists
-//! them, the result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
-//! forgotten one fails when the pipeline is made.
-
-use std::borrow::Cow;
 
 use crate::dtype::Dtype;
 use crate::layer::Shape;
+use crate::shader::{
+    CLASS_MAP, CONV3X3, Constants, DENSE, DENSE_TRANSPOSED, DEPTHWISE, Kernel, MEAN, POINTWISE, Precision, SEPCONV,
+    SOFTMAX_TOPK,
+};
 use crate::tile::Tile;
-
-/// A shader module: a valid stand-alone WGSL file with one entry point, `main`, for values stored as f32.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Kernel {
-    /// The file's name in `shaders/`, without the ending.
-    pub name: &'static str,
-    /// WGSL.
-    pub source: &'static str,
-    /// How many buffers it reads, bound in order; the result follows.
-    pub reads: usize,
-}
-
-/// How the shaders store four values, as f32.
-const STORED_F32: &str = "\
-alias Stored = vec4f;
-fn unpack(stored: Stored) -> vec4f { return stored; }
-fn pack(value: vec4f) -> Stored { return value; }
-";
-
-/// As f16 in two words, which needs no feature of the device. What is too large for f16 becomes its largest value.
-const STORED_F16: &str = "\
-alias Stored = vec2u;
-fn unpack(stored: Stored) -> vec4f { return vec4f(unpack2x16float(stored.x), unpack2x16float(stored.y)); }
-fn pack(value: vec4f) -> Stored {
-    let limited = clamp(value, vec4f(-65504.0), vec4f(65504.0));
-    return vec2u(pack2x16float(limited.xy), pack2x16float(limited.zw));
-}
-";
-
-/// As f16 that is also computed with.
-const STORED_HALF: &str = "\
-alias Stored = vec4h;
-fn unpack(stored: Stored) -> vec4f { return vec4f(stored); }
-fn pack(value: vec4f) -> Stored { return vec4h(clamp(value, vec4f(-65504.0), vec4f(65504.0))); }
-";
-
-/// How the factors of products are computed with.
-const FACTORS_F32: &str = "\
-alias Factors = vec4f;
-fn factors(stored: Stored) -> Factors { return unpack(stored); }
-";
-
-/// As they are stored, which are f16.
-const FACTORS_HALF: &str = "\
-alias Factors = vec4h;
-fn factors(stored: Stored) -> Factors { return stored; }
-";
-
-/// How a shader's values are stored in buffers, and computed with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// Both as f32.
-    Single,
-    /// Stored as f16, computed as f32.
-    Stored,
-    /// Both as f16, but for sums. The device must have `shader-f16`.
-    Half,
-}
-
-impl Kernel {
-    /// Whether what it reads first is a texture.
-    pub fn reads_texture(&self) -> bool {
-        *self == RESIZE_HORIZONTAL
-    }
-
-    /// The shader's source with some precision.
-    pub fn source(&self, precision: Precision) -> Cow<'static, str> {
-        match precision {
-            Precision::Single => self.source.into(),
-            Precision::Stored => self.source.replace(STORED_F32, STORED_F16).into(),
-            Precision::Half => {
-                let source = self.source.replace(STORED_F32, STORED_HALF).replace(FACTORS_F32, FACTORS_HALF);
-                format!("enable f16;\n{source}").into()
-            }
-        }
-    }
-}
-
-macro_rules! kernels {
-    ($($(#[$doc:meta])* $constant:ident = $name:literal, $reads:literal;)*) => {
-        $($(#[$doc])* pub static $constant: Kernel =
-            Kernel { name: $name, reads: $reads, source: include_str!(concat!(env!("OUT_DIR"), "/", $name, ".wgsl")) };)*
-        /// All kernels.
-        pub static KERNELS: &[&Kernel] = &[$(&$constant),*];
-    };
-}
-
-kernels! {
-    /// 3×3 convolution, bias, ReLU.
-    CONV3X3 = "conv3x3", 3;
-    /// Depthwise 3×3 convolution, ReLU on load.
-    DEPTHWISE = "depthwise", 2;
-    /// 1×1 convolution as a matrix product; bias, the block's other path and ReLU in its epilogue.
-    POINTWISE = "pointwise", 4;
-    /// Depthwise and pointwise in one, or pointwise alone, by tiles in workgroup memory.
-    SEPCONV = "sepconv", 5;
-    /// Mean over all pixels.
-    MEAN = "mean", 1;
-    /// Fully connected layer.
-    DENSE = "dense", 3;
-    /// Softmax over the logits and the most likely classes.
-    SOFTMAX_TOPK = "softmax_topk", 1;
-    /// Resampling of a photo along its rows.
-    RESIZE_HORIZONTAL = "resize_horizontal", 2;
-    /// Resampling along its columns, and normalisation.
-    RESIZE_VERTICAL = "resize_vertical", 2;
-    /// A copy, whose speed is that of memory.
-    COPY = "copy", 1;
-    /// Multiply-accumulates, whose speed is that of arithmetic.
-    FMA = "fma", 1;
-}
 
 /// What a product adds to its result: the block's other path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +96,25 @@ pub enum Op {
         /// Whether negative results become zero.
         relu_after: bool,
     },
+    /// [`Self::Dense`] backwards: reads a gradient `[all]`, the layer's result `[all]`, and some rows of its weight `[out, in]`;
+    /// writes `[in]`, or adds to it where `first` is not 0. All but the weight are f32.
+    DenseTransposed {
+        /// Values written.
+        inputs: usize,
+        /// Where in gradient and result the rows begin.
+        first: usize,
+        /// Values read.
+        outputs: usize,
+        /// Values of the whole layer.
+        all: usize,
+        /// Whether outputs that are zero pass nothing on.
+        relu_after: bool,
+    },
+    /// Reads input and a weight `[channels]` for each channel, which is f32; writes their sum over the channels, `[pixels]`.
+    ClassMap {
+        /// Shape read.
+        input: Shape,
+    },
     /// Reads logits, those of an image whole `vec4`s behind the image before; writes for each image `top` indices and their
     /// `top` probabilities, then for each image all probabilities.
     SoftmaxTopk {
@@ -217,29 +123,6 @@ pub enum Op {
         /// How many classes are ranked.
         top: usize,
     },
-}
-
-/// Constants of a pipeline, by name.
-pub type Constants = Vec<(&'static str, f64)>;
-
-/// All that a pipeline is made of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
-    /// The first pass that needs it.
-    pub label: String,
-    /// Its shader.
-    pub kernel: &'static Kernel,
-    /// How values are stored and computed with.
-    pub precision: Precision,
-    /// The shader's constants.
-    pub constants: Constants,
-}
-
-impl Recipe {
-    /// The shader's source.
-    pub fn source(&self) -> Cow<'static, str> {
-        self.kernel.source(self.precision)
-    }
 }
 
 impl Op {
@@ -252,6 +135,8 @@ impl Op {
             Self::Pointwise { .. } | Self::Sepconv { .. } => &SEPCONV,
             Self::Mean { .. } => &MEAN,
             Self::Dense { .. } => &DENSE,
+            Self::DenseTransposed { .. } => &DENSE_TRANSPOSED,
+            Self::ClassMap { .. } => &CLASS_MAP,
             Self::SoftmaxTopk { .. } => &SOFTMAX_TOPK,
         }
     }
@@ -266,6 +151,8 @@ impl Op {
             Self::Mean { input } => input.channels,
             // Images lie whole vec4s apart.
             Self::Dense { all, .. } => all.next_multiple_of(4),
+            Self::DenseTransposed { inputs, .. } => inputs.next_multiple_of(4),
+            Self::ClassMap { input } => input.pixels(),
             Self::SoftmaxTopk { classes, top } => 2 * top + classes,
         }
     }
@@ -286,7 +173,8 @@ impl Op {
             Self::Depthwise { shape, .. } => 9 * shape.len(),
             Self::Pointwise { input, output, .. } => input.channels * output.len(),
             Self::Sepconv { input, output, .. } => 9 * input.len() + input.channels * output.len(),
-            Self::Dense { inputs, outputs, .. } => inputs * outputs,
+            Self::Dense { inputs, outputs, .. } | Self::DenseTransposed { inputs, outputs, .. } => inputs * outputs,
+            Self::ClassMap { input } => input.len(),
             Self::Mean { .. } | Self::SoftmaxTopk { .. } => 0,
         };
         macs as u64
@@ -306,6 +194,8 @@ impl Op {
             Self::Sepconv { input, output, add, .. } => input.len() + added(add, input, output),
             Self::Mean { input } => input.len(),
             Self::Dense { inputs, .. } => inputs,
+            Self::DenseTransposed { outputs, .. } => 2 * outputs,
+            Self::ClassMap { input } => input.len() + input.channels,
             Self::SoftmaxTopk { classes, .. } => classes,
         };
         (read + self.output_len()) as u64
@@ -334,8 +224,11 @@ impl Op {
                 constants.extend(tiling(tile, input, Some(relu_before)));
                 constants
             }
-            Self::Mean { input } => vec![n("PIXELS", input.pixels()), n("CHANNELS", input.channels)],
-            Self::Dense { inputs, first, outputs, all, relu_after } => vec![
+            Self::Mean { input } | Self::ClassMap { input } => {
+                vec![n("PIXELS", input.pixels()), n("CHANNELS", input.channels)]
+            }
+            Self::Dense { inputs, first, outputs, all, relu_after }
+            | Self::DenseTransposed { inputs, first, outputs, all, relu_after } => vec![
                 n("INPUTS", inputs),
                 n("FIRST", first),
                 n("OUTPUTS", outputs),
@@ -366,6 +259,8 @@ impl Op {
             }
             Self::Mean { input } => [cover(input.channels, 4 * 64), images as u32, 1],
             Self::Dense { outputs, .. } => [1, cover(outputs, 16), images as u32],
+            Self::DenseTransposed { inputs, .. } => [cover(inputs, 4 * 64), images as u32, 1],
+            Self::ClassMap { input } => [input.pixels() as u32, images as u32, 1],
             Self::SoftmaxTopk { .. } => [1, images as u32, 1],
         }
     }

@@ -24,7 +24,8 @@
 //! ```
 //!
 //! [`weights`] turns any supported file into one format; [`network`] says what is computed, [`plan`] lowers it to
-//! passes over a few buffers as [`tile`] advises for a device, [`kernel`] knows the shaders; [`gpu`] runs them and [`mod@reference`] checks them;
+//! passes over a few buffers as [`tile`] advises for a device, each of a [`kernel`] in some [`shader`]; [`gpu`] runs them and
+//! [`mod@reference`] checks them;
 //! [`classifier`] is all of it together:
 //!
 //! ```no_run
@@ -72,6 +73,7 @@ use names;
 
 pub mod dtype;
 pub mod error;
+pub mod explain;
 pub mod kernel;
 pub mod layer;
 pub mod network;
@@ -79,6 +81,7 @@ pub mod photo;
 pub mod plan;
 pub mod reference;
 pub mod resize;
+pub mod shader;
 pub mod tile;
 pub mod weights;
 

@@ -6,9 +6,10 @@
 //! for the next one.
 
 use crate::dtype::Dtype;
-use crate::kernel::{Add, Op, Recipe};
+use crate::kernel::{Add, Op};
 use crate::layer::{Layer, Operation, Tensor, Value};
 use crate::network::Network;
+use crate::shader::Recipe;
 use crate::tile::{Kind, Method, Tile, Tuning};
 
 /// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.

@@ -79,6 +79,16 @@ pub fn run(op: Op, reads: &[&[f32]]) -> Vec<f32> {
                 out[first + n] = relu(reads[2][first + n] + products.sum::<f32>(), relu_after);
             }
         }
+        Op::DenseTransposed { inputs, first, outputs, all: _, relu_after } => {
+            let row = inputs.next_multiple_of(4);
+            let passes = |n: &usize| !relu_after || reads[1][first + n] > 0.0;
+            for k in 0..inputs {
+                out[k] = (0..outputs).filter(passes).map(|n| reads[0][first + n] * reads[2][n * row + k]).sum();
+            }
+        }
+        Op::ClassMap { input } => {
+            for_each(input, |y, x, c| out[y * input.width + x] += reads[0][at(input, y, x, c)] * reads[1][c]);
+        }
         Op::SoftmaxTopk { classes, top } => {
             let logits = &reads[0][..classes];
             let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

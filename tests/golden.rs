@@ -11,9 +11,10 @@ use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::gpu::Gpu;
 use xception::image::decode;
-use xception::kernel::Precision;
 
+use xception::layer::Shape;
 use xception::resize::Filter;
+use xception::shader::Precision;
 use xception::tile::{Kind, Tuning};
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::{Overrides, convert};
@@ -130,6 +131,59 @@ fn one_changed_weight_is_noticed() {
     );
 }
 
+#[test]
+fn activations_of_any_layer_agree_with_keras() {
+    let mut classifier = random_network(KERAS, 150, stored(Dtype::F32, true), None);
+    let layers: Vec<_> = classifier.layers().map(|(name, shape)| (name.to_owned(), shape)).collect();
+    assert_eq!(layers.len(), 42, "36 convolutions, 4 poolings, the mean, the dense layer");
+    let mut compared = 0;
+    for (layer, shape) in layers {
+        // A .weights.h5 file does not know what its dense layer was called.
+        let witness = if layer == "dense" { "predictions" } else { &layer };
+        let Some(places) = golden().integers(&format!("150.{witness}.places")) else { continue };
+        classifier.upload_pixels(&pattern(150, 150));
+        let values = block_on(classifier.activations(&layer).unwrap().read()).unwrap();
+        assert_eq!(values.len(), shape.len());
+        let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
+        let expected = golden().floats(&format!("150.{witness}.values")).unwrap();
+        assert_close(&layer, &samples, &expected, &[expected.len()], ATOL, RTOL);
+        compared += 1;
+    }
+    assert_eq!(compared, 18);
+    for name in ["block3_shortcut", "block99", ""] {
+        assert_eq!(classifier.activations(name).err().unwrap().code(), "bad-argument");
+    }
+}
+
+/// Class activation maps of some classes against the witness's.
+fn compare_maps(classifier: &mut Classifier, witness: &str, classes: &[usize], atol: f32, rtol: f32) {
+    for &class in classes {
+        let map = block_on(classifier.explain(class).unwrap().read()).unwrap();
+        let expected = golden().floats(&format!("explain.{witness}.{class}")).unwrap();
+        let Shape { height, width, .. } = classifier.features();
+        assert_close(&format!("map of {class} in {witness}"), &map, &expected, &[height, width], atol, rtol);
+    }
+}
+
+/// One dense layer, and two of which the first has a ReLU.
+#[test]
+fn class_maps_agree_with_keras() {
+    for (storage, atol, rtol) in [(Dtype::F32, ATOL, RTOL), (Dtype::F16, 2e-1, 2e-2)] {
+        let mut random = random_network(KERAS, 150, stored(storage, false), None);
+        random.upload_pixels(&pattern(150, 150));
+        block_on(random.classify(1)).unwrap();
+        compare_maps(&mut random, "150", &[0, 7, 999], atol, rtol);
+        let mut kitchen = kitchen_classifier(Dtype::F32, storage, true);
+        for name in ["0009", "0412"] {
+            let photo = decode(&fs::read(&photos()[name]).unwrap()).unwrap();
+            block_on(kitchen.upload(&photo)).unwrap();
+            block_on(kitchen.classify(1)).unwrap();
+            compare_maps(&mut kitchen, &format!("kitchen.{name}"), &[0, 1, 2, 3, 4, 5], atol, rtol);
+        }
+        assert_eq!(kitchen.explain(6).err().unwrap().code(), "bad-argument");
+    }
+}
+
 /// Logits of all photos against Keras's, within a tolerance; the largest difference.
 fn compare_logits(classifier: &mut Classifier, atol: f32, rtol: f32) -> f32 {
     let golden = golden();
@@ -225,6 +279,12 @@ fn seventeen_thousand_classes_are_answered() {
         assert_close(&format!("logits as {storage}"), &logits, &expected, &[17_000], ATOL, RTOL);
         let best = (0..17_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
         assert_eq!(block_on(classifier.classify(1)).unwrap()[0].index, best);
+        // The last class's weights are in the second part of them.
+        classifier.upload_pixels(&pattern(71, 71));
+        block_on(classifier.classify(1)).unwrap();
+        let map = block_on(classifier.explain(16_999).unwrap().read()).unwrap();
+        let mean = map.iter().sum::<f32>() / map.len() as f32;
+        assert_close("a map's mean", &[mean + bias[16_999]], &logits[16_999..], &[1], ATOL, RTOL);
     }
 }
 

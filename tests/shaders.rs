@@ -8,12 +8,12 @@ use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
 use xception::dtype::Dtype;
-use xception::kernel::{
-    COPY, Constants, FMA, KERNELS, Kernel, Op, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV,
-};
+use xception::explain::Explanation;
+use xception::kernel::Op;
 use xception::layer::Shape;
 use xception::network::{Dense, MAX_SIDE, Network, Preset};
 use xception::plan::Plan;
+use xception::shader::{COPY, Constants, FMA, KERNELS, Kernel, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV};
 use xception::tile::{Kind, Method, Tuning};
 
 /// What core WGSL has beyond naga's least: `unpack2x16float`. And what `enable f16` asks for.
@@ -45,7 +45,9 @@ fn ops() -> Vec<Op> {
             [299, 299] => Method::all().map(methods).collect(),
             _ => [true, false].map(Tuning::untuned).into(),
         };
-        for pass in tunings.iter().flat_map(|tuning| Plan::new(&network, Dtype::F32, tuning, 1).passes) {
+        for pass in
+            tunings.iter().flat_map(|tuning| Explanation::new(&Plan::new(&network, Dtype::F32, tuning, 1)).plan.passes)
+        {
             if !ops.contains(&pass.op) {
                 ops.push(pass.op);
             }
@@ -195,6 +197,9 @@ fn work(op: Op) -> ([usize; 3], [usize; 3]) {
         }
         Op::Mean { input } => ([input.channels, 1, 1], [4, 1, 1]),
         Op::Dense { outputs, .. } => ([1, outputs, 1], [1, 1, 1]),
+        Op::DenseTransposed { inputs, .. } => ([inputs, 1, 1], [4, 1, 1]),
+        // A workgroup to each pixel.
+        Op::ClassMap { input } => ([64 * input.pixels(), 1, 1], [1, 1, 1]),
         Op::SoftmaxTopk { .. } => ([1, 1, 1], [1, 1, 1]),
     }
 }

@@ -10,9 +10,10 @@ the network's definition or the fixtures change, and commit what it writes.
 Writes
     tests/data/*.zst            weight files of every layout that Keras has had, all with the same weights
     tests/data/golden.safetensors   layer outputs of that network at 150 and 299 pixels; PIL's resized images;
-                                logits of the kitchenware model on its photos
+                                logits of the kitchenware model on its photos, class activation maps of two of them
 """
 
+import functools
 import os
 import sys
 
@@ -22,6 +23,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
@@ -153,6 +155,18 @@ def network(golden):
         image = pattern(size, size)[None].astype(np.float32) / 127.5 - 1
         for name, value in zip(outputs, probe.predict(image, verbose=0)):
             record(golden, f"{size}.{name}", value[0])
+        if size == 150:
+            explained(golden, "150", probe(image)[-3][0], lambda mean: model.get_layer("predictions")(mean), [0, 7, 999])
+
+
+def explained(golden, name, features, head, classes):
+    """Class activation maps: each pixel's features times what the logit changes with their mean, by automatic differentiation."""
+    for index in classes:
+        mean = tf.reduce_mean(features, axis=(0, 1))[None]
+        with tf.GradientTape() as tape:
+            tape.watch(mean)
+            logit = head(mean)[0, index]
+        golden[f"explain.{name}.{index}"] = tf.reduce_sum(features * tape.gradient(logit, mean)[0], -1).numpy()
 
 
 def resized(golden):
@@ -182,6 +196,13 @@ def kitchen(golden):
         golden[f"kitchen.{name}"] = model.predict(tensor[None] / np.float32(127.5) - 1, verbose=0)[0]
         print(name, golden[f"kitchen.{name}"], f"PIL's pixels differ by {difference:.2f} on average")
         assert difference < 1
+        if name in ("0009", "0412"):
+            backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+            behind = model.layers[model.layers.index(backbone) + 1 :]
+            dense = [layer for layer in behind if isinstance(layer, keras.layers.Dense)]
+            features = backbone(tensor[None] / np.float32(127.5) - 1)[0]
+            head = lambda mean: functools.reduce(lambda x, layer: layer(x), dense, mean)
+            explained(golden, f"kitchen.{name}", features, head, range(6))
 
 
 def main():

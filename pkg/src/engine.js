@@ -50,6 +50,30 @@ export class Engine {
     return this.#core(() => embedding.read());
   }
 
+  /** What each part of an image contributes to a class: `ClassMap` without its colours and region. */
+  async explain(image, { classIndex, roi, fit }) {
+    return this.#next(async (model, lap, timings) => {
+      const size = await this.#bring(model, image, { roi, fit }, lap, timings);
+      const { classes, layers } = this.info;
+      const [predictions] = await this.#core(() => model.start(classes).read());
+      const prediction = predictions.find(({ index }) => index === (classIndex ?? index));
+      const values = await this.#core(() => model.explain(classIndex ?? prediction.index).read());
+      const [height, width] = layers[layers.findIndex(({ name }) => name === 'avg_pool') - 1].shape;
+      timings.gpu = lap();
+      timings.total = timings.decode + timings.preprocess + timings.gpu;
+      return { prediction, width, height, values, region: seen(size, this.info, fit), timings };
+    }, [image]);
+  }
+
+  /** What a layer makes of an image. */
+  async activations(image, { layer, roi, fit }) {
+    return this.#next(async (model, lap, timings) => {
+      await this.#bring(model, image, { roi, fit }, lap, timings);
+      const values = await this.#core(() => model.activations(layer).read());
+      return { shape: this.info.layers.find(({ name }) => name === layer).shape, values };
+    }, [image]);
+  }
+
   /** Frees the GPU's memory, after what waits. */
   async dispose() {
     await this.#queue;
@@ -75,9 +99,10 @@ export class Engine {
     }
   }
 
-  /** Decodes an image and brings it to the GPU. */
+  /** Decodes an image and brings it to the GPU; its size. */
   async #bring(model, image, { index, roi, fit }, lap, timings) {
     const photo = await decode(await image, roi, model.maxPhotoSide);
+    const { width, height } = photo;
     timings.decode += lap();
     try {
       if (photo.data) await this.#core(() => model.uploadPixels(photo.data, photo.width, photo.height, index, fit));
@@ -86,6 +111,7 @@ export class Engine {
       photo.close?.();
     }
     timings.preprocess += lap();
+    return { width, height };
   }
 
   /** Runs `work` when the GPU has started on what came before: then the next photo can come to it. */
@@ -106,4 +132,12 @@ export class Engine {
     this.#queue = started.catch(() => {});
     return started;
   }
+}
+
+/** The part of a photo that the network sees, in shares of its width and height: all of it, or its centre. */
+function seen(photo, { inputSize: [rows, columns], preprocessing }, fit = preprocessing.fit) {
+  const crop = (share) => preprocessing.crop * Math.min(1, share);
+  const wider = (photo.width * rows) / (photo.height * columns);
+  const [width, height] = fit === 'crop' ? [crop(1 / wider), crop(wider)] : [1, 1];
+  return { x: (1 - width) / 2, y: (1 - height) / 2, width, height };
 }

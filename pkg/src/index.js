@@ -10,7 +10,6 @@ import { XceptionError, settle } from './errors.js';
 import { toImage } from './image.js';
 import { select } from './select.js';
 import { support } from './support.js';
-import { frames } from './video.js';
 
 export { clearCache, listCached } from './cache.js';
 export { XceptionError } from './errors.js';
@@ -75,8 +74,27 @@ export class Xception extends EventTarget {
     return this.#run(signal, (engine) => engine.embed(toImage(image, signal), { roi, fit }));
   }
 
+  async explain(image, options) {
+    const { classIndex, roi, fit, signal } = options ?? {};
+    if (classIndex !== undefined && !(Number.isInteger(classIndex) && classIndex >= 0)) {
+      throw new XceptionError('bad-argument', 'classIndex must be the number of a class');
+    }
+    return this.#run(signal, async (engine) => {
+      const ready = toImage(image, signal);
+      const map = await engine.explain(ready, { classIndex, roi, fit });
+      const { heat } = await import('./heat.js');
+      return { ...map, image: heat(map) };
+    });
+  }
+
+  async activations(image, layer, options) {
+    const { roi, fit, signal } = options ?? {};
+    return this.#run(signal, (engine) => engine.activations(toImage(image, signal), { layer: String(layer), roi, fit }));
+  }
+
   async *video(source, options) {
     const { maxFps, ...rest } = options ?? {};
+    const { frames } = await import('./video.js');
     for await (const { frame, time } of frames(source, maxFps, rest.signal)) yield { ...(await this.classify(frame, rest)), time };
   }
 

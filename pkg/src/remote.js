@@ -69,9 +69,13 @@ export class Remote {
     return this.#call('classify', [ready, options], ready.flatMap(transferable));
   }
 
-  async embed(image, options) {
+  embed = (image, options) => this.#one('embed', image, options);
+  explain = (image, options) => this.#one('explain', image, options);
+  activations = (image, options) => this.#one('activations', image, options);
+
+  async #one(call, image, options) {
     const ready = await this.#inTurn([image]);
-    return this.#call('embed', [...ready, options], ready.flatMap(transferable));
+    return this.#call(call, [...ready, options], ready.flatMap(transferable));
   }
 
   async dispose() {

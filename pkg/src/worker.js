@@ -26,6 +26,14 @@ const calls = {
     const value = await engine.embed(Promise.resolve(image), options);
     return { value, transfer: [value.buffer] };
   },
+  async explain(image, options) {
+    const value = await engine.explain(Promise.resolve(image), options);
+    return { value, transfer: [value.values.buffer] };
+  },
+  async activations(image, options) {
+    const value = await engine.activations(Promise.resolve(image), options);
+    return { value, transfer: [value.values.buffer] };
+  },
   async dispose() {
     await engine?.dispose();
   },

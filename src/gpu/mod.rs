@@ -19,7 +19,7 @@ use web_time::Instant;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::kernel::{Kernel, Recipe};
+use crate::shader::{Kernel, Recipe};
 use crate::tile::Tuning;
 
 /// An error that a callback leaves for whoever asks next.

@@ -3,8 +3,8 @@
 use super::Gpu;
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::kernel::{Constants, Kernel, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, Recipe};
 use crate::resize::{Preprocessing, Rgba, Taps, taps};
+use crate::shader::{Constants, Kernel, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, Recipe};
 
 /// The side of photos for which room is made at load; larger ones make it grow, once.
 const INITIAL_SIDE: u32 = 1024;

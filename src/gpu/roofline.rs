@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Gpu;
 use crate::error::Result;
-use crate::kernel::{COPY, FMA, Kernel, Precision, Recipe};
+use crate::shader::{COPY, FMA, Kernel, Precision, Recipe};
 
 /// What is copied: 64 MiB, more than most caches hold.
 const COPIED: u64 = 64 << 20;

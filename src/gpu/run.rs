@@ -77,7 +77,7 @@ impl Runner {
             let images = if plan.batch > 1 { format!(" and {} images", plan.batch) } else { String::new() };
             gpu.fits(&format!("activation buffer {index} of this input size{images}"), slot.bytes(), true)?;
         }
-        gpu.scoped(|| Self::build(&gpu, plan, tensors)).await
+        gpu.scoped(|| Self::build(&gpu, plan, tensors, &[])).await
     }
 
     /// The same weights in another plan, such as one for more images.
@@ -88,10 +88,16 @@ impl Runner {
         Self::new(plan, self.tensors.clone()).await
     }
 
-    fn build(gpu: &Gpu, plan: &Plan, tensors: Tensors) -> Self {
+    /// The same weights and slots in a plan that has more small ones and more passes at its end.
+    pub fn extended(&self, plan: &Plan) -> Self {
+        Self::build(&self.gpu, plan, self.tensors.clone(), &self.slots)
+    }
+
+    fn build(gpu: &Gpu, plan: &Plan, tensors: Tensors, kept: &[wgpu::Buffer]) -> Self {
         let storage = plan.storage;
-        let slots = plan.slots.iter().enumerate();
-        let slots: Vec<_> = slots.map(|(index, slot)| gpu.buffer(&format!("slot {index}"), slot.bytes())).collect();
+        let new = plan.slots.iter().enumerate().skip(kept.len());
+        let new = new.map(|(index, slot)| gpu.buffer(&format!("slot {index}"), slot.bytes()));
+        let slots: Vec<_> = kept.iter().cloned().chain(new).collect();
         // Passes of the same operation share a pipeline.
         let (recipes, of_pass) = plan.recipes();
         let pipelines: Vec<wgpu::ComputePipeline> = recipes.iter().map(|recipe| gpu.pipeline(recipe)).collect();

@@ -8,8 +8,9 @@ use super::*;
 use crate::classifier::{Answer, Classifier, Loader, Options, Prediction};
 use crate::dtype::Dtype;
 use crate::gpu::{Gpu, Pending, TUNING_TIME};
-use crate::kernel::Recipe;
+use crate::layer::Shape;
 use crate::resize::{Fit, Preprocessing, Rgba};
+use crate::shader::Recipe;
 use crate::weights::Format;
 use crate::weights::safetensors::{Header, Source};
 
@@ -242,6 +243,11 @@ impl WebModel {
         ]);
         let Source { kind, sha256, license } = &meta.source;
         let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
+        let layers = self.classifier.layers();
+        let layer = |(name, shape): (&str, Shape)| {
+            let shape = [shape.height, shape.width, shape.channels].map(|length| (length as u32).into());
+            object(&[("name", text(name)), ("shape", array(shape))]).into()
+        };
         object(&[
             ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
             ("classes", (plan.classes as u32).into()),
@@ -249,6 +255,7 @@ impl WebModel {
             ("preprocessing", preprocessing.into()),
             ("source", source.into()),
             ("dtype", text(plan.storage)),
+            ("layers", array(layers.map(layer))),
             ("dispatches", (runner.dispatches() as u32).into()),
             ("pipelines", (runner.pipelines() as u32).into()),
             ("gpuBytes", (self.classifier.gpu_bytes() as f64).into()),
@@ -323,8 +330,19 @@ impl WebModel {
     }
 
     /// Starts the network up to its mean on the photo that was uploaded last.
-    pub fn embed(&self) -> Result<WebEmbedding, JsValue> {
-        self.classifier.embed().map(|pending| WebEmbedding { pending }).map_err(|error| throw(&error))
+    pub fn embed(&self) -> Result<WebValues, JsValue> {
+        self.classifier.embed().map(|pending| WebValues { pending }).map_err(|error| throw(&error))
+    }
+
+    /// Starts to explain a class of the photo that was answered last by itself: what each pixel of the last activation
+    /// contributes to its logit, row by row.
+    pub fn explain(&mut self, class: usize) -> Result<WebValues, JsValue> {
+        self.classifier.explain(class).map(|pending| WebValues { pending }).map_err(|error| throw(&error))
+    }
+
+    /// Starts the network up to a layer on the photo that was uploaded last.
+    pub fn activations(&self, layer: &str) -> Result<WebValues, JsValue> {
+        self.classifier.activations(layer).map(|pending| WebValues { pending }).map_err(|error| throw(&error))
     }
 
     /// Starts the network on the photo that was uploaded last, or on the first `photos` that were reserved. More may be
@@ -346,15 +364,14 @@ fn copy(queue: &wgpu::Queue, bitmap: ImageBitmap, texture: &wgpu::Texture) -> Re
     queue.copy_external_image(&object(&[("source", bitmap.into())]), &destination, &size)
 }
 
-/// An embedding that the GPU will have.
-#[wasm_bindgen(js_name = Embedding)]
-pub struct WebEmbedding {
+#[wasm_bindgen(js_name = Values)]
+pub struct WebValues {
     pending: Pending,
 }
 
-#[wasm_bindgen(js_class = Embedding)]
-impl WebEmbedding {
-    /// Its values.
+#[wasm_bindgen(js_class = Values)]
+impl WebValues {
+    /// The values.
     pub async fn read(self) -> Result<Vec<f32>, JsValue> {
         self.pending.read().await.map_err(|error| throw(&error))
     }

@@ -73,6 +73,9 @@ const useEverything = async (worker) => {
   const again = await model.embed(bytes);
   const other = await model.embed('/models/kitchenware/photos/0412.jpg');
   const cosine = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0) / Math.hypot(...a) / Math.hypot(...b);
+  const [best, fork, crop] = await Promise.all([{}, { classIndex: 1 }, { fit: 'crop' }].map((options) => model.explain(blob, options)));
+  const mean = await model.activations(blob, 'avg_pool');
+  const block = await model.activations(blob, 'block2_pool');
   const order = [];
   const slowFirst = [cup, bitmap, blob].map((input, i) => model.classify(input).then(() => order.push(i)));
   await Promise.all(slowFirst);
@@ -89,6 +92,14 @@ const useEverything = async (worker) => {
     roiPixels: await model.classify(pixels, { roi: half }).then(({ predictions }) => predictions[0].score),
     crop: await model.classify(blob, { fit: 'crop' }).then(({ predictions }) => predictions[0].score),
     embedding: { length: embedding.length, kind: embedding.constructor.name, same: cosine(embedding, again), other: cosine(embedding, other) },
+    maps: [best, fork, crop].map(({ prediction, width, height, values, region, image }) => ({
+      label: prediction.label,
+      size: [width, height, values.length, image.width, image.data.length],
+      most: values.indexOf(Math.max(...values)),
+      opacity: image.data[4 * (40 * image.width + 56) + 3],
+      region,
+    })),
+    activations: [mean.shape, cosine(mean.values, embedding), block.shape, block.values.length],
     order,
     batch: batch.predictions.map(([best]) => best.label),
     refusals: {
@@ -98,6 +109,9 @@ const useEverything = async (worker) => {
       roi: await refusal(model.classify(blob, { roi: { x: 0, y: 0, width: 1e5, height: 1 } })),
       fit: await refusal(model.classify(blob, { fit: 'stretch' })),
       pixels: await refusal(model.classify({ data: new Uint8Array(10), width: 2, height: 2 })),
+      class: await refusal(model.explain(blob, { classIndex: 6 })),
+      classLabel: await refusal(model.explain(blob, { classIndex: 'cup' })),
+      layer: await refusal(model.activations(blob, 'block3_shortcut')),
       number: await refusal(model.classify(7)),
       nothing: await refusal(model.classify()),
       closed: await refusal(model.classify(frame)),
@@ -134,6 +148,17 @@ for (const worker of [false, true]) {
     assert.deepEqual(result.deny, all.slice(1).map(({ label }) => label));
     assert.ok(Math.abs(result.roi - result.roiPixels) < 0.02 && result.roi !== all[0].score);
     assert.notEqual(result.crop, all[0].score);
+    const [best, fork, crop] = result.maps;
+    assert.deepEqual([best.label, fork.label, crop.label], ['cup', 'fork', 'cup']);
+    assert.deepEqual(best.size, [5, 5, 25, 80, 4 * 80 * 80]);
+    // As Keras has it: golden.safetensors, explain.kitchen.0009.0.
+    assert.equal(best.most, 8);
+    assert.ok(best.opacity > 200, `${best.opacity}`);
+    assert.deepEqual(best.region, { x: 0, y: 0, width: 1, height: 1 });
+    assert.ok(Math.abs(crop.region.x + crop.region.width / 2 - 0.5) < 1e-9 && crop.region.width < 1 !== crop.region.height < 1, JSON.stringify(crop.region));
+    const [meanShape, same, blockShape, blockLength] = result.activations;
+    assert.deepEqual([meanShape, blockShape, blockLength], [[1, 1, 2048], [36, 36, 128], 36 * 36 * 128]);
+    assert.ok(same > 0.9999, `${same}`);
     assert.deepEqual([embedding.length, embedding.kind], [2048, 'Float32Array']);
     assert.ok(embedding.same > 0.9999 && embedding.other < embedding.same - 0.05, JSON.stringify(embedding));
     assert.deepEqual(result.order, [0, 1, 2]);
@@ -141,6 +166,7 @@ for (const worker of [false, true]) {
     const bad = 'bad-argument';
     assert.deepEqual(refusals, {
       allow: bad, allowText: bad, threshold: bad, roi: bad, fit: bad, pixels: bad, number: bad, nothing: bad,
+      class: bad, classLabel: bad, layer: bad,
       closed: 'decode', missing: 'fetch', unreachable: 'fetch', aborted: 'aborted', batch: bad,
     });
     assert.deepEqual([result.after, result.open], ['cup', true]);

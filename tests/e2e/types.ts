@@ -1,7 +1,7 @@
 // Compiled, never run: how TypeScript users call the package.
 import imagenet from '../../pkg/imagenet.js';
 import { Xception, XceptionError, clearCache, listCached } from '../../pkg/index.js';
-import type { Classification, Prediction, Progress } from '../../pkg/index.js';
+import type { ClassMap, Classification, Prediction, Progress } from '../../pkg/index.js';
 
 export async function classify(photo: File | ImageBitmap | HTMLVideoElement, signal: AbortSignal): Promise<string> {
   const weights = new URL('https://example.org/model.safetensors');
@@ -16,6 +16,8 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
     const { predictions, timings }: Classification = await model.classify(photo, { topK: 5 });
     const best: Prediction = predictions[0];
     const embedding: Float32Array = await model.embed('photo.jpg', { roi: { x: 0, y: 0, width: 10, height: 10 }, fit: 'crop' });
+    const { values, image, region }: ClassMap = await model.explain('photo.jpg', { classIndex: 3 });
+    console.log(values.length, new ImageData(image.data, image.width), region.x, (await model.activations('photo.jpg', 'avg_pool')).shape[2]);
     model.addEventListener('devicelost', ({ detail }) => console.warn(detail.reason, embedding.length));
     const some = await model.classify({ data: new Uint8Array(3), width: 1, height: 1 }, { threshold: 0.5, allow: ['cup', 3], deny: [], signal });
     for await (const { time } of model.video(document.createElement('video'), { maxFps: 10 })) if (time > some.predictions.length) break;

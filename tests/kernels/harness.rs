@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 
 use xception::dtype::Dtype;
 use xception::gpu::{Gpu, Runner, Tensors};
-use xception::kernel::{Add, Op, Precision};
+use xception::kernel::{Add, Op};
 use xception::plan::{Binding, Pass, Plan, Slot};
 use xception::reference;
+use xception::shader::Precision;
 
 use crate::common::{Random, assert_close, block_on, gpu};
 
@@ -20,8 +21,15 @@ pub fn always_f32(op: Op) -> (&'static [usize], bool) {
         Op::Depthwise { .. } => (&[], false),
         Op::Mean { .. } => (&[], true),
         Op::Dense { .. } => (&[0, 2], true),
+        Op::DenseTransposed { .. } => (&[0, 1], true),
+        Op::ClassMap { .. } => (&[1], true),
         Op::SoftmaxTopk { .. } => (&[0], true),
     }
+}
+
+/// Whether an operation adds to what is there, which is then 1.
+fn adds(op: Op) -> bool {
+    matches!(op, Op::DenseTransposed { first: 1.., .. })
 }
 
 /// How values may be stored on the GPU.
@@ -31,6 +39,7 @@ pub const STORAGES: [Dtype; 2] = [Dtype::F32, Dtype::F16];
 pub fn activations(op: Op) -> &'static [usize] {
     match op {
         Op::Pointwise { .. } | Op::Sepconv { .. } => &[0, 3],
+        Op::DenseTransposed { .. } | Op::ClassMap { .. } => &[0, 1],
         _ => &[0],
     }
 }
@@ -59,6 +68,8 @@ pub fn on_gpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<
             }
         };
         before.iter_mut().enumerate().for_each(left);
+    } else if adds(op) {
+        before.fill(1.0);
     }
     let run = async {
         let runner = Runner::new(&plan, Tensors::new(&GPU, &plan).await?).await?;
@@ -87,7 +98,10 @@ pub fn on_cpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<
         let reads: Vec<&[f32]> = reads.iter().zip(parts).map(|(values, part)| &values[part]).collect();
         reference::run(op, &reads)
     };
-    let results: Vec<Vec<f32>> = (0..images).map(image).collect();
+    let mut results: Vec<Vec<f32>> = (0..images).map(image).collect();
+    if adds(op) {
+        results.iter_mut().flatten().for_each(|value| *value += 1.0);
+    }
     let Op::SoftmaxTopk { top, .. } = op else { return results.concat() };
     // The ranked classes of all images come first.
     let parts = results.iter().map(|result| &result[..2 * top]).chain(results.iter().map(|result| &result[2 * top..]));
@@ -101,7 +115,7 @@ pub fn shape(op: Op) -> Vec<usize> {
             vec![output.height, output.width, output.channels]
         }
         Op::Depthwise { shape, .. } => vec![shape.height, shape.width, shape.channels],
-        Op::Mean { .. } | Op::Dense { .. } | Op::SoftmaxTopk { .. } => vec![op.output_len()],
+        _ => vec![op.output_len()],
     }
 }
 
@@ -114,7 +128,9 @@ pub fn tolerance(op: Op, storage: Dtype) -> (f32, f32) {
         _ if op.precision(storage) == Precision::Half => (1e-2, 1e-2),
         Op::Conv { .. } => (2e-5, 1e-5),
         Op::Depthwise { .. } | Op::Mean { .. } => (2e-6, 1e-6),
-        Op::Pointwise { .. } | Op::Sepconv { .. } | Op::Dense { .. } => (1e-4, 1e-5),
+        Op::Pointwise { .. } | Op::Sepconv { .. } | Op::Dense { .. } | Op::ClassMap { .. } => (1e-4, 1e-5),
+        // Up to 17,000 products.
+        Op::DenseTransposed { .. } => (3e-4, 1e-5),
         // WGSL grants exp(x) an error of 3 + 2·|x| units in the last place.
         Op::SoftmaxTopk { .. } => (1e-7, 1e-4),
     };
@@ -159,6 +175,11 @@ pub fn random_reads(op: Op, images: usize, random: &mut Random) -> Vec<Vec<f32>>
             let row = inputs.next_multiple_of(4);
             vec![row, row * outputs, all]
         }
+        Op::DenseTransposed { inputs, outputs, all, .. } => {
+            let all = all.next_multiple_of(4);
+            vec![all, all, inputs.next_multiple_of(4) * outputs]
+        }
+        Op::ClassMap { input } => vec![input.len(), input.channels],
         Op::SoftmaxTopk { classes, .. } => vec![classes.next_multiple_of(4)],
     };
     let count = |read| if activations(op).contains(&read) { images } else { 1 };
@@ -166,6 +187,8 @@ pub fn random_reads(op: Op, images: usize, random: &mut Random) -> Vec<Vec<f32>>
     let mut reads: Vec<Vec<f32>> = lengths.into_iter().enumerate().map(values).collect();
     if let Op::Dense { inputs, .. } = op {
         reads[0].chunks_mut(inputs.next_multiple_of(4)).for_each(|image| image[inputs..].fill(0.0));
+    } else if let Op::DenseTransposed { inputs, .. } = op {
+        reads[2].chunks_mut(inputs.next_multiple_of(4)).for_each(|row| row[inputs..].fill(0.0));
     }
     reads
 }

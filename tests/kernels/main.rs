@@ -162,6 +162,27 @@ fn dense() {
 }
 
 #[test]
+fn dense_backwards() {
+    let mut random = Random(11);
+    for (inputs, widest) in [(1, 17_000), (100, 17_000), (2048, 1000)] {
+        for outputs in [1, 6, 65, widest] {
+            for relu_after in [false, true] {
+                check(Op::DenseTransposed { inputs, first: 0, outputs, all: outputs, relu_after }, &mut random);
+                check(Op::DenseTransposed { inputs, first: 64, outputs, all: outputs + 70, relu_after }, &mut random);
+            }
+        }
+    }
+}
+
+#[test]
+fn class_maps() {
+    let mut random = Random(12);
+    for (size, channels) in [([1, 1], 4), ([3, 2], 260), ([5, 7], 2048)] {
+        check(Op::ClassMap { input: Shape::new(size[0], size[1], channels) }, &mut random);
+    }
+}
+
+#[test]
 fn softmax_and_ranking() {
     let mut random = Random(7);
     for classes in [1, 2, 6, 7, 11, 257, 1000, 17_000] {

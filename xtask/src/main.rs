@@ -23,7 +23,15 @@ const FEATURES: [&str; 6] = [
 ];
 
 /// What makes the module smaller, in this order.
-const PASSES: [&str; 5] = ["--strip-producers", "--strip-target-features", "-Os", "--merge-similar-functions", "-Oz"];
+/// Neighbours with like names are alike, which brotli makes use of.
+const PASSES: [&str; 6] = [
+    "--strip-producers",
+    "--strip-target-features",
+    "-Os",
+    "--merge-similar-functions",
+    "-Oz",
+    "--reorder-functions-by-name",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     if env::args().nth(1).as_deref() != Some("wasm") {

@@ -1,16 +1,19 @@
 //! Weights in, photos in, classes out.
 
+mod insight;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::explain::Explanation;
 use crate::gpu::{Engine, Gpu, Pending, Preprocessor, Runner, Tensors};
-use crate::kernel::Recipe;
 use crate::network::{FEATURES, Network};
 use crate::plan::{Plan, Slot};
 use crate::resize::{Fit, Rgba};
+use crate::shader::Recipe;
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
 use crate::weights::splitter::Splitter;
@@ -50,6 +53,8 @@ pub struct Classifier {
     single: Engine,
     /// For several photos at once, since they were first asked for.
     many: Option<Engine>,
+    /// What explains an answer, since that was first asked for.
+    explainer: Option<(Explanation, Runner)>,
 }
 
 impl std::fmt::Debug for Classifier {
@@ -121,7 +126,7 @@ impl Loader {
         let runner = Runner::new(&plan, tensors).await?;
         let single = Engine::new(&gpu, plan, runner, meta.preprocessing, meta.input_size).await?;
         gpu.check()?;
-        Ok(Classifier { gpu, meta: Arc::new(meta), network, tuning, single, many: None })
+        Ok(Classifier { gpu, meta: Arc::new(meta), network, tuning, single, many: None, explainer: None })
     }
 }
 

@@ -1,0 +1,62 @@
+//! What the network saw: class activation maps, and the activations of any layer.
+
+use super::Classifier;
+use crate::error::{Error, Result};
+use crate::explain::Explanation;
+use crate::gpu::Pending;
+use crate::layer::{Operation, Shape};
+
+impl Classifier {
+    /// Starts to explain a class of the photo that [`Self::start`] or [`Self::classify`] answered last by itself: what each
+    /// pixel of the network's last activation contributes to the class's logit, `[height][width]` of [`Self::features`]. Their
+    /// mean is the logit, but for the biases.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is no such class, [`Error::Gpu`] where the device has failed.
+    pub fn explain(&mut self, class: usize) -> Result<Pending> {
+        let classes = self.plan().classes;
+        if class >= classes {
+            return Err(Error::Argument(format!("there is no class {class}: the model has {classes}")));
+        }
+        let (plan, runner) = (&self.single.plan, &self.single.runner);
+        let (explanation, runner) = self.explainer.get_or_insert_with(|| {
+            let explanation = Explanation::new(plan);
+            let runner = runner.extended(&explanation.plan);
+            (explanation, runner)
+        });
+        let mut gradient = vec![0.0; classes];
+        gradient[class] = 1.0;
+        runner.write_slot(explanation.gradient, 0, &gradient);
+        let map = explanation.map;
+        runner.submit(|_| {}, explanation.first.., 1, map, explanation.plan.slots[map].len)
+    }
+
+    /// The shape of the last activation.
+    pub fn features(&self) -> Shape {
+        let mean = self.network.layers.iter().find(|layer| layer.operation == Operation::Mean);
+        mean.map_or(Shape::new(0, 0, 0), |layer| layer.input)
+    }
+
+    /// The layers whose activations can be read, by name: all but the shortcuts, which are computed with the pooling they are
+    /// added to.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, Shape)> {
+        let layers = self.network.layers.iter().filter(|layer| layer.operation != Operation::Shortcut);
+        layers.map(|layer| (&*layer.name, layer.output))
+    }
+
+    /// Starts the network up to a layer on the photo that was uploaded last: `[height][width][channels]`, after its batch norm, what is
+    /// added to it (a block's last layer has the whole block's result) and its ReLU, if that comes after it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where no layer has that name, [`Error::Gpu`] where the device failed.
+    pub fn activations(&self, layer: &str) -> Result<Pending> {
+        let plan = self.plan();
+        let is_last = |rest: &str| rest.is_empty() || rest == ".pointwise" || rest.starts_with('[');
+        let pass = plan.passes.iter().rposition(|pass| pass.label.strip_prefix(layer).is_some_and(is_last));
+        let shape = self.layers().find_map(|(name, shape)| (name == layer).then_some(shape));
+        let (Some(pass), Some(shape)) = (pass, shape) else {
+            return Err(Error::Argument(format!("{layer:?} is no layer whose activations can be read")));
+        };
+        self.single.submit(..=pass, 1, plan.passes[pass].writes, shape.len())
+    }
+}
