@@ -33,24 +33,33 @@ const KITCHENWARE = {
   labels: ['cup', 'fork', 'glass', 'knife', 'plate', 'spoon'],
 };
 
+/** What browsers fetch by themselves: ImageNet's weights, from a host that lets pages read them. */
+export const HUGGING_FACE = {
+  name: 'ImageNet, from Hugging Face',
+  url: 'https://huggingface.co/timm/legacy_xception.tf_in1k/resolve/main/model.safetensors',
+  bytes: 91_700_000,
+  license: 'Apache 2.0, by timm',
+};
+
 /** How long a host may take to answer, and then between two pieces, before it counts as out of reach. */
 const PATIENCE = 5000;
 
 /** Gets the first model that can be had, and tells where there is none. The page reads what is in models/index.json. */
 export async function models() {
   const index = join(FOLDER, 'index.json');
-  if (existsSync(index) && JSON.parse(readFileSync(index, 'utf8')).every(({ url }) => isCurrent(url))) return;
+  const isThere = ({ url, bytes }) => bytes && (url.startsWith('https:') || isCurrent(url));
+  if (existsSync(index) && JSON.parse(readFileSync(index, 'utf8')).every(isThere)) return;
+  const write = (entries) => writeFileSync(index, JSON.stringify([...entries, HUGGING_FACE], null, 2));
   for (const get of [() => imagenet(IMAGENET, FOLDER), kitchenware]) {
     try {
-      const entry = await get();
-      writeFileSync(index, JSON.stringify([entry], null, 2));
-      return;
+      return write([await get()]);
     } catch (error) {
       console.log(`  ${error.message}`);
     }
   }
+  write([]);
   console.log(
-    'No model could be fetched. Start again with a network, or drop a .keras, .weights.h5, .h5 or .safetensors file of ' +
+    'No model could be fetched here. Start again with a network, or drop a .keras, .weights.h5, .h5 or .safetensors file of ' +
       'an Xception on the page.',
   );
 }
@@ -69,7 +78,7 @@ export async function imagenet({ url, md5 }, folder) {
   console.log('Fetching the official ImageNet weights (92 MB)…');
   const license = 'that of keras.applications';
   await convert(await download(url, md5), join(folder, 'imagenet.safetensors'), { license });
-  return entry('ImageNet', join(folder, 'imagenet.safetensors'), []);
+  return entry('ImageNet', join(folder, 'imagenet.safetensors'), license);
 }
 
 /** The kitchenware model names no licence: it is fetched for trying things out, and never passed on. */
@@ -78,7 +87,7 @@ async function kitchenware() {
   const output = `${FOLDER}/kitchenware.safetensors`;
   if (!isCurrent(output)) await fetchKitchenware(folder, output);
   const samples = readdirSync(join(folder, 'photos')).sort();
-  return entry('Kitchenware', output, samples.map((name) => `${folder}/photos/${name}`));
+  return entry('Kitchenware', output, 'names no licence', samples.map((name) => `${folder}/photos/${name}`));
 }
 
 async function fetchKitchenware(folder, output) {
@@ -100,9 +109,10 @@ async function fetchKitchenware(folder, output) {
 }
 
 /** What models/index.json says of a model. */
-function entry(name, file, samples) {
-  const integrity = createHash('sha256').update(readFileSync(file)).digest('hex');
-  return { name, url: `${FOLDER}/${basename(file)}`, integrity, samples };
+function entry(name, file, license, samples = []) {
+  const bytes = readFileSync(file);
+  const integrity = createHash('sha256').update(bytes).digest('hex');
+  return { name, url: `${FOLDER}/${basename(file)}`, bytes: bytes.length, integrity, license, samples };
 }
 
 /** Whether a file is there and has the format of today. */

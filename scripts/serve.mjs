@@ -1,8 +1,8 @@
-// Serves the demo on localhost: www/ at /, the package at /pkg/, and models/ at /models/.
+// Serves the demo on localhost: site/ at /, the package at /pkg/, and models/ at /models/.
 import { createServer } from 'node:http';
 import sirv from 'sirv';
 
-const folders = { '/pkg': 'pkg', '/models': 'models', '': 'www' };
+const folders = { '/pkg': 'pkg', '/models': 'models', '': 'site' };
 
 /** Starts a server on the first free port from `port` on (0: any) and returns it with its address. */
 export function serve(port, more = {}) {

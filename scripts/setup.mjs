@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { debian, has, npmPackages, run, stop } from './shell.mjs';
 
-function wasmModules() {
+/** The wasm modules and scripts of the package, which need Rust. */
+export function wasmModules() {
   if (!has('cargo')) stop('Rust is missing: install it from https://rustup.rs, then try again.');
   const advice = process.platform === 'win32' || has('cc') ? undefined : debian('gcc', 'libc6-dev');
   if (advice) stop(`Rust needs a C linker: ${advice}.`);

@@ -25,6 +25,8 @@ async function chromium() {
 }
 
 await setup({ kitchenware: true });
+const { build } = await import('./build.mjs');
+await build();
 vulkan();
 await chromium();
 run('cargo', ['fmt', '--check']);

@@ -1,178 +1,204 @@
-// The demo: a photo in, five classes out. It knows the package by its public API only.
-import { Xception } from './pkg/dist/index.js';
+// The demo: photos in, five classes out. It knows the package by its public API only.
+import { startCamera, stopCamera } from './camera.js';
+import { $, status } from './dom.js';
+import { Gallery } from './gallery.js';
+import * as models from './models.js';
+import { copies, copyable, showHeat, showPredictions, showTimings } from './result.js';
+import { SAMPLES } from './samples.js';
+import { cameraWords, words } from './words.js';
 
-const MODELS = 'models/index.json';
-const $ = (id) => document.getElementById(id);
-const percent = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+const gallery = new Gallery(show);
+/** The photo that is shown, and the first one's time with a model. */
+let shown;
+let first = {};
+/** The class to be explained. */
+let wanted;
 
-let model;
-let loading = Promise.resolve();
-let latest = 0;
-/** Why there is no model, as long as there is none. */
-let missing = 'there is no model yet: drop a weights file on this page first';
-
-function status(text) {
-  $('status').textContent = text;
-}
-
-/** Shows what went wrong, with the file it is about in front; the next file takes it away. */
+/** Says what went wrong, with the file it is about in front; the next file takes it away. */
 function fail(name, error) {
-  const line = document.createElement('span');
-  line.textContent = name ? `${name}: ${error.message}` : error.message;
-  $('error').append(line);
+  const { text, link } = words(error, name);
+  const line = document.createElement('p');
+  line.textContent = name ? text : text[0].toUpperCase() + text.slice(1);
+  if (link) line.append(' ', Object.assign(document.createElement('a'), { textContent: link[0], href: link[1] }));
+  $('sentences').append(line);
   $('error').hidden = false;
 }
 
 function forget() {
-  $('error').replaceChildren();
+  $('sentences').replaceChildren();
   $('error').hidden = true;
 }
 
-/**
- * Loads weights from a File, or from a URL, which then must have the hash `integrity`. A file that cannot be used leaves
- * the model that was there.
- */
-function loadModel(weights, name, integrity) {
-  loading = loading.then(async () => {
-    const bar = $('progress');
-    bar.hidden = false;
-    status(`Loading ${name}…`);
-    const onProgress = ({ phase, loaded, total, fromCache }) => {
-      if (total) bar.value = loaded / total;
-      else bar.removeAttribute('value');
-      const from = fromCache ? ' from the cache' : '';
-      if (phase === 'convert') status(`Converting ${name}…`);
-      else status(`Loading ${name}${from}… ${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}`);
-    };
-    try {
-      const loaded = await Xception.load({ weights, integrity, onProgress });
-      await model?.dispose();
-      model = loaded;
-      const { inputSize, classes, gpuBytes, adapter } = model.info;
-      $('model').textContent =
-        `${name}: ${classes} classes, input ${inputSize.join('×')}, ${megabytes(gpuBytes)} on the GPU${adapter ? ` (${adapter})` : ''}`;
-    } catch (error) {
-      fail(name, error);
-      if (error.code === 'no-adapter') missing = error.message;
-    } finally {
-      bar.hidden = true;
-      status(model ? 'Ready for a photo.' : 'No model: drop a weights file on this page.');
-    }
-  });
-  return loading;
+/** Takes photos, `{ name, blob }`, in place of those that were there. */
+function take(photos) {
+  if (!photos.length) return;
+  stopCamera();
+  forget();
+  for (const photo of gallery.replace(photos)) classify(photo);
+  show(gallery.photos[0]);
 }
 
-/** Classifies a photo; of several in a row the last one's answer stays. */
-async function classify(photo, name, turn = ++latest) {
-  await loading;
-  if (!model) return fail(name, { message: missing });
-  if (turn === latest) show(photo, name);
+async function classify(photo) {
   try {
-    const { predictions, timings } = await model.classify(photo, { topK: 5 });
-    if (turn !== latest) return;
-    $('predictions').replaceChildren(...predictions.map(row));
-    const { decode, gpu, total } = timings;
-    $('timings').textContent = `${Math.round(total)} ms: decode ${Math.round(decode)}, GPU ${Math.round(gpu)}`;
-    status(`${name}: ${predictions[0].label}`);
+    const { model } = await models.ready();
+    const { predictions, timings } = await model.classify(photo.blob, { topK: 5, signal: photo.signal });
+    if (first.model !== model) first = { model, total: timings.total };
+    Object.assign(photo, { predictions, timings });
   } catch (error) {
-    fail(name, error);
-    if (turn !== latest) return;
-    $('photo').hidden = true;
-    status('Ready for a photo.');
+    if (error.code === 'aborted') return;
+    photo.failed = true;
+    fail(photo.name, error);
+  }
+  gallery.update(photo);
+  if (photo === shown) show(photo);
+}
+
+/** Shows a photo with what is known about it. */
+function show(photo) {
+  if (shown !== photo) {
+    const image = $('photo');
+    image.src = photo.url;
+    image.alt = photo.name;
+    showHeat();
+  }
+  shown = photo;
+  $('invite').hidden = !photo.failed;
+  $('frame').hidden = Boolean(photo.failed);
+  $('photo').hidden = false;
+  const { name, predictions, timings } = photo;
+  showPredictions(predictions ?? [], (prediction) => explain(photo, prediction));
+  showTimings(timings, first.total);
+  for (const id of ['copy-json', 'copy-code']) $(id).disabled = !predictions;
+  if (predictions) status(`${name}: ${predictions[0].label}`);
+  else status(photo.failed ? 'Ready for a photo.' : `Looking at ${name}…`);
+}
+
+/** Shows what of a photo speaks for a class. */
+async function explain(photo, prediction) {
+  wanted = prediction;
+  if (!prediction) return showHeat();
+  try {
+    const { model } = await models.ready();
+    const map = await model.explain(photo.blob, { classIndex: prediction.index, signal: photo.signal });
+    if (photo === shown && wanted === prediction) showHeat(map);
+  } catch (error) {
+    if (error.code !== 'aborted') fail(photo.name, error);
   }
 }
 
-function show(photo, name) {
-  $('predictions').replaceChildren();
-  $('timings').textContent = '';
-  status(`Looking at ${name}…`);
-  const image = $('photo');
-  URL.revokeObjectURL(image.src);
-  image.src = URL.createObjectURL(photo);
-  image.alt = name;
-  image.hidden = false;
-}
-
-function row({ label, score }) {
-  const item = document.createElement('li');
-  const [text, number, bar] = ['label', 'score', 'bar'].map((name) => {
-    const span = document.createElement('span');
-    span.className = name;
-    return span;
-  });
-  text.textContent = label;
-  number.textContent = percent.format(score);
-  bar.style.backgroundSize = `${100 * score}% 100%`;
-  item.append(text, number, bar);
-  return item;
+async function fetchPhoto(url, name) {
+  forget();
+  try {
+    const response = await fetch(url).catch((cause) => {
+      const code = 'fetch';
+      const message = 'the server is out of reach, or does not let this page read it (CORS): save the photo and drop it here';
+      throw Object.assign(new Error(message, { cause }), { code });
+    });
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    take([{ name, blob: await response.blob() }]);
+  } catch (error) {
+    fail(name, error);
+  }
 }
 
 /** Weights are recognised by their ending; the package looks at the content. */
-function take(file) {
-  if (/\.(keras|h5|hdf5|safetensors)$/i.test(file.name)) loadModel(file, file.name);
-  else classify(file, file.name);
+function takeFiles(files) {
+  const isWeights = ({ name }) => /\.(keras|h5|hdf5|safetensors)$/i.test(name);
+  const [weights] = files.filter(isWeights);
+  if (weights) {
+    forget();
+    models.use({ name: weights.name, file: weights });
+  }
+  take(files.filter((file) => !isWeights(file)).map((file) => ({ name: file.name, blob: file })));
 }
 
 for (const input of [$('file'), $('weights')]) {
   input.addEventListener('change', () => {
-    const file = input.files[0];
+    const files = [...input.files];
     // The same file may be chosen again.
     input.value = '';
-    if (!file) return;
+    if (input.id === 'file') return take(files.map((file) => ({ name: file.name, blob: file })));
     forget();
-    if (input.id === 'weights') loadModel(file, file.name);
-    else classify(file, file.name);
+    for (const file of files) models.use({ name: file.name, file });
   });
 }
+
 for (const event of ['dragenter', 'dragover', 'dragleave', 'drop']) {
   addEventListener(event, (drag) => {
     drag.preventDefault();
     document.body.classList.toggle('dragging', event === 'dragenter' || event === 'dragover');
-    if (event !== 'drop') return;
-    forget();
-    for (const file of drag.dataTransfer.files) take(file);
+    if (event === 'drop') takeFiles([...drag.dataTransfer.files]);
   });
 }
 
-function offerSamples(urls) {
-  const button = (url) => {
-    const name = url.split('/').at(-1);
-    const element = document.createElement('button');
-    const image = new Image(72, 72);
-    image.src = url;
-    image.alt = `Sample ${name}`;
-    image.loading = 'lazy';
-    element.append(image);
-    element.addEventListener('click', async () => {
-      const turn = ++latest;
-      forget();
-      try {
-        const response = await fetch(url);
-        if (!response.ok) throw new Error(`the server answered ${response.status}`);
-        await classify(await response.blob(), name, turn);
-      } catch (error) {
-        fail(name, error);
-      }
-    });
-    return element;
-  };
-  $('samples').replaceChildren(...urls.map(button));
-  $('samples').hidden = urls.length === 0;
-}
-
-async function start() {
-  if (!navigator.gpu) {
-    missing = 'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost';
-    fail('', { message: missing });
-    return status('This browser cannot run the model.');
+addEventListener('paste', (event) => {
+  const files = [...event.clipboardData.files];
+  if (files.length) takeFiles(files);
+  else if (event.target.id !== 'url' && URL.canParse(event.clipboardData.getData('text'))) {
+    open(event.clipboardData.getData('text'));
   }
-  // A host may answer with a page of its own where there is no list.
-  const list = await fetch(MODELS).then((response) => (response.ok ? response.json() : [])).catch(() => []);
-  if (!list.length) return status('No model: drop a weights file on this page.');
-  const [{ name, url, integrity, samples = [] }] = list;
-  offerSamples(samples);
-  await loadModel(url, name, integrity);
+});
+
+function open(url) {
+  fetchPhoto(url, new URL(url).pathname.split('/').at(-1) || url);
 }
 
-start();
+$('address').addEventListener('submit', (event) => {
+  event.preventDefault();
+  open($('url').value);
+});
+
+$('camera').addEventListener('click', async () => {
+  if (stopCamera()) return status('Ready for a photo.');
+  forget();
+  try {
+    const { model } = await models.ready();
+    gallery.replace([]);
+    showHeat();
+    await startCamera(model, ({ predictions, timings }, rate) => {
+      showPredictions(predictions);
+      showTimings(timings);
+      status(`${predictions[0].label}, ${rate.toFixed(1)} photos a second`);
+    });
+  } catch (error) {
+    stopCamera();
+    fail('Camera', { ...error, message: cameraWords(error) });
+  }
+});
+
+$('opacity').addEventListener('input', () => ($('heat').style.opacity = $('opacity').value));
+$('heat').style.opacity = $('opacity').value;
+$('dismiss').addEventListener('click', forget);
+copies('copy-json', () => copyable(shown, models.current).json);
+copies('copy-code', () => copyable(shown, models.current).code);
+
+function offerSamples(samples) {
+  const button = ({ url, name }) => {
+    const item = document.createElement('li');
+    const element = Object.assign(document.createElement('button'), { type: 'button' });
+    const image = Object.assign(new Image(88, 88), { src: url, alt: `Sample: ${name}`, loading: 'lazy' });
+    element.append(image);
+    element.addEventListener('click', () => fetchPhoto(url, name));
+    item.append(element);
+    return item;
+  };
+  $('samples').replaceChildren(...samples.map(button));
+}
+
+function showCredits() {
+  const line = ({ name, credit, link }) => {
+    const item = document.createElement('li');
+    item.append(`${name}: `, Object.assign(document.createElement('a'), { textContent: credit, href: link }));
+    return item;
+  };
+  $('credits').replaceChildren(...SAMPLES.map(line));
+}
+
+offerSamples(SAMPLES);
+showCredits();
+navigator.serviceWorker?.register('sw.js').catch(() => {
+  // Without it the page works, only not offline.
+});
+await models.start(fail);
+const own = models.samples().map((url) => ({ url, name: url.split('/').at(-1) }));
+if (own.length) offerSamples(own);

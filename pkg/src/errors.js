@@ -19,6 +19,15 @@ export class XceptionError extends Error {
   }
 }
 
+/** A script of ours that is fetched when it is needed. */
+export async function part(script) {
+  try {
+    return await script;
+  } catch (cause) {
+    throw new XceptionError('fetch', `a part of xception-webgpu could not be fetched: ${cause.message}`, { cause });
+  }
+}
+
 /**
  * What `work` gives, or one of our errors: `aborted` at once where `signal` ends it, also while a step is under way that
  * cannot be cancelled; that step's outcome is let go.

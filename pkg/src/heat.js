@@ -28,7 +28,7 @@ export function heat({ values, width, height }) {
       const step = Math.min(strength * (COLOURS.length - 1), COLOURS.length - 1.001);
       const [from, to, share] = [COLOURS[Math.floor(step)], COLOURS[Math.floor(step) + 1], step % 1];
       const colour = from.map((low, channel) => low + (to[channel] - low) * share);
-      data.set([...colour, 255 * Math.sqrt(strength)], 4 * (y * size.width + x));
+      data.set([...colour, 255 * strength], 4 * (y * size.width + x));
     }
   }
   return { data, ...size };

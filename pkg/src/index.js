@@ -6,7 +6,7 @@
  */
 
 import { Engine } from './engine.js';
-import { XceptionError, settle } from './errors.js';
+import { XceptionError, part, settle } from './errors.js';
 import { toImage } from './image.js';
 import { select } from './select.js';
 import { support } from './support.js';
@@ -82,7 +82,7 @@ export class Xception extends EventTarget {
     return this.#run(signal, async (engine) => {
       const ready = toImage(image, signal);
       const map = await engine.explain(ready, { classIndex, roi, fit });
-      const { heat } = await import('./heat.js');
+      const { heat } = await part(import('./heat.js'));
       return { ...map, image: heat(map) };
     });
   }
@@ -94,7 +94,7 @@ export class Xception extends EventTarget {
 
   async *video(source, options) {
     const { maxFps, ...rest } = options ?? {};
-    const { frames } = await import('./video.js');
+    const { frames } = await part(import('./video.js'));
     for await (const { frame, time } of frames(source, maxFps, rest.signal)) yield { ...(await this.classify(frame, rest)), time };
   }
 
@@ -159,6 +159,6 @@ export class Xception extends EventTarget {
 async function start({ worker, ...options }) {
   if (!worker) return Engine.load(options);
   if (!globalThis.Worker) throw new XceptionError('bad-argument', 'there are no workers here: leave out `worker`');
-  const { Remote } = await import('./remote.js');
+  const { Remote } = await part(import('./remote.js'));
   return Remote.load({ worker, ...options });
 }

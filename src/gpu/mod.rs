@@ -85,6 +85,8 @@ impl Gpu {
             ..Default::default()
         };
         let adapter = instance.request_adapter(&options).await.map_err(|error| {
+            // A browser has nothing to add, and its page would have to fetch the words.
+            let error = if cfg!(target_arch = "wasm32") { "none" } else { &error.to_string() };
             Error::NoAdapter(format!(
                 "no GPU adapter was found ({error}): install a driver for Vulkan, Metal or DX12 (on Debian \
                  mesa-vulkan-drivers), or in a browser enable hardware acceleration"

@@ -302,7 +302,8 @@ impl Header {
             )));
         };
         let header: Value = serde_json::from_slice(json).map_err(|error| {
-            Error::Weights(format!("its safetensors header is damaged ({error}); fetch the file again"))
+            let (line, column) = (error.line(), error.column());
+            Error::Weights(format!("its safetensors header is damaged (at {line}:{column}); fetch the file again"))
         })?;
         let Some(description) = header["__metadata__"][FORMAT].as_str() else {
             return Err(Error::Format(
@@ -311,7 +312,7 @@ impl Header {
             ));
         };
         let description: Value = serde_json::from_slice(description.as_bytes())
-            .map_err(|error| Error::Weights(format!("its description of the model is damaged: {error}")))?;
+            .map_err(|_| Error::Weights("its description of the model is damaged: it is no JSON".to_owned()))?;
         let version = field(&description, "version", Value::as_u64)?;
         if version != u64::from(VERSION) {
             let advice =

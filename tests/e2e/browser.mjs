@@ -42,8 +42,8 @@ export class Demo {
     page.on('request', (request) => this.requests.push(new URL(request.url()).pathname));
     page.on('pageerror', (error) => this.complaints.push(String(error)));
     page.on('console', (message) => {
-      // That a file is not there is a test's own doing.
-      const expected = message.text().startsWith('Failed to load resource');
+      // That a file is not there, or a service worker not wanted, is a test's own doing.
+      const expected = /^(Failed to load resource|Service Worker registration blocked)/.test(message.text());
       if (['error', 'warning'].includes(message.type()) && !expected) this.complaints.push(message.text());
     });
   }
@@ -96,6 +96,6 @@ export class Demo {
 
   /** The sentence that says what went wrong; empty where nothing did. */
   error() {
-    return this.page.$eval('#error', (element) => (element.hidden ? '' : element.textContent));
+    return this.page.$eval('#error', (element) => (element.hidden ? '' : element.firstElementChild.textContent));
   }
 }

@@ -1,25 +1,15 @@
 // Every example does what it says.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { serve } from '../../scripts/serve.mjs';
 import { launch } from './browser.mjs';
+import { serveWithModel } from './models.mjs';
 
 let server, browser, url;
 const photo = 'models/kitchenware/photos/0009.jpg';
 
 before(async () => {
-  // The list of models, as npm start makes it, with the one that tests have.
-  const weights = 'models/kitchenware.safetensors';
-  const integrity = createHash('sha256').update(readFileSync(weights)).digest('hex');
-  const samples = readdirSync('models/kitchenware/photos').map((name) => `models/kitchenware/photos/${name}`);
-  mkdirSync('test-results/models', { recursive: true });
-  writeFileSync('test-results/models/index.json', JSON.stringify([{ name: 'Kitchenware', url: weights, integrity, samples }]));
-  ({ server, url } = await serve(0, { '/examples': 'examples', '/list': 'test-results/models' }));
-  server.prependListener('request', (request) => {
-    if (request.url === '/models/index.json') request.url = '/list/index.json';
-  });
+  ({ server, url } = await serveWithModel({ '/examples': 'examples' }, true));
   browser = await launch('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
 });
 

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { Demo, launch } from './browser.mjs';
+import { pngHeader } from './states.mjs';
 
 const LABELS = {
   '0004': 'plate',
@@ -39,7 +40,8 @@ after(async () => {
 
 /** Runs `body` with a fresh page, which must not have thrown anything in the end. */
 async function withDemo(body) {
-  const page = await browser.newPage();
+  // A service worker would answer in place of the tests.
+  const page = await browser.newPage({ serviceWorkers: 'block' });
   const demo = new Demo(page, url);
   try {
     // Every test of this file is about the kitchenware model, also where npm start found the ImageNet weights.
@@ -52,16 +54,6 @@ async function withDemo(body) {
   }
 }
 
-/** A PNG that claims a size, without pixels. */
-function pngHeader(width, height) {
-  const png = Buffer.alloc(33);
-  png.write('\x89PNG\r\n\x1a\n\0\0\0\rIHDR', 'latin1');
-  png.writeUInt32BE(width, 16);
-  png.writeUInt32BE(height, 20);
-  png.set([8, 2], 24);
-  return png;
-}
-
 test('photos dropped on the page are classified, without the second wasm module', () =>
   withDemo(async (demo, page) => {
     await demo.open();
@@ -72,45 +64,13 @@ test('photos dropped on the page are classified, without the second wasm module'
       assert.equal(rows[0].label, label, name);
       assert.ok(rows.every((row, i) => row.percent >= 0 && (i === 0 || row.percent <= rows[i - 1].percent)), JSON.stringify(rows));
     }
-    assert.ok(demo.requests.includes('/pkg/dist/xception_bg.wasm'));
+    assert.ok(demo.requests.some((path) => path.endsWith('/xception_bg.wasm')));
     assert.ok(!demo.requests.some((path) => path.includes('formats')), 'own weights need no reader of foreign files');
     // The sample and the file picker lead to the same place.
     await page.click('#samples button');
     await page.waitForFunction(() => document.getElementById('status').textContent === '0009.jpg: cup');
     await page.setInputFiles('#file', `.${photo('0207')}`);
     await page.waitForFunction(() => document.getElementById('status').textContent === '0207.jpg: spoon');
-  }));
-
-test('a photo costs one submit and one compute pass, and makes no GPU object', () =>
-  withDemo(async (demo, page) => {
-    await page.addInitScript(() => {
-      globalThis.calls = {};
-      const count = (type, name) => {
-        const original = type.prototype[name];
-        type.prototype[name] = function (...args) {
-          calls[name] = (calls[name] ?? 0) + 1;
-          return original.apply(this, args);
-        };
-      };
-      for (const name of ['createBuffer', 'createTexture', 'createBindGroup', 'createComputePipeline', 'createShaderModule']) {
-        count(GPUDevice, name);
-      }
-      count(GPUQueue, 'submit');
-      count(GPUQueue, 'copyExternalImageToTexture');
-      count(GPUCommandEncoder, 'beginComputePass');
-      count(GPUComputePassEncoder, 'dispatchWorkgroups');
-    });
-    await demo.open();
-    const load = await page.evaluate(() => structuredClone(calls));
-    // 7 slots, 118 tensors, 1 staging buffer, 3 for the photo; 78 passes and 2 of preprocessing.
-    assert.equal(load.createBuffer, 7 + 118 + 1 + 3);
-    assert.equal(load.createBindGroup, 80);
-    assert.ok(load.createComputePipeline <= 45, `${load.createComputePipeline} pipelines`);
-    await demo.classify('0009.jpg', photo('0009'));
-    await page.evaluate(() => (globalThis.calls = {}));
-    await demo.classify('0026.jpg', photo('0026'));
-    const counts = await page.evaluate(() => calls);
-    assert.deepEqual(counts, { submit: 1, copyExternalImageToTexture: 1, beginComputePass: 1, dispatchWorkgroups: 80 });
   }));
 
 test('bad photos get a sentence, and the next photo is classified', () =>
@@ -164,12 +124,13 @@ test('bad weights get a sentence, the model that was there stays, and a Keras fi
       await demo.settled();
       assert.match(await demo.error(), sentence);
     }
-    assert.equal((await demo.classify('0013.jpg', photo('0013'))).rows[0].label, 'knife');
+    const knife = await demo.classify('0013.jpg', photo('0013'));
+    assert.equal(knife.rows[0]?.label, 'knife', knife.error);
 
     await demo.drop('kitchenware.keras', '/models/kitchenware/kitchenware.keras');
     await page.waitForFunction(() => document.getElementById('model').textContent.startsWith('kitchenware.keras: 6 classes'));
     await demo.settled();
-    assert.ok(demo.requests.includes('/pkg/dist/formats_bg.wasm'), 'the second module comes now');
+    assert.ok(demo.requests.some((path) => path.endsWith('/formats_bg.wasm')), 'the second module comes now');
     assert.equal(await demo.error(), '');
     assert.equal((await demo.classify('0013.jpg', photo('0013'))).rows[0].label, 'class 3');
   }));
@@ -194,13 +155,13 @@ test('a browser without WebGPU, or without an adapter, is told what to do', asyn
   await withDemo(async (demo, page) => {
     await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }));
     await demo.open();
-    assert.match(await demo.error(), /no WebGPU: use a current Chrome/);
+    assert.match(await demo.error(), /no WebGPU: Chrome and Edge have it/);
     const { error } = await demo.classify('0009.jpg', photo('0009'));
     assert.match(error, /^0009\.jpg: .*no WebGPU/, 'the reason stays');
   });
   await withDemo(async (demo, page) => {
     await page.addInitScript(() => (GPU.prototype.requestAdapter = async () => null));
     await demo.open();
-    assert.match(await demo.error(), /no GPU adapter was found.*enable hardware acceleration/);
+    assert.match(await demo.error(), /finds no GPU here: enable hardware acceleration/);
   });
 });

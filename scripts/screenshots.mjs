@@ -1,0 +1,54 @@
+// npm run screenshots [state…]: every state of the page at three widths, light and dark, in test-results/screenshots, and the README's
+// picture, docs/page.png.
+import { mkdirSync } from 'node:fs';
+import { Demo, launch } from '../tests/e2e/browser.mjs';
+import { says, states } from '../tests/e2e/states.mjs';
+import { serve } from './serve.mjs';
+import { build } from './build.mjs';
+
+const WIDTHS = { phone: [390, 844], tablet: [820, 1180], desktop: [1280, 900] };
+const folder = 'test-results/screenshots';
+const wanted = process.argv.slice(2);
+
+await build();
+mkdirSync(folder, { recursive: true });
+const { server, url } = await serve(0);
+const browser = await launch('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+
+/** A state at one size after another: once there, it stays. */
+async function shoot(name, enter) {
+  const page = await browser.newPage({ serviceWorkers: 'block' });
+  await enter(new Demo(page, url), page);
+  for (const [size, [width, height]] of Object.entries(WIDTHS)) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.setViewportSize({ width, height });
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: `${folder}/${name}-${size}-${colorScheme}.png`, fullPage: true });
+    }
+  }
+  await page.close();
+}
+
+/** A photo that may be passed on, explained. */
+async function forReadme() {
+  const page = await browser.newPage({ serviceWorkers: 'block', viewport: { width: 1120, height: 740 } });
+  await states.ready(new Demo(page, url), page);
+  await page.setInputFiles('#file', 'www/samples/coffee.jpg');
+  await says(page, 'status', /^coffee\.jpg: cup$/);
+  await page.click('#predictions button');
+  await page.waitForFunction(() => !document.getElementById('heat').hidden);
+  await page.screenshot({ path: 'docs/page.png' });
+  await page.close();
+}
+
+try {
+  if (!wanted.length) await forReadme();
+  for (const [name, enter] of Object.entries(states)) {
+    if (wanted.length && !wanted.includes(name)) continue;
+    console.log(name);
+    await shoot(name, enter);
+  }
+} finally {
+  await browser.close();
+  server.close();
+}

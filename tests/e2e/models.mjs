@@ -1,0 +1,19 @@
+// The server of npm start with the list of models that it makes: a fresh clone has no models/index.json in npm test.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { serve } from '../../scripts/serve.mjs';
+
+/** Serves `more` besides; the one model has the photos it comes with as samples where that is wanted. */
+export async function serveWithModel(more, withSamples) {
+  const weights = 'models/kitchenware.safetensors';
+  const bytes = readFileSync(weights);
+  const integrity = createHash('sha256').update(bytes).digest('hex');
+  const samples = withSamples ? readdirSync('models/kitchenware/photos').map((name) => `models/kitchenware/photos/${name}`) : [];
+  mkdirSync('test-results/models', { recursive: true });
+  writeFileSync('test-results/models/index.json', JSON.stringify([{ name: 'Kitchenware', url: weights, bytes: bytes.length, integrity, samples }]));
+  const served = await serve(0, { ...more, '/list': 'test-results/models' });
+  served.server.prependListener('request', (request) => {
+    if (request.url === '/models/index.json') request.url = '/list/index.json';
+  });
+  return served;
+}

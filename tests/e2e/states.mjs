@@ -1,0 +1,161 @@
+// Every state the page can be in: how it comes there, and the words it must have then. Tests assert them, `npm run screenshots` looks
+// at them.
+import { readFileSync } from 'node:fs';
+
+const photo = (name) => `models/kitchenware/photos/${name}.jpg`;
+const jpeg = readFileSync(photo('0009'));
+const entry = { name: 'Kitchenware', url: 'models/kitchenware.safetensors', bytes: 42_000_000, license: 'names no licence', samples: [photo('0009'), photo('0412')] };
+const remote = { name: 'ImageNet, from Hugging Face', url: 'https://huggingface.co/model.safetensors', bytes: 91_700_000, license: 'Apache 2.0, by timm' };
+
+/** What stands on the page, waited for. */
+async function says(page, id, pattern) {
+  const found = ([id, source]) => new RegExp(source).test(document.getElementById(id).textContent) && !document.getElementById(id).closest('[hidden]');
+  await page.waitForFunction(found, [id, pattern.source], { timeout: 90_000 }).catch(async (cause) => {
+    const [status, error] = [await page.textContent('#status'), await page.textContent('#error')];
+    throw new Error(`#${id} never said ${pattern}; status: ${status}; error: ${error}`, { cause });
+  });
+}
+
+const models = (page, list) => page.route('**/models/index.json', (route) => route.fulfill({ json: list }));
+
+async function ready(demo, page) {
+  await models(page, [entry, remote]);
+  await page.goto(demo.url);
+  await says(page, 'status', /^Ready for a photo/);
+}
+
+async function answered(demo, page) {
+  await ready(demo, page);
+  await page.setInputFiles('#file', photo('0009'));
+  await says(page, 'status', /^0009\.jpg: cup$/);
+}
+
+/** A file that goes wrong, in front of an answer. */
+const refused = (name, bytes, words) => async (demo, page) => {
+  await ready(demo, page);
+  await demo.drop(name, bytes);
+  await says(page, 'error', words);
+};
+
+/** A PNG that claims a size, without pixels. */
+export function pngHeader(width, height) {
+  const png = Buffer.alloc(33);
+  png.write('\x89PNG\r\n\x1a\n\0\0\0\rIHDR', 'latin1');
+  png.writeUInt32BE(width, 16);
+  png.writeUInt32BE(height, 20);
+  png.set([8, 2], 24);
+  return png;
+}
+
+export const states = {
+  /** A server that stops in the middle. */
+  async loading(demo, page) {
+    await models(page, [entry]);
+    await page.addInitScript(() => {
+      const original = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (message, ...rest) {
+        // Half of the file has come, at a rate that leaves some seconds.
+        if (message.call === 'load') setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data: { progress: { phase: 'weights', loaded: 21e6, total: 42e6, fromCache: false } } })), 3000);
+        else original.call(this, message, ...rest);
+      };
+    });
+    await page.goto(demo.url);
+    await says(page, 'rest', /^21\.0 MB of 42\.0 MB, \d s left$/);
+    await says(page, 'status', /^Loading Kitchenware…$/);
+  },
+  async ready(demo, page) {
+    await ready(demo, page);
+    await says(page, 'model', /^Kitchenware: 6 classes, input 150×150, 42\.0 MB of weights, .* on the GPU as f32, .*, loaded in [\d.]+ s$/);
+  },
+  /** Nothing large is fetched from elsewhere before somebody wants an answer. */
+  async offered(demo, page) {
+    await models(page, [remote]);
+    await page.goto(demo.url);
+    await says(page, 'status', /^Ready for a photo\. ImageNet.* \(91\.7 MB\) is fetched from huggingface\.co then\.$/);
+  },
+  answered,
+  async heat(demo, page) {
+    await answered(demo, page);
+    await page.click('#predictions button');
+    await page.waitForFunction(() => !document.getElementById('heat').hidden);
+    await says(page, 'why', /^What speaks for cup$/);
+  },
+  async gallery(demo, page) {
+    await ready(demo, page);
+    await page.setInputFiles('#file', ['0009', '0412', '0013', '0004'].map(photo));
+    await says(page, 'gallery', /^cupforkknifeplate$/);
+  },
+  async camera(demo, page) {
+    await ready(demo, page);
+    await page.click('#camera');
+    await says(page, 'status', /^\w+, [\d.]+ photos a second$/);
+  },
+  noWebGPU: async (demo, page) => {
+    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }));
+    await page.goto(demo.url);
+    await says(page, 'error', /^This browser has no WebGPU: Chrome and Edge have it since 113.*flags.*Which browsers can/);
+    await says(page, 'status', /^This browser cannot run the model\.$/);
+  },
+  noAdapter: async (demo, page) => {
+    await page.addInitScript(() => (GPU.prototype.requestAdapter = async () => null));
+    await page.goto(demo.url);
+    await says(page, 'error', /finds no GPU here: enable hardware acceleration.*Settings, System/);
+  },
+  noModel: async (demo, page) => {
+    await page.route('**/models/index.json', (route) => route.fulfill({ status: 404 }));
+    await page.goto(demo.url);
+    await says(page, 'status', /^No model: drop a weights file on this page\.$/);
+  },
+  /** As the browser says it, through the worker that has the device. */
+  async lost(demo, page) {
+    await page.addInitScript(() => {
+      const original = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (...message) {
+        globalThis.worker = this;
+        original.apply(this, message);
+      };
+    });
+    await answered(demo, page);
+    await page.evaluate(() => worker.dispatchEvent(new MessageEvent('message', { data: { lost: 'the driver was updated' } })));
+    await says(page, 'status', /^The GPU was lost \(the driver was updated\): loading the model again…$/);
+    await says(page, 'status', /^The GPU is back\. Ready for a photo\.$/);
+    await page.setInputFiles('#file', photo('0412'));
+    await says(page, 'status', /^0412\.jpg: fork$/);
+  },
+  noImage: refused('text.jpg', Buffer.from('this is no image'), /^text\.jpg: .*not a readable image/),
+  heic: refused('photo.heic', Buffer.from('\0\0\0\x18ftypheic\0\0\0\0heicmif1'), /^photo\.heic: this browser cannot decode HEIC/),
+  huge: refused('huge.png', pngHeader(30_000, 30_000), /^huge\.png: .*30000×30000 pixels.*scale it down/),
+  damaged: refused('cut.jpg', jpeg.subarray(0, 5000), /^cut\.jpg: .*cut short/),
+  badWeights: refused('text.h5', Buffer.from('<!doctype html><title>Not found</title>'), /^text\.h5: .*not a weights file/),
+  async otherSite(demo, page) {
+    await ready(demo, page);
+    await page.fill('#url', 'https://example.org/photo.jpg');
+    await page.route('https://example.org/**', (route) => route.abort());
+    await page.press('#url', 'Enter');
+    await says(page, 'error', /^photo\.jpg: .*does not let this page read it \(CORS\): save the photo/);
+  },
+  async tooLarge(demo, page) {
+    await page.addInitScript(() => {
+      const original = Worker.prototype.postMessage;
+      Worker.prototype.postMessage = function (message, ...rest) {
+        const error = { code: 'out-of-memory', message: 'a buffer could not be made' };
+        if (message.call === 'load') setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data: { id: message.id, error } })));
+        else original.call(this, message, ...rest);
+      };
+    });
+    await models(page, [entry]);
+    await page.goto(demo.url);
+    await says(page, 'error', /^Kitchenware: a buffer could not be made\. Where a model is too large, f16 needs half/);
+  },
+  async offline(demo, page) {
+    await models(page, [remote]);
+    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'onLine', { get: () => false }));
+    await page.route('https://huggingface.co/**', (route) => route.abort());
+    await page.goto(demo.url);
+    await says(page, 'status', /^Ready for a photo/);
+    await demo.drop('0009.jpg', jpeg);
+    await says(page, 'error', /^ImageNet.*: you are offline, and this has not been kept/);
+  },
+};
+
+export { says };

@@ -1,0 +1,143 @@
+// Every state of the page with its words, at phone and desktop width, free of what axe-core finds; and what holds for the page as a
+// whole: its size, the keyboard, no shifting, no network.
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { brotliCompressSync } from 'node:zlib';
+import { serve } from '../../scripts/serve.mjs';
+import { Demo, launch } from './browser.mjs';
+import { serveWithModel } from './models.mjs';
+import { says, states } from './states.mjs';
+
+const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
+let server, browser, url;
+
+before(async () => {
+  ({ server, url } = await serve(0));
+  browser = await launch('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** What axe-core finds wrong, in both colour schemes. */
+async function violations(page) {
+  const found = [];
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    const results = await page.evaluate(() => axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+    found.push(...results.violations.map(({ id, nodes }) => `${colorScheme}: ${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(', ')}`));
+  }
+  return found;
+}
+
+for (const [name, enter] of Object.entries(states)) {
+  test(name, async () => {
+    const page = await browser.newPage({ serviceWorkers: 'block', bypassCSP: true, viewport: { width: 320, height: 700 } });
+    const demo = new Demo(page, url);
+    await page.addInitScript(axe);
+    await enter(demo, page);
+    assert.deepEqual(await violations(page), []);
+    for (const width of [320, 1280]) {
+      await page.setViewportSize({ width, height: 800 });
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `scrolls sideways at ${width}`);
+    }
+    const small = () => {
+      const targets = [...document.querySelectorAll('button, .button, select, input:not(.button input), summary')].filter((element) => element.checkVisibility());
+      return targets.map((element) => [element, element.getBoundingClientRect()]).filter(([, { width, height }]) => width < 44 || height < 44).map(([{ outerHTML }]) => outerHTML);
+    };
+    assert.deepEqual(await page.evaluate(small), [], 'targets of at least 44 pixels');
+    assert.deepEqual(demo.complaints, []);
+    await page.close();
+  });
+}
+
+test('the page\'s own files are below 30 KB (brotli)', (context) => {
+  const own = readdirSync('site').filter((name) => /\.(html|css|js)$/.test(name));
+  const bytes = own.reduce((sum, name) => sum + brotliCompressSync(readFileSync(`site/${name}`)).length, 0);
+  context.diagnostic(`${own.join(', ')}: ${bytes} bytes brotli`);
+  assert.ok(own.length === 4 && bytes <= 30_000, `${own}: ${bytes} bytes`);
+});
+
+test('before the wasm has come a photo can be given, by keyboard alone, and nothing shifts', async () => {
+  const page = await browser.newPage({ serviceWorkers: 'block' });
+  let pass;
+  const held = new Promise((resolve) => (pass = resolve));
+  await page.route('**/*.wasm', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.route('**/models/index.json', (route) => route.fulfill({ json: [{ name: 'Kitchenware', url: 'models/kitchenware.safetensors', bytes: 42e6 }] }));
+  await page.addInitScript(() => {
+    globalThis.shift = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach(({ value }) => (shift += value))).observe({ type: 'layout-shift', buffered: true });
+  });
+  await page.goto(url);
+  await says(page, 'status', /^Loading/);
+  const tab = async (selector) => {
+    for (let i = 0; i < 60; i++) {
+      await page.keyboard.press('Tab');
+      if (await page.evaluate((selector) => document.activeElement.matches(selector), selector)) return;
+    }
+    throw new Error(`the keyboard does not reach ${selector}`);
+  };
+  await tab('#samples button');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.getElementById('photo').naturalWidth > 0);
+  pass();
+  await says(page, 'status', /^Cat: \w+$/);
+  await page.evaluate(() => document.activeElement.blur());
+  await tab('#predictions button');
+  await page.keyboard.press('Space');
+  await page.waitForFunction(() => !document.getElementById('heat').hidden);
+  await tab('#opacity');
+  await page.keyboard.press('Home');
+  assert.equal(await page.$eval('#heat', (heat) => heat.style.opacity), '0');
+  assert.ok((await page.evaluate(() => shift)) < 0.01, 'layout shift');
+  await page.close();
+});
+
+test('a load can be cancelled, a kept file deleted, the answer copied, a photo pasted', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block', permissions: ['clipboard-read', 'clipboard-write'] });
+  const page = await context.newPage();
+  const demo = new Demo(page, url);
+  await states.loading(demo, page);
+  await page.click('#cancel');
+  await page.close();
+  const other = await context.newPage();
+  await states.answered(new Demo(other, url), other);
+  await other.click('#copy-json');
+  const { image, predictions, model } = JSON.parse(await other.evaluate(() => navigator.clipboard.readText()));
+  assert.deepEqual([image, predictions.length, predictions[0].label, model], ['0009.jpg', 5, 'cup', 'Kitchenware']);
+  await other.click('#copy-code');
+  assert.match(await other.evaluate(() => navigator.clipboard.readText()), /Xception\.load\(\{ weights: "http:\/\/localhost:\d+\/models\/kitchenware\.safetensors" \}\)/);
+  await says(other, 'models', /kept in this browser/);
+  await other.click('#models button.small');
+  await other.waitForFunction(() => !document.getElementById('models').textContent.includes('kept'));
+  await other.evaluate(async () => {
+    const data = new DataTransfer();
+    data.items.add(new File([await (await fetch('models/kitchenware/photos/0412.jpg')).blob()], 'image.png'));
+    dispatchEvent(new ClipboardEvent('paste', { clipboardData: data }));
+  });
+  await says(other, 'status', /^image\.png: fork$/);
+  await context.close();
+});
+
+test('after one visit it works without a network', async () => {
+  const local = await serveWithModel({}, false);
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(local.url);
+  await says(page, 'models', /kept in this browser/);
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  await page.close();
+  local.server.closeAllConnections();
+  await new Promise((accept) => local.server.close(accept));
+  const again = await context.newPage();
+  await again.goto(local.url);
+  await again.click('#samples button');
+  await says(again, 'status', /^Cat: \w+$/);
+  await context.close();
+});

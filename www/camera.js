@@ -1,0 +1,45 @@
+// The camera's picture, classified frame by frame.
+import { $ } from './dom.js';
+
+let camera;
+
+/** Opens the camera; `tell` gets each answer and how many there are a second. */
+export async function startCamera(model, tell) {
+  if (!navigator.mediaDevices) throw new Error('this page may not use a camera: it needs https, or localhost');
+  const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } });
+  const abort = new AbortController();
+  camera = { stream, abort };
+  const video = $('video');
+  video.srcObject = stream;
+  video.hidden = false;
+  $('photo').hidden = true;
+  $('frame').hidden = false;
+  $('invite').hidden = true;
+  $('camera').setAttribute('aria-pressed', 'true');
+  await video.play();
+  let last = performance.now();
+  let interval;
+  for await (const answer of model.video(video, { topK: 5, signal: abort.signal })) {
+    if (abort.signal.aborted) return;
+    const now = performance.now();
+    interval = interval === undefined ? now - last : 0.8 * interval + 0.2 * (now - last);
+    last = now;
+    tell(answer, 1000 / interval);
+  }
+}
+
+/** Ends that; false where it was not on. */
+export function stopCamera() {
+  if (!camera) return false;
+  camera.abort.abort();
+  for (const track of camera.stream.getTracks()) track.stop();
+  camera = undefined;
+  const video = $('video');
+  video.srcObject = null;
+  video.hidden = true;
+  $('photo').hidden = false;
+  $('frame').hidden = true;
+  $('invite').hidden = false;
+  $('camera').setAttribute('aria-pressed', 'false');
+  return true;
+}

@@ -1,0 +1,39 @@
+// Several photos at once: a row of them, each with its first class, one of which is shown large.
+import { $ } from './dom.js';
+
+export class Gallery {
+  photos = [];
+  #abort = new AbortController();
+  #onChoose;
+
+  constructor(onChoose) {
+    this.#onChoose = onChoose;
+  }
+
+  /** Takes photos in place of those that were there, whose work ends. */
+  replace(photos) {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.photos.forEach(({ url }) => URL.revokeObjectURL(url));
+    this.photos = photos.map((photo) => ({ ...photo, url: URL.createObjectURL(photo.blob), signal: this.#abort.signal }));
+    $('gallery').hidden = photos.length < 2;
+    $('gallery').replaceChildren(...(photos.length < 2 ? [] : this.photos.map((photo) => this.#item(photo))));
+    return this.photos;
+  }
+
+  /** Shows what became of a photo. */
+  update({ item, predictions, failed }) {
+    if (!item) return;
+    item.querySelector('span').textContent = failed ? 'no answer' : predictions[0].label.replaceAll('_', ' ');
+  }
+
+  #item(photo) {
+    photo.item = document.createElement('li');
+    const button = Object.assign(document.createElement('button'), { type: 'button' });
+    const image = Object.assign(new Image(88, 88), { src: photo.url, alt: photo.name });
+    button.append(image, Object.assign(document.createElement('span'), { textContent: '…' }));
+    button.addEventListener('click', () => this.#onChoose(photo));
+    photo.item.append(button);
+    return photo.item;
+  }
+}

@@ -1,0 +1,93 @@
+// What the network answered, on the page: five bars, the heat map of a class, times, and all of it to be copied.
+import { $ } from './dom.js';
+
+const percent = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const ROWS = 5;
+
+/** Shows predictions as rows to be pressed; `explain` is called with the prediction of the one that is, or nothing. */
+export function showPredictions(predictions, explain) {
+  const rows = predictions.slice(0, ROWS).map((prediction) => {
+    const item = document.createElement('li');
+    const button = document.createElement('button');
+    button.type = 'button';
+    button.setAttribute('aria-pressed', 'false');
+    const [label, score, bar] = ['label', 'score', 'bar'].map((name) => {
+      const span = document.createElement('span');
+      span.className = name;
+      return span;
+    });
+    label.textContent = prediction.label.replaceAll('_', ' ');
+    score.textContent = percent.format(prediction.score);
+    bar.style.backgroundSize = `${100 * prediction.score}% 100%`;
+    button.append(label, score, bar);
+    button.disabled = !explain;
+    button.addEventListener('click', () => {
+      const pressed = button.getAttribute('aria-pressed') === 'true';
+      press(pressed ? undefined : button);
+      explain(pressed ? undefined : prediction);
+    });
+    item.append(button);
+    return item;
+  });
+  $('predictions').replaceChildren(...rows);
+}
+
+function press(button) {
+  for (const other of $('predictions').querySelectorAll('button')) other.setAttribute('aria-pressed', String(other === button));
+}
+
+/** Lays a class map over the photo, or takes it away. */
+export function showHeat(map) {
+  const canvas = $('heat');
+  canvas.hidden = !map;
+  $('opacity').disabled = !map;
+  if (!map) {
+    press();
+    $('why').textContent = 'Choose a class to see where it is';
+    return;
+  }
+  const { image, region, prediction } = map;
+  Object.assign(canvas, { width: image.width, height: image.height });
+  canvas.getContext('2d').putImageData(new ImageData(image.data, image.width), 0, 0);
+  for (const [side, share] of Object.entries({ left: region.x, top: region.y, width: region.width, height: region.height })) {
+    canvas.style[side] = `${100 * share}%`;
+  }
+  $('why').textContent = `What speaks for ${prediction.label.replaceAll('_', ' ')}`;
+}
+
+/** Milliseconds of the steps of a photo, and of the first one. */
+export function showTimings(timings, first) {
+  const { decode, preprocess, gpu, total } = timings ?? {};
+  const cells = $('timings').querySelectorAll('td');
+  [decode, preprocess, gpu, total, first].forEach((time, i) => (cells[i].textContent = time === undefined ? '–' : `${Math.round(time)} ms`));
+}
+
+/** What can be copied: the answer as JSON, and the code that makes it. */
+export function copyable({ name, predictions, timings }, { source, info }) {
+  const { adapter, dtype, inputSize } = info;
+  const json = { image: name, model: source.name, predictions, timings, adapter, dtype, inputSize };
+  const weights = source.url ? JSON.stringify(new URL(source.url, location.href).href) : 'file';
+  const integrity = source.integrity ? `, integrity: '${source.integrity}'` : '';
+  const code = `import { Xception } from 'xception-webgpu';
+
+const model = await Xception.load({ weights: ${weights}${integrity} });
+const { predictions } = await model.classify(photo, { topK: ${ROWS} });
+console.log(predictions[0].label, predictions[0].score);
+`;
+  return { json: JSON.stringify(json, null, 2), code };
+}
+
+/** Copies text when a button is pressed, and says so on it. */
+export function copies(id, text) {
+  const button = $(id);
+  const title = button.textContent;
+  button.addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.textContent = 'Copied';
+    } catch {
+      button.textContent = 'Not allowed to copy';
+    }
+    setTimeout(() => (button.textContent = title), 1500);
+  });
+}

@@ -1,0 +1,44 @@
+// Keeps the page and the package, so that they are there without a network; weights are kept by the package itself. The build fills in
+// FILES: the page's files by their hashed names, and VERSION.
+const PAGE = `page-${VERSION}`;
+/** What comes on demand, such as the second wasm module. */
+const MORE = 'more';
+
+addEventListener('install', (event) => {
+  skipWaiting();
+  // The browser's own cache may hold an older page.
+  const fresh = FILES.map((file) => new Request(file, { cache: 'no-cache' }));
+  // What this visit read before there was a service worker; a host may have none.
+  const list = async () => (await caches.open(MORE)).add('models/index.json').catch(() => {});
+  event.waitUntil(Promise.all([caches.open(PAGE).then((cache) => cache.addAll(fresh)), list()]));
+});
+
+addEventListener('activate', (event) => {
+  const old = async () => {
+    const names = await caches.keys();
+    await Promise.all(names.filter((name) => name.startsWith('page-') && name !== PAGE).map((name) => caches.delete(name)));
+    await clients.claim();
+  };
+  event.waitUntil(old());
+});
+
+/** From the network, and kept; from what is kept where there is none. */
+async function online(request) {
+  try {
+    const response = await fetch(request);
+    if (response.ok) await (await caches.open(MORE)).put(request, response.clone());
+    return response;
+  } catch {
+    return (await caches.match(request, { ignoreSearch: true })) ?? Response.error();
+  }
+}
+
+addEventListener('fetch', (event) => {
+  const { request } = event;
+  const { origin, pathname } = new URL(request.url);
+  // Weights and the photos of other sites are none of its business.
+  if (request.method !== 'GET' || origin !== location.origin || pathname.endsWith('.safetensors')) return;
+  const isPage = request.mode === 'navigate' || pathname.endsWith('/index.json');
+  const kept = caches.match(request, { ignoreSearch: true });
+  event.respondWith(isPage ? online(request) : kept.then((response) => response ?? online(request)));
+});
