@@ -79,6 +79,12 @@ export interface LoadOptions {
    * load decides for the page.
    */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
+  /**
+   * Whether each inference is written into the browser's performance panel, as `performance.measure` entries: a track "Xception GPU"
+   * with a row for each pass (where the GPU has timestamps), and a track "Xception" with decode, upload and read-back. The passes of a
+   * photo are then computed one by one, which takes longer: false.
+   */
+  profile?: boolean;
   /** Whether the network runs once at the end of loading, so that the first photo takes no longer than others: true. */
   warmup?: boolean;
   /** Called as bytes arrive; what it throws ends the load. */
@@ -134,6 +140,52 @@ export interface ClassMap {
    */
   image: Pixels & { readonly data: Uint8ClampedArray<ArrayBuffer> };
   timings: Timings;
+}
+
+/** One pass of the network, timed by itself. */
+export interface PassProfile {
+  /** The layer, with `.depthwise` or `.pointwise` behind it for its halves. */
+  label: string;
+  /** Its block, such as `block5`; `head` behind the last one. */
+  block: string;
+  flow: 'entry' | 'middle' | 'exit';
+  /** The kernel, which is also the name of its shader's file. */
+  kernel: string;
+  /** What it writes: height, width and channels, or a number of values. */
+  shape: number[];
+  dtype: 'f32' | 'f16';
+  /** Workgroups in x, y and z. */
+  grid: [number, number, number];
+  /** The shortest time, in milliseconds. */
+  minMs: number;
+  /** The median time, in milliseconds. */
+  ms: number;
+  /** Its share of all passes' time. */
+  share: number;
+  /** 10⁹ floating point operations a second; a multiply-accumulate is two. */
+  gflops: number;
+  /** 10⁹ bytes of weights and activations a second, each counted once. */
+  gbps: number;
+  /** Floating point operations for each byte. */
+  intensity: number;
+  /** The share of what the GPU can do at that intensity. */
+  roofline: number;
+}
+
+/** Where the time of a photo goes. */
+export interface Profile {
+  adapter: string;
+  dtype: 'f32' | 'f16';
+  /** By what passes were timed: the GPU's `timestamps`, or the browser's `clock` where these are missing or wrong. */
+  clock: 'timestamps' | 'clock';
+  runs: number;
+  /** The most repeats of a pass that the clock's steps made necessary: they are below 2 % of what is measured. */
+  repeats: number;
+  /** Milliseconds of a photo on the GPU as it normally runs, in one compute pass, until its answer is read. */
+  wholeMs: number;
+  /** What the GPU can do, measured: floating point operations and bytes a second. */
+  ceiling: { flops: number; bytes: number };
+  passes: PassProfile[];
 }
 
 /** What a loaded model is. */
@@ -280,6 +332,8 @@ export class Xception extends EventTarget {
    * the layers are linear in the mean at this image.
    */
   explain(image: ImageInput, options?: ViewOptions & { classIndex?: number }): Promise<ClassMap>;
+  /** Times each pass of the network on an image, `runs` (5) times; other calls wait. Nothing of it costs other photos anything. */
+  profile(image: ImageInput, options?: ViewOptions & { runs?: number }): Promise<Profile>;
   /**
    * What a layer of `info.layers` makes of an image: `[height, width, channels]`, row by row, with what is added to it and the
    * ReLU that follows, if any. A block's last layer has the block's result.

@@ -157,6 +157,18 @@ impl Op {
         }
     }
 
+    /// The shape of what it writes for one image: height, width and channels, or a number of values.
+    pub fn output_shape(&self) -> Vec<usize> {
+        match *self {
+            Self::Conv { output: shape, .. }
+            | Self::Pointwise { output: shape, .. }
+            | Self::Sepconv { output: shape, .. }
+            | Self::Depthwise { shape, .. } => vec![shape.height, shape.width, shape.channels],
+            Self::Dense { all: values, .. } | Self::SoftmaxTopk { classes: values, .. } => vec![values],
+            _ => vec![self.output_len()],
+        }
+    }
+
     /// How values are stored and computed with where `storage` is how weights and activations are stored.
     pub fn precision(&self, storage: Dtype) -> Precision {
         match *self {

@@ -91,5 +91,7 @@ pub mod classifier;
 pub mod gpu;
 #[cfg(feature = "formats")]
 pub mod image;
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub mod profile;
 #[cfg(target_arch = "wasm32")]
 mod web;

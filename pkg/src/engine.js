@@ -1,4 +1,4 @@
-import { XceptionError } from './errors.js';
+import { XceptionError, part } from './errors.js';
 import { decode } from './image.js';
 import { load } from './load.js';
 import { core } from './wasm.js';
@@ -6,11 +6,13 @@ import { core } from './wasm.js';
 /** A model on the GPU, driven from this thread. Calls queue up and are answered in order. */
 export class Engine {
   #model;
+  /** Writes inferences into the performance panel, where that is asked for. */
+  #tracer;
   #queue = Promise.resolve();
 
   constructor(model) {
     this.#model = model;
-    this.info = model.info();
+    this.info = { ...model.info(), layers: layers(model.passes()) };
     /** Why the browser took the device away, should it do that. */
     this.lost = new Promise((resolve) => {
       model.device?.lost.then(({ reason, message }) => reason !== 'destroyed' && resolve(message || reason));
@@ -24,7 +26,9 @@ export class Engine {
         'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
       );
     }
-    return new Engine(await load(options));
+    const engine = new Engine(await load(options));
+    if (options.profile) await engine.#trace();
+    return engine;
   }
 
   /** The `count` most likely classes of each image; images come as promises. With `batch` they go through the network together. */
@@ -33,9 +37,12 @@ export class Engine {
       if (batch) await this.#core(() => model.reserve(images.length));
       timings.preprocess += lap();
       for (const [index, image] of images.entries()) await this.#bring(model, image, { index: batch ? index : undefined, roi, fit }, lap, timings);
-      return { answer: await this.#core(() => model.start(count, batch ? images.length : undefined)), lap, timings };
+      const start = () => this.#core(() => model.start(count, batch ? images.length : undefined));
+      return { answer: await (this.#tracer && !batch ? this.#tracer.inference(start) : start()), lap, timings };
     }, images);
+    const started = performance.now();
     const predictions = await this.#core(() => answer.read());
+    this.#tracer?.step('read-back', started, performance.now());
     timings.gpu = lap();
     timings.total = timings.decode + timings.preprocess + timings.gpu;
     return { predictions, timings };
@@ -74,6 +81,22 @@ export class Engine {
     }, [image]);
   }
 
+  /** Times each pass on an image: `Profile` of index.d.ts. */
+  async profile(image, { runs, roi, fit }) {
+    const { profile } = await part(import('./profile.js'));
+    return this.#next(async (model, lap, timings) => {
+      await this.#bring(model, image, { roi, fit }, lap, timings);
+      const run = () => this.#core(() => model.start(1).read());
+      const { adapter, dtype } = this.info;
+      return { adapter, dtype, ...(await profile(model.device, model.passes(), dtype, run, runs)) };
+    }, [image]);
+  }
+
+  async #trace() {
+    const { Tracer } = await part(import('./profile.js'));
+    this.#tracer = new Tracer(this.#model.device, this.#model.passes());
+  }
+
   /** Frees the GPU's memory, after what waits. */
   async dispose() {
     await this.#queue;
@@ -101,7 +124,10 @@ export class Engine {
 
   /** Decodes an image and brings it to the GPU; its size. */
   async #bring(model, image, { index, roi, fit }, lap, timings) {
-    const photo = await decode(await image, roi, model.maxPhotoSide);
+    const ready = await image;
+    const began = performance.now();
+    const photo = await decode(ready, roi, model.maxPhotoSide);
+    const decoded = performance.now();
     const { width, height } = photo;
     timings.decode += lap();
     try {
@@ -110,6 +136,8 @@ export class Engine {
     } finally {
       photo.close?.();
     }
+    this.#tracer?.step('decode', began, decoded);
+    this.#tracer?.step('upload', decoded, performance.now());
     timings.preprocess += lap();
     return { width, height };
   }
@@ -132,6 +160,16 @@ export class Engine {
     this.#queue = started.catch(() => {});
     return started;
   }
+}
+
+/** The layers whose results passes write: the halves and the parts of a layer have its name in front. */
+function layers(passes) {
+  const found = new Map();
+  for (const { label, shape } of passes) {
+    const name = label.replace(/\.pointwise$|\[.*/, '');
+    if (!/\.depthwise$|^softmax/.test(label)) found.set(name, { name, shape: shape.length > 1 ? shape : [1, 1, ...shape] });
+  }
+  return [...found.values()];
 }
 
 /** The part of a photo that the network sees, in shares of its width and height: all of it, or its centre. */

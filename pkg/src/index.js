@@ -92,6 +92,12 @@ export class Xception extends EventTarget {
     return this.#run(signal, (engine) => engine.activations(toImage(image, signal), { layer: String(layer), roi, fit }));
   }
 
+  async profile(image, options) {
+    const { runs = 5, roi, fit, signal } = options ?? {};
+    if (!Number.isInteger(runs) || runs < 1) throw new XceptionError('bad-argument', 'runs must be an integer of at least 1');
+    return this.#run(signal, (engine) => engine.profile(toImage(image, signal), { runs, roi, fit }));
+  }
+
   async *video(source, options) {
     const { maxFps, ...rest } = options ?? {};
     const { frames } = await part(import('./video.js'));

@@ -71,6 +71,7 @@ export class Remote {
 
   embed = (image, options) => this.#one('embed', image, options);
   explain = (image, options) => this.#one('explain', image, options);
+  profile = (image, options) => this.#one('profile', image, options);
   activations = (image, options) => this.#one('activations', image, options);
 
   async #one(call, image, options) {

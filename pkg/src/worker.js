@@ -34,6 +34,7 @@ const calls = {
     const value = await engine.activations(Promise.resolve(image), options);
     return { value, transfer: [value.values.buffer] };
   },
+  profile: async (image, options) => ({ value: await engine.profile(Promise.resolve(image), options) }),
   async dispose() {
     await engine?.dispose();
   },

@@ -2,6 +2,8 @@
 
 mod engine;
 mod preprocess;
+#[cfg(not(target_arch = "wasm32"))]
+mod profile;
 mod roofline;
 mod run;
 mod tune;
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 pub use engine::Engine;
 pub use preprocess::Preprocessor;
+#[cfg(not(target_arch = "wasm32"))]
+pub use profile::{Clock, PassTime};
 pub use roofline::Roofline;
 pub use run::{Pending, Runner, Tensors};
 pub use tune::TUNING_TIME;
@@ -94,7 +98,7 @@ impl Gpu {
         })?;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("xception"),
-            required_features: adapter.features() & wgpu::Features::SHADER_F16,
+            required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY),
             required_limits: choose(adapter.limits(), wgpu::Limits::default()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()

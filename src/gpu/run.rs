@@ -137,6 +137,16 @@ impl Runner {
         self.steps.len()
     }
 
+    /// The GPU it is on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Encodes one of the plan's passes for the first `images` images.
+    pub fn encode(&self, pass: &mut wgpu::ComputePass, index: usize, images: usize) {
+        self.steps[index].encode(pass, images);
+    }
+
     /// Copies values into a slot, from value `offset` on.
     pub fn write_slot(&self, slot: usize, offset: usize, values: &[f32]) {
         let dtype = self.dtypes[slot];

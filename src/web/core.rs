@@ -8,7 +8,7 @@ use super::*;
 use crate::classifier::{Answer, Classifier, Loader, Options, Prediction};
 use crate::dtype::Dtype;
 use crate::gpu::{Gpu, Pending, TUNING_TIME};
-use crate::layer::Shape;
+use crate::plan::Pass;
 use crate::resize::{Fit, Preprocessing, Rgba};
 use crate::shader::Recipe;
 use crate::weights::Format;
@@ -229,7 +229,7 @@ pub struct WebModel {
 
 #[wasm_bindgen(js_class = Model)]
 impl WebModel {
-    /// What the model is: `ModelInfo` of index.d.ts.
+    /// What the model is: `ModelInfo` of index.d.ts, without its layers.
     pub fn info(&self) -> Object {
         let (meta, plan, gpu) = (self.classifier.meta(), self.classifier.plan(), self.classifier.gpu());
         let runner = self.classifier.runner();
@@ -243,11 +243,6 @@ impl WebModel {
         ]);
         let Source { kind, sha256, license } = &meta.source;
         let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
-        let layers = self.classifier.layers();
-        let layer = |(name, shape): (&str, Shape)| {
-            let shape = [shape.height, shape.width, shape.channels].map(|length| (length as u32).into());
-            object(&[("name", text(name)), ("shape", array(shape))]).into()
-        };
         object(&[
             ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
             ("classes", (plan.classes as u32).into()),
@@ -255,7 +250,6 @@ impl WebModel {
             ("preprocessing", preprocessing.into()),
             ("source", source.into()),
             ("dtype", text(plan.storage)),
-            ("layers", array(layers.map(layer))),
             ("dispatches", (runner.dispatches() as u32).into()),
             ("pipelines", (runner.pipelines() as u32).into()),
             ("gpuBytes", (self.classifier.gpu_bytes() as f64).into()),
@@ -332,6 +326,23 @@ impl WebModel {
     /// Starts the network up to its mean on the photo that was uploaded last.
     pub fn embed(&self) -> Result<WebValues, JsValue> {
         self.classifier.embed().map(|pending| WebValues { pending }).map_err(|error| throw(&error))
+    }
+
+    /// What runs for a photo, in order: objects of `label`, `kernel`, `shape`, `grid`, `flops` and `bytes`.
+    pub fn passes(&self) -> Vec<Object> {
+        let plan = self.classifier.plan();
+        let pass = |pass: &Pass| {
+            let op = pass.op;
+            object(&[
+                ("label", text(&pass.label)),
+                ("kernel", text(op.kernel().name)),
+                ("shape", array(op.output_shape().into_iter().map(|length| (length as u32).into()))),
+                ("grid", array(op.grid(1).map(Into::into))),
+                ("flops", (2.0 * op.macs() as f64).into()),
+                ("bytes", (plan.traffic(pass, 1) as f64).into()),
+            ])
+        };
+        plan.passes.iter().map(pass).collect()
     }
 
     /// Starts to explain a class of the photo that was answered last by itself: what each pixel of the last activation

@@ -153,7 +153,7 @@ for (const worker of [false, true]) {
     assert.deepEqual(best.size, [5, 5, 25, 80, 4 * 80 * 80]);
     // As Keras has it: golden.safetensors, explain.kitchen.0009.0.
     assert.equal(best.most, 8);
-    assert.ok(best.opacity > 200, `${best.opacity}`);
+    assert.ok(best.opacity > 150, `${best.opacity}`);
     assert.deepEqual(best.region, { x: 0, y: 0, width: 1, height: 1 });
     assert.ok(Math.abs(crop.region.x + crop.region.width / 2 - 0.5) < 1e-9 && crop.region.width < 1 !== crop.region.height < 1, JSON.stringify(crop.region));
     const [meanShape, same, blockShape, blockLength] = result.activations;

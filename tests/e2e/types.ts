@@ -16,6 +16,8 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
     const { predictions, timings }: Classification = await model.classify(photo, { topK: 5 });
     const best: Prediction = predictions[0];
     const embedding: Float32Array = await model.embed('photo.jpg', { roi: { x: 0, y: 0, width: 10, height: 10 }, fit: 'crop' });
+    const { passes, clock } = await model.profile('photo.jpg', { runs: 3 });
+    console.log(clock, passes.map(({ label, ms, roofline }) => `${label} ${ms} ${roofline}`));
     const { values, image, region }: ClassMap = await model.explain('photo.jpg', { classIndex: 3 });
     console.log(values.length, new ImageData(image.data, image.width), region.x, (await model.activations('photo.jpg', 'avg_pool')).shape[2]);
     model.addEventListener('devicelost', ({ detail }) => console.warn(detail.reason, embedding.length));

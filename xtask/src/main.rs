@@ -118,6 +118,7 @@ fn scripts() -> Result<(), Box<dyn Error>> {
         "--format=esm",
         "--minify",
         "--sourcemap",
+        "--loader:.wgsl=text",
         "--outdir=pkg/dist",
         "--log-level=warning",
     ];

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use serde_json::json;
 use xception::classifier::Classifier;
-use xception::gpu::Roofline;
+use xception::profile::Profile;
 use xception::resize::Rgba;
 
+use crate::profile::table;
 use crate::{Failure, Run, about, megabytes, print};
 
 /// Width and height of the photo: what a page shows. Its pixels do not matter.
@@ -45,16 +46,15 @@ pub async fn bench(run: &Run, runs: usize, batch: usize, layers: bool) -> Result
     let gflops = 2.0 * (macs * batch as u64) as f64 / engine_ms / 1e6;
     let bytes = classifier.gpu_bytes();
     let (dispatches, pipelines) = (runner.dispatches() + 2, runner.pipelines() + 2);
-    let passes = if layers { Some(passes(&classifier, batch).await?) } else { None };
+    let profile = if layers { Some(Profile::new(&classifier, batch, 3).await.map_err(&failed)?) } else { None };
     if run.json {
-        let passes = passes.map(|(roofline, passes)| json!({"roofline": roofline, "passes": passes}));
         print(
             &json!({
                 "adapter": info.name, "driver": info.driver, "driverInfo": info.driver_info,
                 "backend": info.backend.to_string(), "dtype": plan.storage, "inputSize": classifier.meta().input_size,
                 "batch": batch, "loadMs": load_ms, "firstMs": first, "runs": runs,
                 "ms": {"median": median, "min": min, "max": max}, "gpuMs": engine_ms, "gflops": gflops,
-                "dispatches": dispatches, "pipelines": pipelines, "gpuBytes": bytes, "layers": passes,
+                "dispatches": dispatches, "pipelines": pipelines, "gpuBytes": bytes, "layers": profile,
             })
             .to_string(),
         );
@@ -75,8 +75,8 @@ pub async fn bench(run: &Run, runs: usize, batch: usize, layers: bool) -> Result
         format!("network     {engine_ms:.2} ms, {gflops:.1} GFLOP/s"),
     ];
     print(&lines.join("\n"));
-    if let Some((roofline, passes)) = passes {
-        print(&table(roofline, &passes));
+    if let Some(profile) = profile {
+        print(&format!("\n{}", table(&profile)));
     }
     Ok(())
 }
@@ -86,54 +86,4 @@ async fn once(classifier: &mut Classifier, photos: &[Rgba]) -> xception::error::
     let start = Instant::now();
     classifier.classify_batch(photos, 5).await?;
     Ok(start.elapsed().as_secs_f64() * 1e3)
-}
-
-/// What one pass took and achieved.
-#[derive(serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-struct PassTime {
-    label: String,
-    kernel: &'static str,
-    ms: f64,
-    gflops: f64,
-    /// Gigabytes of activations and weights per second, each read or written once.
-    gbps: f64,
-    /// The share of what the GPU can do.
-    share: f64,
-}
-
-/// Times each pass by itself.
-async fn passes(classifier: &Classifier, batch: usize) -> Result<(Roofline, Vec<PassTime>), Failure> {
-    let failed = |error: xception::error::Error| error.to_string();
-    let engine = classifier.engine(batch);
-    let roofline = classifier.gpu().roofline().await.map_err(failed)?;
-    let mut times = Vec::new();
-    for (index, pass) in engine.plan.passes.iter().enumerate() {
-        let time = engine.time(index..=index, batch).await.map_err(failed)?;
-        let (flops, bytes) = (2.0 * (pass.op.macs() * batch as u64) as f64, engine.plan.traffic(pass, batch) as f64);
-        times.push(PassTime {
-            label: pass.label.clone(),
-            kernel: pass.op.kernel().name,
-            ms: time.as_secs_f64() * 1e3,
-            gflops: flops / time.as_secs_f64() / 1e9,
-            gbps: bytes / time.as_secs_f64() / 1e9,
-            share: roofline.share(flops, bytes, time),
-        });
-    }
-    Ok((roofline, times))
-}
-
-fn table(roofline: Roofline, passes: &[PassTime]) -> String {
-    let mut lines = vec![
-        String::new(),
-        format!("roofline    {:.1} GFLOP/s, {:.1} GB/s, measured", roofline.flops / 1e9, roofline.bytes / 1e9),
-        format!("{:<28} {:<14} {:>9} {:>9} {:>8} {:>9}", "pass", "kernel", "ms", "GFLOP/s", "GB/s", "roofline"),
-    ];
-    for PassTime { label, kernel, ms, gflops, gbps, share } in passes {
-        let share = 100.0 * share;
-        lines.push(format!("{label:<28} {kernel:<14} {ms:>9.3} {gflops:>9.1} {gbps:>8.1} {share:>7.1} %"));
-    }
-    let total: f64 = passes.iter().map(|pass| pass.ms).sum();
-    lines.push(format!("{:<28} {:<14} {total:>9.3}", "all", ""));
-    lines.join("\n")
 }

@@ -2,7 +2,9 @@
 
 mod bench;
 mod classify;
+mod compare;
 mod evaluate;
+mod profile;
 mod progress;
 mod tune;
 
@@ -98,6 +100,30 @@ enum Command {
         #[arg(long)]
         layers: bool,
     },
+    /// Time each pass of the network on a photo, by the GPU's own clock where it has one.
+    Profile {
+        #[command(flatten)]
+        run: Run,
+        /// How many times to run, after a first time.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+        #[command(flatten)]
+        outputs: profile::Outputs,
+        /// A photo: JPEG, PNG, WebP, GIF or BMP.
+        image: PathBuf,
+    },
+    /// Find the first layer whose activations are not those that another framework has for the same photo.
+    Compare {
+        #[command(flatten)]
+        run: Run,
+        /// A safetensors file of f32 tensors by the names of layers, and `input`; docs/debugging.md tells how to make one.
+        #[arg(long)]
+        against: PathBuf,
+        #[command(flatten)]
+        tolerance: compare::Tolerance,
+        /// The photo.
+        image: PathBuf,
+    },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
         /// The weights to read.
@@ -169,6 +195,12 @@ fn main() -> ExitCode {
         }
         Command::Bench { run, runs, batch, layers } => {
             pollster::block_on(bench::bench(&run, runs as usize, batch as usize, layers)).map(|()| true)
+        }
+        Command::Profile { run, runs, outputs, image } => {
+            pollster::block_on(profile::profile(&run, runs as usize, &image, &outputs)).map(|()| true)
+        }
+        Command::Compare { run, against, tolerance, image } => {
+            pollster::block_on(compare::compare(&run, &against, &image, tolerance))
         }
         Command::Inspect { model, options } => inspect(&model, &options).map(|()| true),
     };

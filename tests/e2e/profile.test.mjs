@@ -1,0 +1,84 @@
+// Profiling: each pass timed, and inferences as rows of the browser's performance panel.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { serve } from '../../scripts/serve.mjs';
+import { launch } from './browser.mjs';
+
+let server, browser, page, url;
+
+before(async () => {
+  ({ server, url } = await serve(0));
+  browser = await launch();
+  page = await browser.newPage();
+  await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
+  await page.goto(`${url}empty`);
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+/** Loads a model on the page, or in a worker, and gives what `body` returns of it. */
+const evaluate = (body, options) =>
+  page.evaluate(
+    async ([source, options]) => {
+      const { Xception } = await import('/pkg/dist/index.js');
+      const model = await Xception.load({ weights: '/models/kitchenware.safetensors', ...options });
+      try {
+        return await new Function('model', 'photo', `return (${source})(model, photo)`)(model, '/models/kitchenware/photos/0009.jpg');
+      } finally {
+        await model.dispose();
+      }
+    },
+    [String(body), options],
+  );
+
+for (const worker of [false, true]) {
+  test(`each pass is timed, ${worker ? 'in a worker' : 'on the page'}, and photos are answered as before`, async (context) => {
+    const { before, profile, after, refused } = await evaluate(
+      async (model, photo) => ({
+        before: await model.classify(photo),
+        profile: await model.profile(photo, { runs: 2 }),
+        after: await model.classify(photo),
+        refused: await model.profile(photo, { runs: 0 }).catch(({ code }) => code),
+      }),
+      { worker },
+    );
+    const { clock, passes, wholeMs, repeats, ceiling, runs } = profile;
+    const sum = passes.reduce((total, { ms }) => total + ms, 0);
+    context.diagnostic(`by ${clock}, up to ${repeats} repeats: ${sum.toFixed(0)} ms as a sum, ${wholeMs.toFixed(0)} ms as a whole`);
+    assert.deepEqual([passes.length, runs, refused], [78, 2, 'bad-argument']);
+    assert.ok(ceiling.flops > 0 && ceiling.bytes > 0);
+    for (const pass of passes) assert.ok(pass.ms >= pass.minMs && pass.minMs > 0 && pass.gbps > 0 && pass.roofline > 0, JSON.stringify(pass));
+    const { label, block, flow, kernel, shape, dtype, grid } = passes[0];
+    assert.deepEqual([label, block, flow, kernel, shape, dtype, grid], ['block1_conv1', 'block1', 'entry', 'conv3x3', [74, 74, 32], 'f32', [1, 3, 74]]);
+    assert.deepEqual(['entry', 'middle', 'exit'].map((name) => passes.filter(({ flow }) => flow === name).length), [17, 48, 13]);
+    assert.ok(Math.abs(passes.reduce((total, { share }) => total + share, 0) - 1) < 1e-9);
+    // Other programs may run beside one of both.
+    assert.ok(sum > wholeMs / 2 && sum < wholeMs * 2, `${sum} of ${wholeMs} ms`);
+    assert.deepEqual(after.predictions, before.predictions);
+  });
+}
+
+test('an inference is rows of the performance panel, only where that is asked for', async () => {
+  const entries = (model, photo) =>
+    model.classify(photo).then(({ predictions }) => ({
+      label: predictions[0].label,
+      entries: performance.getEntriesByType('measure').map(({ name, startTime, duration, detail }) => ({ name, startTime, duration, ...detail.devtools })),
+    }));
+  const none = await evaluate(entries, {});
+  assert.deepEqual([none.label, none.entries], ['cup', []]);
+  const some = await evaluate(entries, { profile: true });
+  assert.equal(some.label, 'cup');
+  const track = (name) => some.entries.filter((entry) => entry.track === name);
+  assert.deepEqual(track('Xception').map(({ name }) => name), ['decode', 'upload', 'read-back']);
+  const passes = track('Xception GPU');
+  assert.equal(passes.length, 80);
+  assert.deepEqual(passes.slice(0, 3).map(({ name }) => name), ['resize_horizontal', 'resize_vertical', 'block1_conv1']);
+  for (const [i, { startTime, duration, dataType, color }] of passes.entries()) {
+    assert.ok(dataType === 'track-entry' && color && duration >= 0 && (i === 0 || startTime >= passes[i - 1].startTime), `${i}`);
+  }
+  const properties = Object.fromEntries(passes[2].properties);
+  assert.deepEqual([properties.Shader, properties.Shape, properties.Workgroups], ['conv3x3.wgsl', '74×74×32', '1×3×74']);
+});
