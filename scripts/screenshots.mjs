@@ -38,6 +38,8 @@ async function forReadme() {
   await page.click('#predictions button');
   await page.waitForFunction(() => !document.getElementById('heat').hidden);
   await page.screenshot({ path: 'docs/page.png' });
+  await page.click('#time');
+  await page.locator('#profile').screenshot({ path: 'docs/profile.png' });
   await page.close();
 }
 

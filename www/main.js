@@ -68,7 +68,7 @@ function show(photo) {
   const { name, predictions, timings } = photo;
   showPredictions(predictions ?? [], (prediction) => explain(photo, prediction));
   showTimings(timings, first.total);
-  for (const id of ['copy-json', 'copy-code']) $(id).disabled = !predictions;
+  for (const id of ['copy-json', 'copy-code', 'time']) $(id).disabled = !predictions;
   if (predictions) status(`${name}: ${predictions[0].label}`);
   else status(photo.failed ? 'Ready for a photo.' : `Looking at ${name}…`);
 }
@@ -84,6 +84,24 @@ async function explain(photo, prediction) {
   } catch (error) {
     if (error.code !== 'aborted') fail(photo.name, error);
   }
+}
+
+$('time').addEventListener('click', async () => {
+  const photo = shown;
+  try {
+    const { showProfile } = await import('./profile.js');
+    const { model } = await models.ready();
+    await showProfile(model, photo.blob);
+  } catch (error) {
+    fail(photo.name, error);
+  }
+});
+
+/** Computes the photo that is shown again in each frame, for tools that capture one. */
+async function loop() {
+  const { model } = await models.ready();
+  if (shown?.predictions) await model.classify(shown.blob).catch(() => {});
+  requestAnimationFrame(loop);
 }
 
 async function fetchPhoto(url, name) {
@@ -202,3 +220,4 @@ navigator.serviceWorker?.register('sw.js').catch(() => {
 await models.start(fail);
 const own = models.samples().map((url) => ({ url, name: url.split('/').at(-1) }));
 if (own.length) offerSamples(own);
+if (models.profiled === 'loop') loop();

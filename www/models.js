@@ -13,6 +13,8 @@ let fail = () => {};
 let list = [];
 /** The one that will be fetched when a photo comes: it is large, and on another site. */
 let offered;
+/** `?profile` writes photos into the performance panel, of which the page's own thread is then; `?profile=loop` repeats them. */
+export const profiled = new URLSearchParams(location.search).get('profile');
 /** What the browser tells of the GPU. */
 let gpu = '';
 let started;
@@ -79,7 +81,7 @@ async function load(source, signal) {
   status(`Loading ${name}…`);
   try {
     const onProgress = (progress) => showProgress(name, progress, began);
-    const model = await Xception.load({ weights: file ?? url, integrity, dtype, onProgress, signal, worker: true });
+    const model = await Xception.load({ weights: file ?? url, integrity, dtype, onProgress, signal, profile: profiled !== null, worker: profiled === null });
     model.addEventListener('devicelost', ({ detail }) => status(`The GPU was lost (${detail.reason}): loading the model again…`));
     model.addEventListener('restored', () => status('The GPU is back. Ready for a photo.'));
     await current?.model.dispose();

@@ -69,7 +69,12 @@ test('an inference is rows of the performance panel, only where that is asked fo
     }));
   const none = await evaluate(entries, {});
   assert.deepEqual([none.label, none.entries], ['cup', []]);
+  await browser.startTracing(page, { categories: ['blink.user_timing'] });
   const some = await evaluate(entries, { profile: true });
+  // As the panel records it: each pass's begin has its track.
+  const { traceEvents } = JSON.parse(await browser.stopTracing());
+  const begins = traceEvents.filter(({ ph, args }) => ph === 'b' && args?.detail?.includes('"track":"Xception GPU"'));
+  assert.deepEqual([begins.length, begins[2].name], [80, 'block1_conv1']);
   assert.equal(some.label, 'cup');
   const track = (name) => some.entries.filter((entry) => entry.track === name);
   assert.deepEqual(track('Xception').map(({ name }) => name), ['decode', 'upload', 'read-back']);

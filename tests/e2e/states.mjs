@@ -80,6 +80,12 @@ export const states = {
     await page.waitForFunction(() => !document.getElementById('heat').hidden);
     await says(page, 'why', /^What speaks for cup$/);
   },
+  async profiled(demo, page) {
+    await answered(demo, page);
+    await page.click('#time');
+    await says(page, 'profile-summary', /^78 passes on .*: [\d.]+ ms in one compute pass, [\d.]+ ms one by one, by the /);
+    await says(page, 'passes', /block1_conv1conv3x374×74×32/);
+  },
   async gallery(demo, page) {
     await ready(demo, page);
     await page.setInputFiles('#file', ['0009', '0412', '0013', '0004'].map(photo));

@@ -58,7 +58,7 @@ test('the page\'s own files are below 30 KB (brotli)', (context) => {
   const own = readdirSync('site').filter((name) => /\.(html|css|js)$/.test(name));
   const bytes = own.reduce((sum, name) => sum + brotliCompressSync(readFileSync(`site/${name}`)).length, 0);
   context.diagnostic(`${own.join(', ')}: ${bytes} bytes brotli`);
-  assert.ok(own.length === 4 && bytes <= 30_000, `${own}: ${bytes} bytes`);
+  assert.ok(own.length === 6 && bytes <= 30_000, `${own}: ${bytes} bytes`);
 });
 
 test('before the wasm has come a photo can be given, by keyboard alone, and nothing shifts', async () => {
@@ -123,6 +123,31 @@ test('a load can be cancelled, a kept file deleted, the answer copied, a photo p
   });
   await says(other, 'status', /^image\.png: fork$/);
   await context.close();
+});
+
+test('the passes can be sorted and taken away; ?profile writes photos into the performance panel, ?profile=loop again and again', async () => {
+  const page = await browser.newPage({ serviceWorkers: 'block' });
+  await states.profiled(new Demo(page, url), page);
+  const counts = await page.evaluate(() => ['#passes tbody tr', '#plots rect', '#plots circle'].map((selector) => document.querySelectorAll(selector).length));
+  assert.deepEqual(counts, [78, 78, 76]);
+  const times = () => page.$$eval('#passes tbody td:nth-child(4)', (cells) => cells.map(({ textContent }) => Number(textContent)));
+  await page.click('#passes th:nth-child(4) button');
+  assert.deepEqual(await times(), (await times()).toSorted((a, b) => b - a));
+  assert.equal(await page.getAttribute('#passes th:nth-child(4)', 'aria-sort'), 'descending');
+  const saved = async (button) => {
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
+    return readFileSync(await download.path(), 'utf8');
+  };
+  const events = JSON.parse(await saved('#trace')).traceEvents.filter(({ ph }) => ph === 'X');
+  assert.deepEqual([events.length, events[0].name, events[0].ts], [78, 'block1_conv1', 0]);
+  const lines = (await saved('#csv')).trim().split('\n');
+  assert.deepEqual([lines.length, lines[0].split(',').length], [79, lines[1].split(',').length]);
+  await page.close();
+
+  const looped = await browser.newPage({ serviceWorkers: 'block' });
+  await states.answered(new Demo(looped, `${url}?profile=loop`), looped);
+  await looped.waitForFunction(() => performance.getEntriesByName('block1_conv1', 'measure').length >= 3, null, { timeout: 60_000 });
+  await looped.close();
 });
 
 test('after one visit it works without a network', async () => {

@@ -56,7 +56,7 @@ pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Toleran
         compared += 1;
         let off = |(error, expected): &(f32, &f32)| {
             // What is no number is off too.
-            !(*error <= tolerance.atol + tolerance.rtol * expected.abs())
+            error.is_nan() || *error > tolerance.atol + tolerance.rtol * expected.abs()
         };
         if let Some(place) = errors().zip(&expected).position(|pair| off(&pair)) {
             let (value, expected) = (values[place], expected[place]);

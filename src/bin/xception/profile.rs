@@ -123,7 +123,7 @@ fn csv(profile: &Profile) -> Result<String, csv::Error> {
         let numbers = [pass.min_ms, pass.ms, pass.share, pass.gflops, pass.gbps, pass.intensity, pass.roofline];
         writer.write_record(texts.into_iter().chain(numbers.map(|number| number.to_string())))?;
     }
-    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
