@@ -185,6 +185,8 @@ export interface Profile {
   wholeMs: number;
   /** What the GPU can do, measured: floating point operations and bytes a second. */
   ceiling: { flops: number; bytes: number };
+  /** Number, milliseconds and share of the passes of each flow, block and kernel. */
+  totals: Record<'flow' | 'block' | 'kernel', Record<string, { passes: number; ms: number; share: number }>>;
   passes: PassProfile[];
 }
 

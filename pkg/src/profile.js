@@ -43,7 +43,18 @@ export async function profile(device, passes, dtype, run, runs) {
     return { ...pass, block, flow, dtype: stored, minMs, ms, share: ms / sum, gflops, gbps, intensity: flops / bytes, roofline };
   });
   const repeats = Math.max(...own.map(({ repeats }) => repeats));
-  return { clock, runs, repeats, wholeMs: whole, ceiling: ceilings, passes: rows };
+  const totals = Object.fromEntries(['flow', 'block', 'kernel'].map((key) => [key, total(rows, key)]));
+  return { clock, runs, repeats, wholeMs: whole, ceiling: ceilings, totals, passes: rows };
+}
+
+/** Number, milliseconds and share of the passes that have something in common. */
+function total(rows, key) {
+  const totals = {};
+  for (const row of rows) {
+    const { passes, ms, share } = totals[row[key]] ?? { passes: 0, ms: 0, share: 0 };
+    totals[row[key]] = { passes: passes + 1, ms: ms + row.ms, share: share + row.share };
+  }
+  return totals;
 }
 
 /** The block and the flow of a pass. */

@@ -37,29 +37,49 @@ const evaluate = (body, options) =>
 for (const worker of [false, true]) {
   test(`each pass is timed, ${worker ? 'in a worker' : 'on the page'}, and photos are answered as before`, async (context) => {
     const { before, profile, after, refused } = await evaluate(
-      async (model, photo) => ({
-        before: await model.classify(photo),
-        profile: await model.profile(photo, { runs: 2 }),
-        after: await model.classify(photo),
-        refused: await model.profile(photo, { runs: 0 }).catch(({ code }) => code),
-      }),
+      async (model, photo) => {
+        const before = await model.classify(photo);
+        let profile, least;
+        // Other programs may run beside the passes, or beside the whole: the least disturbed of five has to agree.
+        for (let tries = 0; tries < 5 && !(Math.abs(least / profile?.wholeMs - 1) < 0.1); tries++) {
+          profile = await model.profile(photo, { runs: 3 });
+          least = profile.passes.reduce((total, { minMs }) => total + minMs, 0);
+        }
+        const after = await model.classify(photo);
+        return { before, profile, after, refused: await model.profile(photo, { runs: 0 }).catch(({ code }) => code) };
+      },
       { worker },
     );
-    const { clock, passes, wholeMs, repeats, ceiling, runs } = profile;
+    const { clock, passes, wholeMs, repeats, ceiling, runs, totals } = profile;
     const sum = passes.reduce((total, { ms }) => total + ms, 0);
     context.diagnostic(`by ${clock}, up to ${repeats} repeats: ${sum.toFixed(0)} ms as a sum, ${wholeMs.toFixed(0)} ms as a whole`);
-    assert.deepEqual([passes.length, runs, refused], [78, 2, 'bad-argument']);
+    assert.deepEqual([passes.length, runs, refused], [78, 3, 'bad-argument']);
     assert.ok(ceiling.flops > 0 && ceiling.bytes > 0);
     for (const pass of passes) assert.ok(pass.ms >= pass.minMs && pass.minMs > 0 && pass.gbps > 0 && pass.roofline > 0, JSON.stringify(pass));
     const { label, block, flow, kernel, shape, dtype, grid } = passes[0];
     assert.deepEqual([label, block, flow, kernel, shape, dtype, grid], ['block1_conv1', 'block1', 'entry', 'conv3x3', [74, 74, 32], 'f32', [1, 3, 74]]);
-    assert.deepEqual(['entry', 'middle', 'exit'].map((name) => passes.filter(({ flow }) => flow === name).length), [17, 48, 13]);
+    assert.deepEqual(Object.entries(totals.flow).map(([name, { passes }]) => [name, passes]), [['entry', 17], ['middle', 48], ['exit', 13]]);
+    assert.deepEqual([totals.block.block5.passes, totals.block.head.passes, totals.kernel.depthwise.passes], [6, 4, 34]);
+    assert.ok(Math.abs(totals.flow.entry.ms + totals.flow.middle.ms + totals.flow.exit.ms - sum) < 1e-6);
     assert.ok(Math.abs(passes.reduce((total, { share }) => total + share, 0) - 1) < 1e-9);
-    // Other programs may run beside one of both.
-    assert.ok(sum > wholeMs / 2 && sum < wholeMs * 2, `${sum} of ${wholeMs} ms`);
+    const least = passes.reduce((total, { minMs }) => total + minMs, 0);
+    assert.ok(Math.abs(least / wholeMs - 1) < 0.1, `${least} of ${wholeMs} ms`);
     assert.deepEqual(after.predictions, before.predictions);
   });
 }
+
+test('without timestamps the browser\'s clock measures repeats', async () => {
+  const profile = await evaluate((model, photo) => {
+    const { get } = Object.getOwnPropertyDescriptor(GPUDevice.prototype, 'features');
+    Object.defineProperty(GPUDevice.prototype, 'features', { get: () => new Set(), configurable: true });
+    return model.profile(photo, { runs: 1 }).finally(() => Object.defineProperty(GPUDevice.prototype, 'features', { get, configurable: true }));
+  }, {});
+  const { clock, passes, repeats, wholeMs } = profile;
+  assert.equal(clock, 'clock');
+  assert.ok(repeats > 1, 'short passes are repeated');
+  const sum = passes.reduce((total, { ms }) => total + ms, 0);
+  assert.ok(sum > wholeMs / 2 && sum < wholeMs * 2, `${sum} of ${wholeMs} ms`);
+});
 
 test('an inference is rows of the performance panel, only where that is asked for', async () => {
   const entries = (model, photo) =>
