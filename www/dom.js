@@ -6,3 +6,6 @@ export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 export function status(text) {
   $('status').textContent = text;
 }
+
+/** A class's name as people write it: Keras has underscores in place of spaces. */
+export const spoken = (label) => label.replaceAll('_', ' ');

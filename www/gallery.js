@@ -1,5 +1,5 @@
 // Several photos at once: a row of them, each with its first class, one of which is shown large.
-import { $ } from './dom.js';
+import { $, spoken } from './dom.js';
 
 export class Gallery {
   photos = [];
@@ -24,7 +24,7 @@ export class Gallery {
   /** Shows what became of a photo. */
   update({ item, predictions, failed }) {
     if (!item) return;
-    item.querySelector('span').textContent = failed ? 'no answer' : predictions[0].label.replaceAll('_', ' ');
+    item.querySelector('span').textContent = failed ? 'no answer' : spoken(predictions[0].label);
   }
 
   #item(photo) {

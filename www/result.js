@@ -1,5 +1,5 @@
 // What the network answered, on the page: five bars, the heat map of a class, times, and all of it to be copied.
-import { $ } from './dom.js';
+import { $, spoken } from './dom.js';
 
 const percent = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const ROWS = 5;
@@ -16,7 +16,7 @@ export function showPredictions(predictions, explain) {
       span.className = name;
       return span;
     });
-    label.textContent = prediction.label.replaceAll('_', ' ');
+    label.textContent = spoken(prediction.label);
     score.textContent = percent.format(prediction.score);
     bar.style.backgroundSize = `${100 * prediction.score}% 100%`;
     button.append(label, score, bar);
@@ -52,7 +52,7 @@ export function showHeat(map) {
   for (const [side, share] of Object.entries({ left: region.x, top: region.y, width: region.width, height: region.height })) {
     canvas.style[side] = `${100 * share}%`;
   }
-  $('why').textContent = `What speaks for ${prediction.label.replaceAll('_', ' ')}`;
+  $('why').textContent = `What speaks for ${spoken(prediction.label)}`;
 }
 
 /** Milliseconds of the steps of a photo, and of the first one. */

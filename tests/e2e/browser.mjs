@@ -30,6 +30,14 @@ export function launch(...more) {
   });
 }
 
+/** A page of the server's origin with nothing on it. */
+export async function emptyPage(browser, url) {
+  const page = await browser.newPage();
+  await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
+  await page.goto(`${url}empty`);
+  return page;
+}
+
 /** What a page shows, and files dropped on it. */
 export class Demo {
   constructor(page, url) {

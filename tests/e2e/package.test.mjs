@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { serve } from '../../scripts/serve.mjs';
-import { launch } from './browser.mjs';
+import { emptyPage, launch } from './browser.mjs';
 
 let server, browser, page;
 
@@ -14,9 +14,7 @@ before(async () => {
   let url;
   ({ server, url } = await serve(0));
   browser = await launch();
-  page = await browser.newPage();
-  await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
-  await page.goto(`${url}empty`);
+  page = await emptyPage(browser, url);
 });
 
 after(async () => {

@@ -2,16 +2,14 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
-import { launch } from './browser.mjs';
+import { emptyPage, launch } from './browser.mjs';
 
 let server, browser, page, url;
 
 before(async () => {
   ({ server, url } = await serve(0));
   browser = await launch();
-  page = await browser.newPage();
-  await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
-  await page.goto(`${url}empty`);
+  page = await emptyPage(browser, url);
 });
 
 after(async () => {

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
-import { launch } from './browser.mjs';
+import { emptyPage, launch } from './browser.mjs';
 
 let server, browser, url;
 
@@ -27,9 +27,7 @@ after(async () => {
 
 /** An empty page with what these tests share. */
 async function open() {
-  const page = await browser.newPage();
-  await page.route('**/empty', (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
-  await page.goto(`${url}empty`);
+  const page = await emptyPage(browser, url);
   await page.evaluate(async () => {
     Object.assign(globalThis, await import('/pkg/dist/index.js'));
     globalThis.weights = '/models/kitchenware.safetensors';
