@@ -21,7 +21,7 @@ export function words(error, name = '') {
   if (code === 'decode' && /\.hei[cf]$/i.test(name)) {
     return { text: `${subject}this browser cannot decode HEIC (Safari can): save the photo as JPEG, or set the camera to "most compatible".` };
   }
-  if (code === 'out-of-memory' || code === 'too-large') {
+  if (code === 'out-of-memory') {
     return { text: `${subject}${message}. Where a model is too large, f16 needs half of what f32 does.` };
   }
   return { text: subject + message };
