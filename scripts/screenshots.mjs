@@ -1,10 +1,12 @@
-// npm run screenshots [state…]: every state of the page at three widths, light and dark, in test-results/screenshots, and the README's
-// picture, docs/page.png.
+// npm run screenshots [state…]: every state of the page at three widths, light and dark, in test-results/screenshots; without a state
+// also the pictures in docs/ that the README and its neighbours show.
 import { mkdirSync } from 'node:fs';
 import { Demo, launch } from '../tests/e2e/browser.mjs';
 import { says, states } from '../tests/e2e/states.mjs';
 import { serve } from './serve.mjs';
 import { build } from './build.mjs';
+import { devtools } from './devtools.mjs';
+import { has, run } from './shell.mjs';
 
 const WIDTHS = { phone: [390, 844], tablet: [820, 1180], desktop: [1280, 900] };
 const folder = 'test-results/screenshots';
@@ -44,7 +46,10 @@ async function forReadme() {
 }
 
 try {
-  if (!wanted.length) await forReadme();
+  if (!wanted.length) {
+    await forReadme();
+    await devtools(browser, url, 'docs/devtools.png');
+  }
   for (const [name, enter] of Object.entries(states)) {
     if (wanted.length && !wanted.includes(name)) continue;
     console.log(name);
@@ -53,4 +58,10 @@ try {
 } finally {
   await browser.close();
   server.close();
+}
+
+// Last, as it ends the program where it finds no GPU and no Vulkan driver.
+if (!wanted.length && has('cargo')) {
+  const roofline = ['--model', 'models/kitchenware.safetensors', '--svg', 'docs/roofline.svg'];
+  run('cargo', ['run', '--release', '--', 'profile', 'www/samples/coffee.jpg', ...roofline]);
 }

@@ -79,6 +79,7 @@ pub mod layer;
 pub mod network;
 pub mod photo;
 pub mod plan;
+pub mod prediction;
 pub mod reference;
 pub mod resize;
 pub mod shader;
@@ -87,6 +88,8 @@ pub mod weights;
 
 #[cfg(feature = "gpu")]
 pub mod classifier;
+#[cfg(feature = "cpu")]
+pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 #[cfg(feature = "formats")]

@@ -175,6 +175,19 @@ impl Network {
         self.layers.iter().flat_map(Layer::tensors).collect()
     }
 
+    /// The shape of the last activation, of which the mean is taken.
+    pub fn features(&self) -> Shape {
+        let mean = self.layers.iter().find(|layer| layer.operation == Operation::Mean);
+        mean.map_or(Shape::new(0, 0, 0), |layer| layer.input)
+    }
+
+    /// The layers whose activations can be read, by name: all but the shortcuts, which are computed with the pooling they are
+    /// added to.
+    pub fn readable(&self) -> impl Iterator<Item = (&str, Shape)> {
+        let layers = self.layers.iter().filter(|layer| layer.operation != Operation::Shortcut);
+        layers.map(|layer| (&*layer.name, layer.output))
+    }
+
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.output.channels)

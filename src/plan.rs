@@ -6,8 +6,9 @@
 //! for the next one.
 
 use crate::dtype::Dtype;
+use crate::error::{Error, Result};
 use crate::kernel::{Add, Op};
-use crate::layer::{Layer, Operation, Tensor, Value};
+use crate::layer::{Layer, Operation, Shape, Tensor, Value};
 use crate::network::Network;
 use crate::shader::Recipe;
 use crate::tile::{Kind, Method, Tile, Tuning};
@@ -139,6 +140,24 @@ impl Plan {
             }
         }
         (recipes, of_pass)
+    }
+
+    /// The number of the pass that writes the embedding.
+    pub fn embedding_pass(&self) -> usize {
+        self.passes.iter().position(|pass| pass.writes == self.embedding).unwrap_or_default()
+    }
+
+    /// The number of the last pass of a layer whose result can be read, and that result's shape; none of shortcuts, which are
+    /// computed with the pooling they are added to.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where no layer has that name.
+    pub fn pass_of(&self, network: &Network, layer: &str) -> Result<(usize, Shape)> {
+        let is_last = |rest: &str| rest.is_empty() || rest == ".pointwise" || rest.starts_with('[');
+        let pass = self.passes.iter().rposition(|pass| pass.label.strip_prefix(layer).is_some_and(is_last));
+        let shape = network.readable().find_map(|(name, shape)| (name == layer).then_some(shape));
+        let unknown = || Error::Argument(format!("{layer:?} is no layer whose activations can be read"));
+        pass.zip(shape).ok_or_else(unknown)
     }
 
     /// Bytes that a pass reads and writes for some images, each counted once.

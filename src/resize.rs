@@ -63,6 +63,16 @@ impl Preprocessing {
     pub fn fitted(self, fit: Option<Fit>) -> Self {
         Self { fit: fit.unwrap_or(self.fit), ..self }
     }
+
+    /// Writes resized pixels `[pixels][3]` as the network's input: `[pixels][4]`, the fourth channel zero.
+    pub fn normalise(&self, pixels: &[u8], input: &mut [f32]) {
+        for (rgb, out) in pixels.chunks_exact(3).zip(input.chunks_exact_mut(4)) {
+            for (value, out) in rgb.iter().zip(&mut *out) {
+                *out = f32::from(*value) * self.scale + self.offset;
+            }
+            out[3] = 0.0;
+        }
+    }
 }
 
 impl Default for Preprocessing {
@@ -203,31 +213,78 @@ pub fn taps(
 
 /// Resizes on the CPU to 8-bit RGB: `[height][width][3]`. Transparency is composited on white.
 pub fn resize(photo: &Rgba, preprocessing: Preprocessing, size: [usize; 2]) -> Vec<u8> {
-    let (across, down) = taps(preprocessing, (photo.width, photo.height), size);
-    let (first_row, end_row) = down.range();
-    let round = |sum: f32| (sum + 0.5).floor().clamp(0.0, 255.0);
-    let mut rows = Vec::with_capacity((end_row - first_row) as usize * size[1] * 3);
-    for line in photo.data.chunks_exact(4 * photo.width).take(end_row as usize).skip(first_row as usize) {
-        for (&(first, count), weights) in across.spans.iter().zip(across.weights.chunks_exact(across.stride)) {
-            let mut sum = [0.0; 3];
-            let pixels = line[4 * first as usize..].chunks_exact(4).take(count as usize);
-            for (pixel, &weight) in pixels.zip(weights) {
-                let alpha = f32::from(pixel[3]) / 255.0;
-                for (sum, &value) in sum.iter_mut().zip(pixel) {
-                    *sum += weight * round(f32::from(value) * alpha + 255.0 * (1.0 - alpha));
-                }
+    let mut resizer = Resizer::new(preprocessing, [photo.width, photo.height], size);
+    resizer.push(&photo.data);
+    resizer.finish()
+}
+
+/// The same for a photo whose rows come by and by, so that it need not be in memory as a whole.
+#[derive(Debug)]
+pub struct Resizer {
+    width: usize,
+    across: Taps,
+    down: Taps,
+    /// Rows of the photo that have come.
+    came: usize,
+    /// Those of them that are needed, resized along x: `[rows][width][3]`.
+    rows: Vec<u8>,
+    pitch: usize,
+}
+
+impl Resizer {
+    /// For a photo of some width and height, to `[height, width]`.
+    pub fn new(preprocessing: Preprocessing, [width, height]: [usize; 2], size: [usize; 2]) -> Self {
+        let (across, down) = taps(preprocessing, (width, height), size);
+        Self { width, across, down, came: 0, rows: Vec::new(), pitch: 3 * size[1] }
+    }
+
+    /// Takes the next rows, RGBA.
+    pub fn push(&mut self, rows: &[u8]) {
+        let (first_row, end_row) = self.down.range();
+        for line in rows.chunks_exact(4 * self.width) {
+            self.came += 1;
+            if !(first_row + 1..=end_row).contains(&(self.came as u32)) {
+                continue;
             }
-            rows.extend(sum.map(|sum| round(sum) as u8));
+            let across = &self.across;
+            for (&(first, count), weights) in across.spans.iter().zip(across.weights.chunks_exact(across.stride)) {
+                let mut sum = [0.0; 3];
+                let pixels = line[4 * first as usize..].chunks_exact(4).take(count as usize);
+                for (pixel, &weight) in pixels.zip(weights) {
+                    let alpha = f32::from(pixel[3]) / 255.0;
+                    for (sum, &value) in sum.iter_mut().zip(pixel) {
+                        let opaque = pixel[3] == 255;
+                        let value = f32::from(value);
+                        *sum += weight * if opaque { value } else { round(value * alpha + 255.0 * (1.0 - alpha)) };
+                    }
+                }
+                self.rows.extend(sum.map(|sum| round(sum) as u8));
+            }
         }
     }
-    let mut output = Vec::with_capacity(size[0] * size[1] * 3);
-    let pitch = size[1] * 3;
-    for (&(first, count), weights) in down.spans.iter().zip(down.weights.chunks_exact(down.stride)) {
-        let first = (first - first_row) as usize * pitch;
-        for x in 0..pitch {
-            let column = rows[first + x..].iter().step_by(pitch).take(count as usize);
-            output.push(round(column.zip(weights).map(|(&value, &weight)| weight * f32::from(value)).sum()) as u8);
-        }
+
+    /// Whether rows are missing.
+    pub fn is_short(&self) -> bool {
+        (self.came as u32) < self.down.range().1
     }
-    output
+
+    /// The resized photo; rows that are missing are black.
+    pub fn finish(mut self) -> Vec<u8> {
+        let Self { ref down, pitch, .. } = self;
+        let (first_row, end_row) = down.range();
+        self.rows.resize((end_row - first_row) as usize * pitch, 0);
+        let mut output = Vec::with_capacity(down.spans.len() * pitch);
+        for (&(first, count), weights) in down.spans.iter().zip(down.weights.chunks_exact(down.stride)) {
+            let first = (first - first_row) as usize * pitch;
+            for x in 0..pitch {
+                let column = self.rows[first + x..].iter().step_by(pitch).take(count as usize);
+                output.push(round(column.zip(weights).map(|(&value, &weight)| weight * f32::from(value)).sum()) as u8);
+            }
+        }
+        output
+    }
+}
+
+fn round(sum: f32) -> f32 {
+    (sum + 0.5).floor().clamp(0.0, 255.0)
 }

@@ -134,7 +134,7 @@ fn one_changed_weight_is_noticed() {
 #[test]
 fn activations_of_any_layer_agree_with_keras() {
     let mut classifier = random_network(KERAS, 150, stored(Dtype::F32, true), None);
-    let layers: Vec<_> = classifier.layers().map(|(name, shape)| (name.to_owned(), shape)).collect();
+    let layers: Vec<_> = classifier.network().readable().map(|(name, shape)| (name.to_owned(), shape)).collect();
     assert_eq!(layers.len(), 42, "36 convolutions, 4 poolings, the mean, the dense layer");
     let mut compared = 0;
     for (layer, shape) in layers {
@@ -160,7 +160,7 @@ fn compare_maps(classifier: &mut Classifier, witness: &str, classes: &[usize], a
     for &class in classes {
         let map = block_on(classifier.explain(class).unwrap().read()).unwrap();
         let expected = golden().floats(&format!("explain.{witness}.{class}")).unwrap();
-        let Shape { height, width, .. } = classifier.features();
+        let Shape { height, width, .. } = classifier.network().features();
         assert_close(&format!("map of {class} in {witness}"), &map, &expected, &[height, width], atol, rtol);
     }
 }

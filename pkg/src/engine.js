@@ -3,30 +3,38 @@ import { decode } from './image.js';
 import { load } from './load.js';
 import { core } from './wasm.js';
 
-/** A model on the GPU, driven from this thread. Calls queue up and are answered in order. */
+/** A model on the GPU or the CPU, driven from this thread. Calls queue up and are answered in order. */
 export class Engine {
+  #module;
   #model;
+  /** How photos come to the CPU. */
+  #upload;
   /** Writes inferences into the performance panel, where that is asked for. */
   #tracer;
   #queue = Promise.resolve();
 
-  constructor(model) {
+  constructor(model, { module, upload, backend, reason }) {
+    this.#module = module;
     this.#model = model;
-    this.info = { ...model.info(), layers: layers(model.passes()) };
+    this.#upload = upload;
+    this.info = { backend, reason, ...model.info(), layers: layers(model.passes()) };
     /** Why the browser took the device away, should it do that. */
     this.lost = new Promise((resolve) => {
       model.device?.lost.then(({ reason, message }) => reason !== 'destroyed' && resolve(message || reason));
     });
   }
 
+  /** `options` have the backend that was chosen, and why. */
   static async load(options) {
-    if (!globalThis.navigator?.gpu) {
+    const { backend, reason } = options;
+    if (backend === 'webgpu' && !globalThis.navigator?.gpu) {
       throw new XceptionError(
         'no-webgpu',
         'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
       );
     }
-    const engine = new Engine(await load(options));
+    const { cpu: module = core, upload } = backend === 'cpu' ? await part(import('./cpu.js')) : {};
+    const engine = new Engine(await load(module, options), { module, upload, backend, reason });
     if (options.profile) await engine.#trace();
     return engine;
   }
@@ -41,7 +49,7 @@ export class Engine {
       return { answer: await (this.#tracer && !batch ? this.#tracer.inference(start) : start()), lap, timings };
     }, images);
     const started = performance.now();
-    const predictions = await this.#core(() => answer.read());
+    const predictions = await this.#read(answer);
     this.#tracer?.step('read-back', started, performance.now());
     timings.gpu = lap();
     timings.total = timings.decode + timings.preprocess + timings.gpu;
@@ -54,7 +62,7 @@ export class Engine {
       await this.#bring(model, image, { roi, fit }, lap, timings);
       return this.#core(() => model.embed());
     }, [image]);
-    return this.#core(() => embedding.read());
+    return this.#read(embedding);
   }
 
   /** What each part of an image contributes to a class: `ClassMap` without its colours and region. */
@@ -62,9 +70,9 @@ export class Engine {
     return this.#next(async (model, lap, timings) => {
       const size = await this.#bring(model, image, { roi, fit }, lap, timings);
       const { classes, layers } = this.info;
-      const [predictions] = await this.#core(() => model.start(classes).read());
+      const [predictions] = await this.#read(await this.#core(() => model.start(classes)));
       const prediction = predictions.find(({ index }) => index === (classIndex ?? index));
-      const values = await this.#core(() => model.explain(classIndex ?? prediction.index).read());
+      const values = await this.#read(await this.#core(() => model.explain(classIndex ?? prediction.index)));
       const [height, width] = layers[layers.findIndex(({ name }) => name === 'avg_pool') - 1].shape;
       timings.gpu = lap();
       timings.total = timings.decode + timings.preprocess + timings.gpu;
@@ -76,13 +84,16 @@ export class Engine {
   async activations(image, { layer, roi, fit }) {
     return this.#next(async (model, lap, timings) => {
       await this.#bring(model, image, { roi, fit }, lap, timings);
-      const values = await this.#core(() => model.activations(layer).read());
+      const values = await this.#read(await this.#core(() => model.activations(layer)));
       return { shape: this.info.layers.find(({ name }) => name === layer).shape, values };
     }, [image]);
   }
 
   /** Times each pass on an image: `Profile` of index.d.ts. */
   async profile(image, { runs, roi, fit }) {
+    if (this.#upload) {
+      throw new XceptionError('bad-argument', 'profile() times the passes of a GPU, and this model is on the CPU: load it with backend webgpu');
+    }
     const { profile } = await part(import('./profile.js'));
     return this.#next(async (model, lap, timings) => {
       await this.#bring(model, image, { roi, fit }, lap, timings);
@@ -114,7 +125,7 @@ export class Engine {
    */
   async #core(work) {
     try {
-      return await core.call(work);
+      return await this.#module.call(work);
     } catch (error) {
       const expected = error instanceof DOMException || (typeof error?.code === 'string' && error.code !== 'internal');
       if (!expected) this.#model = undefined;
@@ -122,16 +133,22 @@ export class Engine {
     }
   }
 
-  /** Decodes an image and brings it to the GPU; its size. */
+  /** What the GPU will have, or the CPU has. */
+  #read(answer) {
+    return this.#core(() => (answer.read ? answer.read() : answer));
+  }
+
+  /** Decodes an image and brings it to the model; its size. */
   async #bring(model, image, { index, roi, fit }, lap, timings) {
     const ready = await image;
     const began = performance.now();
-    const photo = await decode(ready, roi, model.maxPhotoSide);
+    const photo = await decode(ready, roi, this.#module, model.maxPhotoSide);
     const decoded = performance.now();
     const { width, height } = photo;
     timings.decode += lap();
     try {
-      if (photo.data) await this.#core(() => model.uploadPixels(photo.data, photo.width, photo.height, index, fit));
+      if (this.#upload) await this.#core(() => this.#upload(model, photo, index, fit));
+      else if (photo.data) await this.#core(() => model.uploadPixels(photo.data, photo.width, photo.height, index, fit));
       else await this.#core(() => model.upload(photo, index, fit));
     } finally {
       photo.close?.();

@@ -1,11 +1,11 @@
 import { XceptionError } from './errors.js';
-import { core, formats } from './wasm.js';
+import { formats } from './wasm.js';
 
 /** The pixel values of the file itself, upright. */
 const AS_STORED = { imageOrientation: 'from-image', premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
 
-/** Whether bitmaps can come to the GPU: in browsers, not in Node and Deno. */
-const hasBitmaps = () => Boolean(globalThis.createImageBitmap && globalThis.GPUQueue?.prototype.copyExternalImageToTexture);
+/** Whether there are bitmaps whose pixels can be had: in browsers, not in Node and Deno. */
+const hasBitmaps = () => Boolean(globalThis.createImageBitmap && globalThis.OffscreenCanvas);
 
 /** The largest encoded image that is read at all: 256 MiB. */
 const MAX_IMAGE_BYTES = 2 ** 28;
@@ -57,9 +57,12 @@ function toPixels({ data, width, height }) {
   return { data: rgba, width, height };
 }
 
-/** What `toImage` gave as a bitmap no larger than the GPU takes, or as pixels; of it `roi` alone where that is given. */
-export async function decode(image, roi, maxSide) {
-  const photo = image instanceof Blob ? await decodeFile(image) : image;
+/**
+ * What `toImage` gave as a bitmap no larger than a GPU takes, or as pixels; of it `roi` alone where that is given. `module` is what
+ * looks at files.
+ */
+export async function decode(image, roi, module, maxSide = Infinity) {
+  const photo = image instanceof Blob ? await decodeFile(image, module) : image;
   const { x, y, width, height } = cut(roi, photo);
   const whole = width === photo.width && height === photo.height;
   if (photo.data) return whole ? photo : { data: crop(photo, x, y, width, height), width, height };
@@ -95,13 +98,13 @@ function crop({ data, width }, x, y, columns, rows) {
 }
 
 /** An encoded image; what there is no decoder for here is decoded by the second wasm module, or refused by it. */
-async function decodeFile(blob) {
+async function decodeFile(blob, module) {
   if (blob.size > MAX_IMAGE_BYTES) {
     throw new XceptionError('too-large', `a file of ${blob.size} bytes is more than an image has: give a smaller one`);
   }
   const bytes = new Uint8Array(await blob.arrayBuffer());
   // Refused by its bytes, before the browser takes memory for the pixels.
-  await core.call(({ checkImage }) => checkImage(bytes));
+  await module.call(({ checkImage }) => checkImage(bytes));
   if (hasBitmaps()) {
     try {
       return await createImageBitmap(blob, AS_STORED);

@@ -9,7 +9,7 @@ import { Engine } from './engine.js';
 import { XceptionError, part, settle } from './errors.js';
 import { toImage } from './image.js';
 import { select } from './select.js';
-import { support } from './support.js';
+import { choose, support } from './support.js';
 
 export { clearCache, listCached } from './cache.js';
 export { XceptionError } from './errors.js';
@@ -162,9 +162,19 @@ export class Xception extends EventTarget {
   }
 }
 
-async function start({ worker, ...options }) {
-  if (!worker) return Engine.load(options);
+/** A model where it is to run: the CPU's in a worker, where that is not said otherwise, so that a page stays responsive. */
+async function start({ worker, backend, ...options }) {
+  const chosen = await choose(backend);
+  const all = { ...options, ...chosen };
+  const anyway = worker ?? (chosen.backend === 'cpu' && Boolean(globalThis.document && globalThis.Worker));
+  if (!anyway) return Engine.load(all);
   if (!globalThis.Worker) throw new XceptionError('bad-argument', 'there are no workers here: leave out `worker`');
   const { Remote } = await part(import('./remote.js'));
-  return Remote.load({ worker, ...options });
+  try {
+    return await Remote.load({ worker: anyway, ...all });
+  } catch (error) {
+    // Nobody asked for a worker, which may not come from another site, nor where a policy forbids it.
+    if (worker || !error.noWorker) throw error;
+    return Engine.load(all);
+  }
 }

@@ -72,7 +72,7 @@ export class Tracer {
   constructor(device, passes) {
     const resize = BEFORE.map((label) => ({ label, kernel: label }));
     this.#passes = [...resize, ...passes];
-    if (device.features.has('timestamp-query')) this.#timer = new Timer(device, this.#passes.map(({ label }) => label));
+    if (device?.features.has('timestamp-query')) this.#timer = new Timer(device, this.#passes.map(({ label }) => label));
   }
 
   /** A step that is none of the GPU's. */

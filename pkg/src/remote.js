@@ -15,7 +15,7 @@ export class Remote {
   static async load({ worker, signal, onProgress, ...options }) {
     const own = worker instanceof Worker ? worker : undefined;
     const script = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'xception' });
-    const remote = new Remote(own ?? script(), Boolean(own));
+    const remote = new Remote(own ?? made(script), Boolean(own));
     const abort = () => remote.#call('abort', []).catch(() => {});
     signal?.addEventListener('abort', abort);
     let failure;
@@ -56,7 +56,7 @@ export class Remote {
     });
     // The script is not there, or a message cannot be read.
     const fail = ({ message }) => {
-      const error = new XceptionError('internal', `the worker failed: ${message ?? 'a message could not be read'}`);
+      const error = failed(message ?? 'a message could not be read');
       for (const { reject } of this.#waiting.values()) reject(error);
       this.#waiting.clear();
     };
@@ -108,6 +108,17 @@ export class Remote {
     return waiting.answer;
   }
 }
+
+function made(script) {
+  try {
+    return script();
+  } catch (error) {
+    throw failed(error.message);
+  }
+}
+
+/** That there is no worker, or none any more. */
+const failed = (why) => Object.assign(new XceptionError('internal', `the worker failed: ${why}`), { noWorker: true });
 
 /** What an image takes along. */
 function transferable(image) {

@@ -3,17 +3,20 @@ import { XceptionError } from './errors.js';
 /**
  * A wasm module. A Rust panic leaves its promise unsettled, so whoever waits is rejected by the panic's message.
  */
-class Module {
+export class Module {
   #importer;
   #path;
+  #url;
   #ready;
   #waiting = new Set();
   /** Where the compiled code is, or itself, where that is not beside the module's script. The first call counts. */
   source;
 
-  constructor(importer, path) {
+  /** `url` is where the compiled code is where the module's script has it elsewhere. */
+  constructor(importer, path, url) {
     this.#importer = importer;
     this.#path = path;
+    this.#url = url;
   }
 
   /** Calls `work` with the module's exports, fetched once. */
@@ -38,7 +41,7 @@ class Module {
   async #load() {
     try {
       const exports = await this.#importer();
-      await exports.default({ module_or_path: await (this.source ?? this.#file()) });
+      await exports.default({ module_or_path: await (this.source ?? this.#file() ?? this.#url) });
       const fail = (message) => {
         const error = new XceptionError('internal', `a defect of xception-webgpu, please report it: ${message}`);
         for (const reject of this.#waiting) reject(error);

@@ -4,11 +4,10 @@ use super::Classifier;
 use crate::error::{Error, Result};
 use crate::explain::Explanation;
 use crate::gpu::Pending;
-use crate::layer::{Operation, Shape};
 
 impl Classifier {
     /// Starts to explain a class of the photo that [`Self::start`] or [`Self::classify`] answered last by itself: what each
-    /// pixel of the network's last activation contributes to the class's logit, `[height][width]` of [`Self::features`]. Their
+    /// pixel of the network's last activation contributes to the class's logit, `[height][width]` of [`Network::features`](crate::network::Network::features). Their
     /// mean is the logit, but for the biases.
     ///
     /// # Errors
@@ -31,19 +30,6 @@ impl Classifier {
         runner.submit(|_| {}, explanation.first.., 1, map, explanation.plan.slots[map].len)
     }
 
-    /// The shape of the last activation.
-    pub fn features(&self) -> Shape {
-        let mean = self.network.layers.iter().find(|layer| layer.operation == Operation::Mean);
-        mean.map_or(Shape::new(0, 0, 0), |layer| layer.input)
-    }
-
-    /// The layers whose activations can be read, by name: all but the shortcuts, which are computed with the pooling they are
-    /// added to.
-    pub fn layers(&self) -> impl Iterator<Item = (&str, Shape)> {
-        let layers = self.network.layers.iter().filter(|layer| layer.operation != Operation::Shortcut);
-        layers.map(|layer| (&*layer.name, layer.output))
-    }
-
     /// Starts the network up to a layer on the photo that was uploaded last: `[height][width][channels]`, after its batch norm, what is
     /// added to it (a block's last layer has the whole block's result) and its ReLU, if that comes after it.
     ///
@@ -51,12 +37,7 @@ impl Classifier {
     /// [`Error::Argument`] where no layer has that name, [`Error::Gpu`] where the device failed.
     pub fn activations(&self, layer: &str) -> Result<Pending> {
         let plan = self.plan();
-        let is_last = |rest: &str| rest.is_empty() || rest == ".pointwise" || rest.starts_with('[');
-        let pass = plan.passes.iter().rposition(|pass| pass.label.strip_prefix(layer).is_some_and(is_last));
-        let shape = self.layers().find_map(|(name, shape)| (name == layer).then_some(shape));
-        let (Some(pass), Some(shape)) = (pass, shape) else {
-            return Err(Error::Argument(format!("{layer:?} is no layer whose activations can be read")));
-        };
+        let (pass, shape) = plan.pass_of(&self.network, layer)?;
         self.single.submit(..=pass, 1, plan.passes[pass].writes, shape.len())
     }
 }

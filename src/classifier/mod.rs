@@ -2,8 +2,6 @@
 
 mod insight;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::dtype::Dtype;
@@ -12,25 +10,12 @@ use crate::explain::Explanation;
 use crate::gpu::{Engine, Gpu, Pending, Preprocessor, Runner, Tensors};
 use crate::network::{FEATURES, Network};
 use crate::plan::{Plan, Slot};
+use crate::prediction::{Prediction, rank};
 use crate::resize::{Fit, Rgba};
 use crate::shader::Recipe;
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
 use crate::weights::splitter::Splitter;
-
-/// A class and its probability.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Prediction {
-    /// The class's number, from 0.
-    pub index: usize,
-    /// Its name; `class 7` where the model has no labels.
-    pub label: String,
-    /// Its WordNet number, where it is a class of ImageNet.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wnid: Option<String>,
-    /// Its probability, 0 to 1.
-    pub score: f32,
-}
 
 /// How a model is kept and computed on the GPU.
 #[derive(Clone, Debug, Default)]
@@ -146,6 +131,11 @@ impl Classifier {
     /// What the model is.
     pub fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// The network that is computed.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The GPU it is on.
@@ -315,8 +305,7 @@ impl Classifier {
     /// [`Error::Gpu`] where the device has failed.
     pub fn embed(&self) -> Result<Pending> {
         let plan = self.plan();
-        let mean = plan.passes.iter().position(|pass| pass.writes == plan.embedding).unwrap_or_default();
-        self.single.submit(..=mean, 1, plan.embedding, FEATURES)
+        self.single.submit(..=plan.embedding_pass(), 1, plan.embedding, FEATURES)
     }
 
     /// Runs the network on the photo that was uploaded last: its logits, one per class.
@@ -378,24 +367,6 @@ impl Answer {
                 all[photo * classes..][..classes].iter().copied().enumerate().collect()
             }
         };
-        let prediction = |(index, score)| Prediction {
-            index,
-            label: meta.label(index),
-            wnid: meta.wnid(index).map(str::to_owned),
-            score,
-        };
-        let rank = |best: Vec<(usize, f32)>| {
-            if best.iter().any(|(index, score)| *index >= classes || !score.is_finite()) {
-                return Err(Error::Gpu(
-                    "the network's output is not a number: the weights are damaged, or too large for f32".to_owned(),
-                ));
-            }
-            // A heap: sorting is 4 KB of the core's wasm. The bits of what is not negative are in its order.
-            let heap: BinaryHeap<_> =
-                best.into_iter().map(|(index, score)| (score.to_bits(), Reverse(index))).collect();
-            let best = heap.into_sorted_vec().into_iter().rev().take(top);
-            Ok(best.map(|(bits, Reverse(index))| prediction((index, f32::from_bits(bits)))).collect())
-        };
-        (0..photos).map(|photo| rank(scores(photo))).collect()
+        (0..photos).map(|photo| rank(&meta, classes, scores(photo), top)).collect()
     }
 }

@@ -69,10 +69,8 @@ impl Engine {
 
     /// Brings 8-bit RGB pixels of the network's input size to the GPU as image `index`: `[height][width][3]`.
     pub fn upload_pixels(&mut self, index: usize, pixels: &[u8]) {
-        let Preprocessing { scale, offset, .. } = self.preprocessing;
-        let normalise = |value: u8| f32::from(value) * scale + offset;
-        let pixel = |rgb: &[u8]| [normalise(rgb[0]), normalise(rgb[1]), normalise(rgb[2]), 0.0];
-        let values: Vec<f32> = pixels.chunks_exact(3).flat_map(pixel).collect();
+        let mut values = vec![0.0; pixels.len() / 3 * 4];
+        self.preprocessing.normalise(pixels, &mut values);
         self.runner.write_slot(self.plan.image, index * values.len(), &values);
         self.waiting = false;
     }

@@ -1,12 +1,16 @@
-//! What JavaScript sees: two wasm modules of this crate, which `pkg/src` wraps into the public API.
+//! What JavaScript sees: wasm modules of this crate, which `pkg/src` wraps into the public API.
 //!
-//! The core (feature `gpu`) loads the project's own weights and classifies; the second one (feature `formats`) converts
-//! all others and is fetched only then.
+//! The core (feature `gpu`) loads the project's own weights and classifies on the GPU; where there is none, another (feature `cpu`)
+//! does the same without. A third (feature `formats`) converts other weights and is fetched only then.
 
-#[cfg(feature = "gpu")]
-mod core;
+#[cfg(any(feature = "gpu", feature = "cpu"))]
+mod common;
+#[cfg(feature = "cpu")]
+mod cpu;
 #[cfg(feature = "formats")]
 mod formats;
+#[cfg(feature = "gpu")]
+mod gpu;
 
 use js_sys::{Error as JsError, Function, Reflect};
 use wasm_bindgen::prelude::*;

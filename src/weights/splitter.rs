@@ -27,7 +27,8 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// A splitter at the start of the tensors, which are wanted stored as `storage`, f32 or f16.
+    /// A splitter at the start of the tensors, which are wanted stored as `storage`, f32, f16, or i8 where they
+    /// are that.
     pub fn new(header: &Header, storage: Dtype) -> Self {
         let (entries, tensors) = (header.entries.clone(), header.network.tensors());
         Self {
@@ -93,6 +94,11 @@ impl Splitter {
             write(entry.tensor, first * storage.size(), &stored);
         }
         Ok(())
+    }
+
+    /// The scales of i8 that have come, for each tensor.
+    pub fn scales(&self) -> &[Vec<f32>] {
+        &self.scales
     }
 
     /// Ends the file.

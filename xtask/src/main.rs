@@ -22,9 +22,8 @@ const FEATURES: [&str; 6] = [
     "--enable-sign-ext",
 ];
 
-/// What makes the module smaller, in this order.
-/// Neighbours with like names are alike, which brotli makes use of.
-const PASSES: [&str; 6] = [
+/// What makes a module smaller, in this order. Neighbours with like names are alike, which brotli makes use of.
+const SMALL: [&str; 6] = [
     "--strip-producers",
     "--strip-target-features",
     "-Os",
@@ -33,13 +32,41 @@ const PASSES: [&str; 6] = [
     "--reorder-functions-by-name",
 ];
 
+/// What leaves loops as fast as LLVM made them.
+const FAST: [&str; 4] = ["--strip-producers", "--strip-target-features", "-O3", "--reorder-functions-by-name"];
+
+/// A wasm module of the crate.
+struct Module {
+    name: &'static str,
+    feature: &'static str,
+    profile: &'static str,
+    target_features: &'static [&'static str],
+    /// wasm-opt's passes.
+    optimize: &'static [&'static str],
+}
+
+const MODULES: [Module; 4] = [
+    Module { name: "xception", feature: "gpu", profile: "wasm", target_features: &[], optimize: &SMALL },
+    Module { name: "formats", feature: "formats", profile: "wasm", target_features: &[], optimize: &SMALL },
+    Module { name: "cpu", feature: "cpu", profile: "wasm-simd", target_features: &["simd128"], optimize: &FAST },
+    // With a fused multiply-add, where the machine has one.
+    Module {
+        name: "cpu_relaxed",
+        feature: "cpu",
+        profile: "wasm-simd",
+        target_features: &["simd128", "relaxed-simd"],
+        optimize: &FAST,
+    },
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     if env::args().nth(1).as_deref() != Some("wasm") {
         return Err("usage: cargo xtask wasm".into());
     }
     env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
-    module("xception", "gpu")?;
-    module("formats", "formats")?;
+    for module in &MODULES {
+        module.build()?;
+    }
     scripts()?;
     imagenet()
 }
@@ -59,49 +86,49 @@ fn imagenet() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Builds the crate with one feature: `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm`.
-fn module(name: &str, feature: &str) -> Result<(), Box<dyn Error>> {
-    // Both modules are called xception.wasm: in one folder each would make cargo forget the other.
-    let target = Path::new(&env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(name);
-    let rustflags = format!("target.wasm32-unknown-unknown.rustflags={:?}", without_registry()?);
-    run(Command::new(env!("CARGO"))
-        .arg("build")
-        .arg("--target-dir")
-        .arg(&target)
-        .arg("--config")
-        .arg(rustflags)
-        .args([
-            "--lib",
-            "--profile=wasm",
-            "--target=wasm32-unknown-unknown",
-            "--no-default-features",
-            "--features",
-            feature,
-        ]))?;
-    let compiled = target.join("wasm32-unknown-unknown/wasm/xception.wasm");
-    let mut hasher = DefaultHasher::new();
-    hasher.write(&fs::read(&compiled)?);
-    hasher.write([&FEATURES[..], &PASSES].concat().concat().as_bytes());
-    let stamp = format!("{:016x}", hasher.finish());
-    let glue = Path::new("pkg/glue");
-    let stamp_file = glue.join(format!("{name}.stamp"));
-    let file = format!("{name}_bg.wasm");
-    let output = Path::new("pkg/dist").join(&file);
-    if fs::read_to_string(&stamp_file).is_ok_and(|last| last == stamp) && output.exists() {
-        return Ok(());
+impl Module {
+    /// Builds the crate with the module's feature: `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm`.
+    fn build(&self) -> Result<(), Box<dyn Error>> {
+        let Self { name, feature, profile, target_features, optimize } = *self;
+        // All modules are called xception.wasm: in one folder each would make cargo forget the other.
+        let target = Path::new(&env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(name);
+        let mut rustflags = without_registry()?;
+        rustflags.extend(target_features.iter().map(|feature| format!("-Ctarget-feature=+{feature}")));
+        run(Command::new(env!("CARGO"))
+            .arg("build")
+            .arg("--target-dir")
+            .arg(&target)
+            .arg("--config")
+            .arg(format!("target.wasm32-unknown-unknown.rustflags={rustflags:?}"))
+            .args(["--lib", "--target=wasm32-unknown-unknown", "--no-default-features"])
+            .args(["--profile", profile, "--features", feature]))?;
+        let compiled = target.join("wasm32-unknown-unknown").join(profile).join("xception.wasm");
+        let mut options: Vec<String> = FEATURES.iter().chain(optimize).map(|option| option.to_string()).collect();
+        options.extend(target_features.iter().map(|feature| format!("--enable-{}", feature.trim_end_matches("128"))));
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&fs::read(&compiled)?);
+        hasher.write(options.concat().as_bytes());
+        let stamp = format!("{:016x}", hasher.finish());
+        let glue = Path::new("pkg/glue");
+        let stamp_file = glue.join(format!("{name}.stamp"));
+        let file = format!("{name}_bg.wasm");
+        let output = Path::new("pkg/dist").join(&file);
+        if fs::read_to_string(&stamp_file).is_ok_and(|last| last == stamp) && output.exists() {
+            return Ok(());
+        }
+        Bindgen::new()
+            .input_path(&compiled)
+            .web(true)?
+            .typescript(false)
+            .omit_default_module_path(false)
+            .out_name(name)
+            .generate(glue)?;
+        shorten(&glue.join(&file), &glue.join(format!("{name}.js")))?;
+        fs::create_dir_all("pkg/dist")?;
+        run(tool("binaryen/bin/wasm-opt")?.args(options).arg(glue.join(&file)).arg("-o").arg(output))?;
+        fs::write(stamp_file, stamp)?;
+        Ok(())
     }
-    Bindgen::new()
-        .input_path(&compiled)
-        .web(true)?
-        .typescript(false)
-        .omit_default_module_path(false)
-        .out_name(name)
-        .generate(glue)?;
-    shorten(&glue.join(&file), &glue.join(format!("{name}.js")))?;
-    fs::create_dir_all("pkg/dist")?;
-    run(tool("binaryen/bin/wasm-opt")?.args(PASSES).args(FEATURES).arg(glue.join(&file)).arg("-o").arg(output))?;
-    fs::write(stamp_file, stamp)?;
-    Ok(())
 }
 
 /// Packs the scripts into `index.js`, `worker.js` and what these share or fetch on demand.
@@ -134,7 +161,7 @@ fn without_registry() -> Result<Vec<String>, Box<dyn Error>> {
 }
 
 /// Gives what the module imports short names, in it and in its glue: wasm-bindgen's end in 16 random digits, which no compression
-/// makes smaller.
+/// makes smaller. Modules that differ in their instructions alone have the same glue then.
 fn shorten(wasm: &Path, glue: &Path) -> Result<(), Box<dyn Error>> {
     let mut module = walrus::Module::from_file(wasm)?;
     let mut script = fs::read_to_string(glue)?;
@@ -145,6 +172,8 @@ fn shorten(wasm: &Path, glue: &Path) -> Result<(), Box<dyn Error>> {
             return Err(format!("{} has not one {}", glue.display(), import.name).into());
         }
         script = script.replace(&old, &new);
+        script = script.replace(&format!("{:?}: import", import.module), "a: import");
+        import.module = "a".to_owned();
         import.name = short;
     }
     module.emit_wasm_file(wasm)?;

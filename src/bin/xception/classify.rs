@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
-use xception::classifier::{Classifier, Prediction};
 use xception::image;
+use xception::prediction::Prediction;
 
+use crate::model::Model;
 use crate::{Failure, Progress, Run, about, print, report};
 
 /// Classifies photos, `batch` at once, and prints the `top` classes of each; whether all could be.
 pub async fn classify(run: &Run, top: usize, batch: usize, images: &[PathBuf]) -> Result<bool, Failure> {
-    let mut classifier = run.load(batch).await?;
+    let mut model = run.load(batch).await?;
     let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
     let mut all_good = true;
     for paths in images.chunks(batch) {
-        let answers = together(&mut classifier, paths, top).await;
+        let answers = together(&mut model, paths, top).await;
         for (path, answer) in paths.iter().zip(answers) {
             // The bar must not run through what is printed.
             progress.bar.suspend(|| match answer {
@@ -42,7 +43,7 @@ pub async fn classify(run: &Run, top: usize, batch: usize, images: &[PathBuf]) -
 type Answer = Result<(Vec<Prediction>, serde_json::Value), Failure>;
 
 /// Classifies photos at once; what is wrong with one is no other's failure.
-async fn together(classifier: &mut Classifier, paths: &[PathBuf], top: usize) -> Vec<Answer> {
+async fn together(model: &mut Model, paths: &[PathBuf], top: usize) -> Vec<Answer> {
     let mut lap = Instant::now();
     let mut ms = move || std::mem::replace(&mut lap, Instant::now()).elapsed().as_secs_f64() * 1e3;
     let (mut photos, mut decoded) = (Vec::new(), Vec::new());
@@ -56,14 +57,14 @@ async fn together(classifier: &mut Classifier, paths: &[PathBuf], top: usize) ->
     let mut preprocess = 0.0;
     let answers = match &photos[..] {
         // The upload of one by itself is a time of its own.
-        [photo] => match classifier.upload(photo).await {
+        [photo] => match model.upload(photo).await {
             Ok(()) => {
                 preprocess = ms();
-                classifier.classify(top).await.map(|predictions| vec![predictions])
+                model.classify(top).await.map(|predictions| vec![predictions])
             }
             Err(error) => Err(error),
         },
-        photos => classifier.classify_batch(photos, top).await,
+        photos => model.classify_batch(photos, top).await,
     };
     let gpu = ms() / photos.len().max(1) as f64;
     let mut answers = answers.map(Vec::into_iter);

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use xception::classifier::Classifier;
 use xception::dtype::Dtype;
 use xception::image;
 
+use crate::model::Model;
 use crate::{Failure, Run, about, print};
 
 /// How far values may be apart: this much, and this share of the witness's.
@@ -27,14 +27,15 @@ pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Toleran
     let witness = fs::read(against).map_err(about(against))?;
     let witness = SafeTensors::deserialize(&witness).map_err(about(against))?;
     let pixels = image::decode(&fs::read(photo).map_err(about(photo))?).map_err(about(photo))?;
-    let mut classifier = run.load(1).await?;
+    let mut model = run.load(1).await?;
     let failed = about::<xception::error::Error>(&run.model);
-    classifier.upload(&pixels).await.map_err(&failed)?;
-    let layers: Vec<(String, Vec<usize>)> = classifier
-        .layers()
+    model.upload(&pixels).await.map_err(&failed)?;
+    let layers: Vec<(String, Vec<usize>)> = model
+        .network()
+        .readable()
         .map(|(name, shape)| (name.to_owned(), vec![shape.height, shape.width, shape.channels]))
         .collect();
-    let [height, width] = classifier.meta().input_size;
+    let [height, width] = model.meta().input_size;
     let names = [("input".to_owned(), vec![height, width, 3])].into_iter().chain(layers);
     print(&format!("{:<18} {:>16} {:>12} {:>12}", "layer", "shape", "largest", "mean error"));
     let mut compared = 0;
@@ -49,7 +50,7 @@ pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Toleran
             return Err(format!("{path}: {name} has the shape {theirs:?}, and in the model {shape:?}"));
         }
         let expected = Dtype::F32.decode(tensor.data());
-        let values = activations(&mut classifier, &name).await.map_err(&failed)?;
+        let values = activations(&mut model, &name).await.map_err(&failed)?;
         let errors = || values.iter().zip(&expected).map(|(value, expected)| (value - expected).abs());
         let (largest, mean) = (errors().fold(0.0, f32::max), errors().sum::<f32>() / expected.len() as f32);
         print(&format!("{name:<18} {:>16} {largest:>12.3e} {mean:>12.3e}", format!("{shape:?}")));
@@ -72,10 +73,10 @@ pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Toleran
 }
 
 /// What a layer makes of the photo; the input by that name, `[height][width][3]`.
-async fn activations(classifier: &mut Classifier, name: &str) -> xception::error::Result<Vec<f32>> {
+async fn activations(model: &mut Model, name: &str) -> xception::error::Result<Vec<f32>> {
     if name != "input" {
-        return classifier.activations(name)?.read().await;
+        return model.activations(name).await;
     }
-    let values = classifier.input().await?;
+    let values = model.input().await?;
     Ok(values.chunks_exact(4).flat_map(|pixel| pixel[..3].to_vec()).collect())
 }

@@ -5,15 +5,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use xception::classifier::{Classifier, Prediction};
 use xception::dtype::Dtype;
 use xception::image;
+use xception::prediction::Prediction;
 use xception::resize::{Preprocessing, Rgba};
 use xception::weights::Overrides;
 use xception::weights::safetensors::Meta;
 
+use crate::model::Model;
 use crate::progress::Progress;
-use crate::{Failure, Run, about, load, print, report};
+use crate::{Failure, Run, about, print, report};
 
 /// What is counted.
 #[derive(Default)]
@@ -42,14 +43,14 @@ pub async fn evaluate(
             let &Meta { preprocessing: Preprocessing { filter, fit, .. }, input_size, .. } = model.meta();
             let (filter, fit, input_size) = (Some(filter), Some(fit), Some(input_size));
             let overrides = Overrides { filter, fit, input_size, ..Overrides::default() };
-            Some((path, load(model.gpu(), path, overrides, Some(Dtype::F32), run.tune, 1).await?))
+            Some((path, run.load_file(path, overrides, Some(Dtype::F32), 1).await?))
         }
         None => None,
     };
     if let Some((path, other)) = &other
-        && other.plan().classes != model.plan().classes
+        && other.network().classes() != model.network().classes()
     {
-        let (classes, others) = (model.plan().classes, other.plan().classes);
+        let (classes, others) = (model.network().classes(), other.network().classes());
         return Err(about(path)(format!("it has {others} classes, and {} has {classes}", run.model.display())));
     }
     let classes = labels.map(|path| classes(path, model.meta()).map_err(about(path))).transpose()?;
@@ -94,7 +95,7 @@ pub async fn evaluate(
     if classes.is_some() && tally.labelled == 0 {
         return Err(format!("{}: none of its photos is among the labels", images.display()));
     }
-    print(&tally.text(model.plan().storage, classes.is_some(), other.is_some(), run.json));
+    print(&tally.text(model.storage(), classes.is_some(), other.is_some(), run.json));
     Ok(all_good)
 }
 
@@ -121,7 +122,7 @@ impl Tally {
 }
 
 /// All classes of a photo, most likely first.
-async fn rank(model: &mut Classifier, photo: &Rgba) -> xception::error::Result<Vec<Prediction>> {
+async fn rank(model: &mut Model, photo: &Rgba) -> xception::error::Result<Vec<Prediction>> {
     model.upload(photo).await?;
     model.classify(usize::MAX).await
 }

@@ -4,6 +4,7 @@ mod bench;
 mod classify;
 mod compare;
 mod evaluate;
+mod model;
 mod profile;
 mod progress;
 mod tune;
@@ -15,18 +16,16 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use model::Run;
 use progress::Progress;
-use tune::{Tune, tuning};
-use xception::classifier::{Classifier, Loader, Options as Stored};
 use xception::dtype::Dtype;
-use xception::gpu::Gpu;
 use xception::plan::Plan;
 use xception::resize::{Filter, Fit};
 use xception::tile::Tuning;
 use xception::weights::safetensors::Header;
 use xception::weights::{self, Overrides};
 
-/// Chollet's Xception on the GPU: a photo in, the most likely classes out.
+/// Chollet's Xception on the GPU, or without one on the CPU: a photo in, the most likely classes out.
 ///
 /// Exit code 0 for success, 1 for bad input or a failing GPU, 2 for bad usage.
 #[derive(Parser)]
@@ -133,25 +132,6 @@ enum Command {
     },
 }
 
-/// A model to be run.
-#[derive(Args)]
-struct Run {
-    /// Weights: .safetensors of this project or timm's, or Keras's .keras, .weights.h5, .h5.
-    #[arg(long)]
-    model: PathBuf,
-    /// Print JSON: one object, or one for each photo that is classified.
-    #[arg(long)]
-    json: bool,
-    /// How the GPU stores weights and activations; by default f16, and f32 on software adapters.
-    #[arg(long, value_parser = PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Dtype>()))]
-    dtype: Option<Dtype>,
-    /// Whether to try which shaders are fastest on this GPU.
-    #[arg(long, value_enum, default_value_t = Tune::Auto)]
-    tune: Tune,
-    #[command(flatten)]
-    options: Options,
-}
-
 /// What the weights do not say, or say wrongly.
 #[derive(Args)]
 struct Options {
@@ -235,37 +215,6 @@ fn print(text: &str) {
 fn read_model(path: &Path, overrides: Overrides) -> Result<Vec<u8>, Failure> {
     let _progress = Progress::new(None, "{spinner} reading the weights {elapsed}");
     weights::convert(fs::read(path).map_err(about(path))?, overrides).map_err(about(path))
-}
-
-/// A model on the GPU, for up to `batch` photos at once.
-async fn load(
-    gpu: &Gpu,
-    path: &Path,
-    overrides: Overrides,
-    dtype: Option<Dtype>,
-    tune: Tune,
-    batch: usize,
-) -> Result<Classifier, Failure> {
-    let file = read_model(path, overrides)?;
-    let header = Header::parse(&file).map_err(about(path))?;
-    let data = &file[header.data_start..];
-    let storage = dtype.unwrap_or_else(|| gpu.storage());
-    let tuning = Some(tuning(tune, gpu, &header.network, storage, batch).await?);
-    let progress = Progress::new(Some(data.len() as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
-    let mut loader = Loader::new(gpu, header, Stored { storage: Some(storage), tuning }).await.map_err(about(path))?;
-    for piece in data.chunks(1 << 22) {
-        loader.push(piece).map_err(about(path))?;
-        progress.bar.inc(piece.len() as u64);
-    }
-    loader.finish().await.map_err(about(path))
-}
-
-impl Run {
-    /// The model on the machine's GPU, for up to `batch` photos at once.
-    async fn load(&self, batch: usize) -> Result<Classifier, Failure> {
-        let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-        load(&gpu, &self.model, self.options.overrides()?, self.dtype, self.tune, batch).await
-    }
 }
 
 fn convert(

@@ -27,7 +27,7 @@ pub struct Outputs {
 pub async fn profile(run: &Run, runs: usize, photo: &Path, outputs: &Outputs) -> Result<(), Failure> {
     let file = fs::read(photo).map_err(about(photo))?;
     let pixels = image::decode(&file).map_err(about(photo))?;
-    let mut classifier = run.load(1).await?;
+    let mut classifier = run.load_on_gpu().await?;
     let failed = about::<xception::error::Error>(&run.model);
     classifier.upload(&pixels).await.map_err(&failed)?;
     // All passes have something to read then.

@@ -1,81 +1,19 @@
 //! The core module: weights of the project's own format, and photos, on the GPU.
 
-use js_sys::{Array, Object};
-use sha2::{Digest, Sha256};
+use js_sys::Object;
 use web_sys::ImageBitmap;
 
+use super::common::{array, info, object, parse_fit, predictions, storage, text};
 use super::*;
-use crate::classifier::{Answer, Classifier, Loader, Options, Prediction};
-use crate::dtype::Dtype;
+use crate::classifier::{Answer, Classifier, Loader, Options};
 use crate::gpu::{Gpu, Pending, TUNING_TIME};
 use crate::plan::Pass;
-use crate::resize::{Fit, Preprocessing, Rgba};
+use crate::resize::Rgba;
 use crate::shader::Recipe;
-use crate::weights::Format;
-use crate::weights::safetensors::{Header, Source};
-
-/// Half the code of Rust's own.
-#[global_allocator]
-static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
-
-/// The length of the header of a safetensors file that begins with these (at least 16) bytes; 0 for another kind of
-/// weights file. Throws where it is none.
-#[wasm_bindgen(js_name = headerLength)]
-pub fn header_length(start: &[u8]) -> Result<usize, JsValue> {
-    match Format::detect(start) {
-        Ok(Format::Safetensors) => Header::len(start),
-        other => other.map(|_| 0),
-    }
-    .map_err(|error| throw(&error))
-}
-
-/// Whether a safetensors file with this header is the project's own.
-#[wasm_bindgen(js_name = isOwnFormat)]
-pub fn is_own_format(header: &[u8]) -> bool {
-    !matches!(Header::parse(header), Err(Error::Format(_)))
-}
-
-/// Throws where an encoded image is empty, cut short, or too large by what its header says.
-#[wasm_bindgen(js_name = checkImage)]
-pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
-    crate::photo::check(file).map_err(|error| throw(&error))
-}
-
-/// SHA-256 of bytes that come by pieces.
-#[wasm_bindgen(js_name = Sha256)]
-#[derive(Default)]
-pub struct WebSha256(Sha256);
-
-#[wasm_bindgen(js_class = Sha256)]
-impl WebSha256 {
-    /// Of nothing yet.
-    #[wasm_bindgen(constructor)]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The hash of all bytes so far, 32 bytes.
-    pub fn digest(self) -> Vec<u8> {
-        self.0.finalize().to_vec()
-    }
-}
-
-/// How weights and activations are to be stored: `f32`, `f16`, or what suits the GPU.
-fn storage(dtype: Option<String>) -> Result<Option<Dtype>, JsValue> {
-    dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))
-}
+use crate::weights::safetensors::Header;
 
 fn device(gpu: &Gpu) -> Option<Object> {
     gpu.device.as_webgpu().map(|device| AsRef::<JsValue>::as_ref(device).clone().unchecked_into())
-}
-
-fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
-    fit.map(|fit| fit.parse()).transpose().map_err(|error: Error| throw(&error))
 }
 
 /// A GPU.
@@ -203,24 +141,6 @@ extern "C" {
     ) -> Result<(), JsValue>;
 }
 
-fn object(entries: &[(&str, JsValue)]) -> Object {
-    let object = Object::new();
-    for (key, value) in entries {
-        // Setting a property of a fresh object cannot fail.
-        let _ = Reflect::set(&object, &(*key).into(), value);
-    }
-    object
-}
-
-/// Text, for JavaScript.
-fn text(value: impl ToString) -> JsValue {
-    value.to_string().into()
-}
-
-fn array(items: impl IntoIterator<Item = JsValue>) -> JsValue {
-    items.into_iter().collect::<Array>().into()
-}
-
 /// A model on the GPU.
 #[wasm_bindgen(js_name = Model)]
 pub struct WebModel {
@@ -231,32 +151,18 @@ pub struct WebModel {
 impl WebModel {
     /// What the model is: `ModelInfo` of index.d.ts, without its layers.
     pub fn info(&self) -> Object {
-        let (meta, plan, gpu) = (self.classifier.meta(), self.classifier.plan(), self.classifier.gpu());
-        let runner = self.classifier.runner();
-        let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
-        let preprocessing = object(&[
-            ("filter", text(filter)),
-            ("fit", text(fit)),
-            ("crop", crop.into()),
-            ("scale", scale.into()),
-            ("offset", offset.into()),
-        ]);
-        let Source { kind, sha256, license } = &meta.source;
-        let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
-        object(&[
-            ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
-            ("classes", (plan.classes as u32).into()),
-            ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
-            ("preprocessing", preprocessing.into()),
-            ("source", source.into()),
+        let (plan, gpu, runner) = (self.classifier.plan(), self.classifier.gpu(), self.classifier.runner());
+        let mut entries = info(self.classifier.meta(), plan.classes);
+        entries.extend([
             ("dtype", text(plan.storage)),
             ("dispatches", (runner.dispatches() as u32).into()),
             ("pipelines", (runner.pipelines() as u32).into()),
-            ("gpuBytes", (self.classifier.gpu_bytes() as f64).into()),
+            ("bytes", (self.classifier.gpu_bytes() as f64).into()),
             ("tuned", self.classifier.is_tuned().into()),
             ("maxBatch", (self.classifier.max_batch() as u32).into()),
             ("adapter", text([&gpu.info.name, " ", &gpu.info.driver].concat().trim())),
-        ])
+        ]);
+        object(&entries)
     }
 
     /// The largest side of a bitmap that [`Self::upload`] takes.
@@ -398,13 +304,6 @@ pub struct WebAnswer {
 impl WebAnswer {
     /// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
     pub async fn read(self) -> Result<JsValue, JsValue> {
-        let prediction = |Prediction { index, label, wnid, score }: Prediction| {
-            let mut entries = vec![("index", (index as u32).into()), ("label", label.into())];
-            entries.extend(wnid.map(|wnid| ("wnid", wnid.into())));
-            entries.push(("score", score.into()));
-            object(&entries).into()
-        };
-        let photos = self.answer.read().await.map_err(|error| throw(&error))?;
-        Ok(array(photos.into_iter().map(|photo| array(photo.into_iter().map(prediction)))))
+        self.answer.read().await.map(predictions).map_err(|error| throw(&error))
     }
 }

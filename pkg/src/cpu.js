@@ -1,0 +1,42 @@
+/** What computes without a GPU, and how it takes photos; it is fetched only then. */
+
+import { Module } from './wasm.js';
+
+/** A module with one function that multiplies and adds at once, which not every browser can: `f32x4.relaxed_madd`. */
+const RELAXED = [
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11,
+];
+
+/** Pixels of a bitmap that are in JavaScript's memory at a time. */
+const BAND = 2 ** 18;
+
+const relaxed = WebAssembly.validate(new Uint8Array(RELAXED));
+
+/** Both have the same script. */
+export const cpu = new Module(
+  () => import('../glue/cpu.js'),
+  relaxed ? '../dist/cpu_relaxed_bg.wasm' : '../dist/cpu_bg.wasm',
+  relaxed ? new URL('cpu_relaxed_bg.wasm', import.meta.url) : undefined,
+);
+
+/** Gives a photo's pixels to `model`, a bitmap's by and by: alone, or as one of those that are answered together. */
+export function upload(model, photo, index, fit) {
+  const { width, height, data } = photo;
+  model.begin(width, height, fit);
+  if (data) model.rows(data);
+  else bands(photo, (pixels) => model.rows(pixels));
+  model.end(index !== undefined);
+}
+
+function bands(bitmap, take) {
+  const { width, height } = bitmap;
+  const rows = Math.min(height, Math.max(1, Math.floor(BAND / width)));
+  const context = new OffscreenCanvas(width, rows).getContext('2d', { willReadFrequently: true });
+  for (let y = 0; y < height; y += rows) {
+    // What is transparent lets white through.
+    context.fillStyle = '#fff';
+    context.fillRect(0, 0, width, rows);
+    context.drawImage(bitmap, 0, -y);
+    take(context.getImageData(0, 0, width, Math.min(rows, height - y)).data);
+  }
+}

@@ -1,0 +1,209 @@
+//! A model to be run, on the GPU or the CPU.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use xception::classifier::{Classifier, Loader, Options as Stored};
+use xception::cpu;
+use xception::dtype::Dtype;
+use xception::error::Result as Outcome;
+use xception::gpu::Gpu;
+use xception::network::Network;
+use xception::prediction::Prediction;
+use xception::resize::Rgba;
+use xception::weights::Overrides;
+use xception::weights::safetensors::{Header, Meta};
+
+use crate::tune::{Tune, tuning};
+use crate::{Failure, Options, Progress, about, read_model};
+
+/// What computes.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// The GPU, or the CPU where there is none or only a program that acts as one.
+    Auto,
+    /// The GPU by WebGPU's API, or a program that acts as one.
+    Webgpu,
+    /// The CPU by its vector instructions.
+    Cpu,
+}
+
+/// A model to be run.
+#[derive(Args)]
+pub struct Run {
+    /// Weights: .safetensors of this project or timm's, or Keras's .keras, .weights.h5, .h5.
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Print JSON: one object, or one for each photo that is classified.
+    #[arg(long)]
+    pub json: bool,
+    /// What computes.
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
+    /// Threads of the CPU; by default as many as it has cores.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// How weights are stored, on the GPU activations too; by default f16 there and f32 on software adapters, on the CPU as in the
+    /// file.
+    #[arg(long, value_parser = PossibleValuesParser::new(["f32", "f16"]).try_map(|name| name.parse::<Dtype>()))]
+    dtype: Option<Dtype>,
+    /// Whether to try which shaders are fastest on this GPU.
+    #[arg(long, value_enum, default_value_t = Tune::Auto)]
+    tune: Tune,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A model, ready to run.
+pub enum Model {
+    /// On the GPU.
+    Gpu(Box<Classifier>),
+    /// On the CPU.
+    Cpu(Box<cpu::Classifier>),
+}
+
+impl Run {
+    /// The model, for up to `batch` photos at once.
+    pub async fn load(&self, batch: usize) -> Result<Model, Failure> {
+        self.load_file(&self.model, self.options.overrides()?, self.dtype, batch).await
+    }
+
+    /// Another model on the same backend.
+    pub async fn load_file(
+        &self,
+        path: &Path,
+        overrides: Overrides,
+        dtype: Option<Dtype>,
+        batch: usize,
+    ) -> Result<Model, Failure> {
+        let gpu = match self.backend {
+            Backend::Cpu => None,
+            Backend::Webgpu => Some(Gpu::new().await.map_err(|error| error.to_string())?),
+            Backend::Auto => Gpu::new().await.ok().filter(|gpu| !gpu.is_software()),
+        };
+        match gpu {
+            Some(gpu) => self.on_gpu(&gpu, path, overrides, dtype, batch).await.map(Box::new).map(Model::Gpu),
+            None => self.on_cpu(path, overrides, dtype).map(Box::new).map(Model::Cpu),
+        }
+    }
+
+    /// The model on the GPU, whatever it is.
+    pub async fn load_on_gpu(&self) -> Result<Classifier, Failure> {
+        if self.backend == Backend::Cpu {
+            return Err("passes are those of a GPU: leave out --backend cpu".to_owned());
+        }
+        let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
+        self.on_gpu(&gpu, &self.model, self.options.overrides()?, self.dtype, 1).await
+    }
+
+    async fn on_gpu(
+        &self,
+        gpu: &Gpu,
+        path: &Path,
+        overrides: Overrides,
+        dtype: Option<Dtype>,
+        batch: usize,
+    ) -> Result<Classifier, Failure> {
+        let file = read_model(path, overrides)?;
+        let header = Header::parse(&file).map_err(about(path))?;
+        let data = &file[header.data_start..];
+        let storage = dtype.unwrap_or_else(|| gpu.storage());
+        let tuning = Some(tuning(self.tune, gpu, &header.network, storage, batch).await?);
+        let mut loader =
+            Loader::new(gpu, header, Stored { storage: Some(storage), tuning }).await.map_err(about(path))?;
+        pieces(data, |piece| loader.push(piece)).map_err(about(path))?;
+        loader.finish().await.map_err(about(path))
+    }
+
+    fn on_cpu(&self, path: &Path, overrides: Overrides, dtype: Option<Dtype>) -> Result<cpu::Classifier, Failure> {
+        if let Some(threads) = self.threads {
+            // A second model has the same threads.
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+        }
+        let file = read_model(path, overrides)?;
+        let header = Header::parse(&file).map_err(about(path))?;
+        let data = &file[header.data_start..];
+        let mut loader = cpu::Loader::new(header, dtype).map_err(about(path))?;
+        pieces(data, |piece| loader.push(piece)).map_err(about(path))?;
+        loader.finish().map_err(about(path))
+    }
+}
+
+/// Hands data on by pieces, and shows how far it is.
+fn pieces(data: &[u8], mut push: impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<()> {
+    let progress = Progress::new(Some(data.len() as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
+    data.chunks(1 << 22).try_for_each(|piece| {
+        progress.bar.inc(piece.len() as u64);
+        push(piece)
+    })
+}
+
+impl Model {
+    /// What it is.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::Gpu(model) => model.meta(),
+            Self::Cpu(model) => model.meta(),
+        }
+    }
+
+    /// The network that is computed.
+    pub fn network(&self) -> &Network {
+        match self {
+            Self::Gpu(model) => model.network(),
+            Self::Cpu(model) => model.network(),
+        }
+    }
+
+    /// How weights are stored.
+    pub fn storage(&self) -> Dtype {
+        match self {
+            Self::Gpu(model) => model.plan().storage,
+            Self::Cpu(model) => model.storage(),
+        }
+    }
+
+    /// Takes a photo.
+    pub async fn upload(&mut self, photo: &Rgba) -> Outcome<()> {
+        match self {
+            Self::Gpu(model) => model.upload(photo).await,
+            Self::Cpu(model) => {
+                model.upload(photo, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// The most likely classes of the photo that was uploaded last.
+    pub async fn classify(&mut self, top: usize) -> Outcome<Vec<Prediction>> {
+        match self {
+            Self::Gpu(model) => model.classify(top).await,
+            Self::Cpu(model) => model.classify(top),
+        }
+    }
+
+    /// The most likely classes of some photos.
+    pub async fn classify_batch(&mut self, photos: &[Rgba], top: usize) -> Outcome<Vec<Vec<Prediction>>> {
+        match self {
+            Self::Gpu(model) => model.classify_batch(photos, top).await,
+            Self::Cpu(model) => model.classify_batch(photos, top),
+        }
+    }
+
+    /// What the network sees of the photo that was uploaded last: `[height][width][4]`.
+    pub async fn input(&mut self) -> Outcome<Vec<f32>> {
+        match self {
+            Self::Gpu(model) => model.input().await,
+            Self::Cpu(model) => Ok(model.input()),
+        }
+    }
+
+    /// What a layer makes of that photo.
+    pub async fn activations(&mut self, layer: &str) -> Outcome<Vec<f32>> {
+        match self {
+            Self::Gpu(model) => model.activations(layer)?.read().await,
+            Self::Cpu(model) => model.activations(layer),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The matrix product, of some rows by one matrix: registers hold a tile of the result while it is summed up.
+
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
+
+use super::weights::{Panels, VECTORS};
+
+/// Rows of a tile. With two vectors each and one factor they fill the registers: more of them are spilled to memory, which
+/// V8 does already beyond four.
+pub const ROWS: usize = if cfg!(target_arch = "wasm32") {
+    4
+} else if cfg!(target_arch = "aarch64") {
+    8
+} else {
+    6
+};
+
+/// `out = relu(left · right + bias + added)`.
+pub struct Product<'a> {
+    /// `[rows][depth]`, rows rounded up to whole tiles; what the last ones hold does not matter.
+    pub left: &'a [f32],
+    /// `[depth][columns]`.
+    pub right: &'a Panels,
+    /// `[columns]`, padded to whole panels.
+    pub bias: &'a [f32],
+    /// `[rows][columns]`.
+    pub added: Option<&'a [f32]>,
+    /// Whether negative results become zero.
+    pub relu: bool,
+    /// `[rows][columns]`.
+    pub out: &'a mut [f32],
+    /// Room for a panel.
+    pub room: &'a mut Vec<f32>,
+}
+
+impl SimdOp for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let Self { left, right, bias, added, relu, out, room } = self;
+        let Panels { depth, columns, width, ref scales, .. } = *right;
+        let rows = out.len() / columns;
+        assert!(left.len() >= rows.next_multiple_of(ROWS) * depth && bias.len() >= right.count() * width);
+        assert!(added.is_none_or(|added| added.len() == out.len()) && width == VECTORS * isa.f32().len());
+        for index in 0..right.count() {
+            let panel = right.panel(isa, index, room);
+            let first = index * width;
+            let tile = Tile { panel, scales: &scales[first..], bias: &bias[first..], relu, columns, first };
+            for row in (0..rows).step_by(ROWS) {
+                let added = added.map(|added| &added[row * columns..]);
+                tile.eval(isa, &left[row * depth..], depth, added, &mut out[row * columns..]);
+            }
+        }
+    }
+}
+
+/// What tiles of one panel share.
+struct Tile<'a> {
+    panel: &'a [f32],
+    scales: &'a [f32],
+    bias: &'a [f32],
+    relu: bool,
+    columns: usize,
+    /// The panel's first column.
+    first: usize,
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, left: &[f32], depth: usize, added: Option<&[f32]>, out: &mut [f32]) {
+        let ops = isa.f32();
+        let lanes = ops.len();
+        let mut sums = [[ops.zero(); VECTORS]; ROWS];
+        assert!(left.len() >= ROWS * depth && self.panel.len() == depth * VECTORS * lanes);
+        for k in 0..depth {
+            // SAFETY: the assertion has the lengths.
+            let factors: [_; VECTORS] =
+                std::array::from_fn(|v| unsafe { ops.load_ptr(self.panel.as_ptr().add((k * VECTORS + v) * lanes)) });
+            for (row, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: as before.
+                let value = ops.splat(unsafe { *left.get_unchecked(row * depth + k) });
+                for (sum, factor) in sums.iter_mut().zip(factors) {
+                    *sum = ops.mul_add(value, factor, *sum);
+                }
+            }
+        }
+        let floor = ops.splat(if self.relu { 0.0 } else { f32::NEG_INFINITY });
+        for (row, sums) in sums.into_iter().take(out.len() / self.columns).enumerate() {
+            for (v, sum) in sums.into_iter().enumerate() {
+                let column = self.first + v * lanes;
+                let valid = lanes.min(self.columns.saturating_sub(column));
+                if valid == 0 {
+                    continue;
+                }
+                let at = row * self.columns + column;
+                let [scale, bias] = [self.scales, self.bias].map(|values| ops.load(&values[v * lanes..]));
+                let mut value = ops.mul_add(sum, scale, bias);
+                if let Some(added) = added {
+                    value = ops.add(value, ops.load_pad(&added[at..at + valid]).0);
+                }
+                value = ops.max(value, floor);
+                if valid == lanes {
+                    ops.store(value, &mut out[at..]);
+                } else {
+                    // SAFETY: the mask ends where the row does.
+                    unsafe { ops.store_ptr_mask(value, out[at..at + valid].as_mut_ptr(), ops.first_n_mask(valid)) };
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What products read and add, some pixels of the result at a time: a row for each of them.
+
+use std::ops::Range;
+
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdOp};
+
+use crate::layer::Shape;
+
+/// Depthwise 3×3, padded with zeros to the same size: `[pixels][channels]`.
+pub struct Depthwise<'a> {
+    /// The activation: `[height][width][channels]`.
+    pub input: &'a [f32],
+    /// Its shape.
+    pub shape: Shape,
+    /// `[3][3][channels]`.
+    pub window: &'a [f32],
+    /// Whether negative inputs are taken as zero.
+    pub relu: bool,
+    /// Which pixels of the result, row by row.
+    pub pixels: Range<usize>,
+    /// The result.
+    pub out: &'a mut [f32],
+}
+
+impl SimdOp for Depthwise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let Self { input, shape: Shape { height, width, channels }, window, relu, pixels, out } = self;
+        let ops = isa.f32();
+        let lanes = ops.len();
+        assert!(channels >= lanes && input.len() >= height * width * channels && window.len() == 9 * channels);
+        assert!(pixels.end <= height * width && out.len() >= pixels.len() * channels);
+        let floor = ops.splat(if relu { 0.0 } else { f32::NEG_INFINITY });
+        let mut pixel = pixels.start;
+        while pixel < pixels.end {
+            let (y, from) = (pixel / width, pixel % width);
+            let to = width.min(from + pixels.end - pixel);
+            let out = &mut out[(pixel - pixels.start) * channels..][..(to - from) * channels];
+            for block in (0..channels).step_by(lanes) {
+                // The last vector may overlap the one before.
+                let channel = block.min(channels - lanes);
+                // A row outside the image is one inside, times zero.
+                let rows: [usize; 3] = std::array::from_fn(|i| (y + i).clamp(1, height) - 1);
+                let weights: [[_; 3]; 3] = std::array::from_fn(|i| {
+                    let inside = (1..=height).contains(&(y + i));
+                    std::array::from_fn(|j| match inside {
+                        true => ops.load(&window[(3 * i + j) * channels + channel..]),
+                        false => ops.zero(),
+                    })
+                });
+                let load = |row: usize, x: usize| {
+                    // SAFETY: row, x and channel are inside, as the assertions have it.
+                    let value = unsafe { ops.load_ptr(input.as_ptr().add((row * width + x) * channels + channel)) };
+                    ops.max(value, floor)
+                };
+                // Each column of the image adds to three results, of which the first is then complete.
+                let [mut first, mut second] = [ops.zero(); 2];
+                for x in from..to + 2 {
+                    let mut sums = [ops.zero(); 3];
+                    if (1..=width).contains(&x) {
+                        let column = rows.map(|row| load(row, x - 1));
+                        sums = std::array::from_fn(|j| {
+                            let sum = ops.mul(column[0], weights[0][j]);
+                            ops.mul_add(column[2], weights[2][j], ops.mul_add(column[1], weights[1][j], sum))
+                        });
+                    }
+                    if x >= from + 2 {
+                        let at = (x - 2 - from) * channels + channel;
+                        // SAFETY: there are `to - from` pixels of room.
+                        unsafe { ops.store_ptr(ops.add(first, sums[2]), out.as_mut_ptr().add(at)) };
+                    }
+                    (first, second) = (ops.add(second, sums[1]), sums[0]);
+                }
+            }
+            pixel += to - from;
+        }
+    }
+}
+
+/// 3×3 max pooling with stride 2: `[pixels][channels]`.
+pub struct MaxPool<'a> {
+    /// The activation: `[height][width][channels]`.
+    pub input: &'a [f32],
+    /// Its shape.
+    pub shape: Shape,
+    /// Columns of the result.
+    pub columns: usize,
+    /// How far the first window begins before the first row and the first column.
+    pub before: [usize; 2],
+    /// Which pixels of the result, row by row.
+    pub pixels: Range<usize>,
+    /// The result.
+    pub out: &'a mut [f32],
+}
+
+impl SimdOp for MaxPool<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let Self { input, shape, columns, before: [top, left], pixels, out } = self;
+        let (ops, channels) = (isa.f32(), shape.channels);
+        let inside =
+            |start: usize, before: usize, end: usize| start.saturating_sub(before)..(start + 3 - before).min(end);
+        for (pixel, out) in pixels.zip(out.chunks_exact_mut(channels)) {
+            let rows = inside(pixel / columns * 2, top, shape.height);
+            let across = inside(pixel % columns * 2, left, shape.width);
+            for block in (0..channels).step_by(ops.len()) {
+                let channel = block.min(channels - ops.len());
+                let mut largest = ops.splat(f32::NEG_INFINITY);
+                for y in rows.clone() {
+                    for x in across.clone() {
+                        largest = ops.max(largest, ops.load(&input[(y * shape.width + x) * channels + channel..]));
+                    }
+                }
+                ops.store(largest, &mut out[channel..]);
+            }
+        }
+    }
+}
+
+/// The 3×3 windows of an image without padding: `[pixels][3][3][channels]`. Pixels of the input are stored as whole `vec4`s.
+pub fn windows(input: &[f32], shape: Shape, output: Shape, stride: usize, pixels: Range<usize>, out: &mut [f32]) {
+    let (channels, stored) = (shape.channels, shape.channels.next_multiple_of(4));
+    for (pixel, out) in pixels.zip(out.chunks_exact_mut(9 * channels)) {
+        let (y, x) = (pixel / output.width * stride, pixel % output.width * stride);
+        for (i, out) in out.chunks_exact_mut(3 * channels).enumerate() {
+            let row = &input[((y + i) * shape.width + x) * stored..][..3 * stored];
+            for (out, pixel) in out.chunks_exact_mut(channels).zip(row.chunks_exact(stored)) {
+                out.copy_from_slice(&pixel[..channels]);
+            }
+        }
+    }
+}
+
+/// Every `stride`th pixel along rows and columns: `[pixels][channels]`.
+pub fn strided(input: &[f32], shape: Shape, columns: usize, stride: usize, pixels: Range<usize>, out: &mut [f32]) {
+    let channels = shape.channels;
+    for (pixel, out) in pixels.zip(out.chunks_exact_mut(channels)) {
+        let from = pixel / columns * stride * shape.width + pixel % columns * stride;
+        out.copy_from_slice(&input[from * channels..][..channels]);
+    }
+}

@@ -1,0 +1,217 @@
+//! A plan's passes on the CPU, strip by strip: what a product reads is made for some pixels, and used while it is in the cache.
+
+use std::ops::Range;
+
+use rten_simd::SimdOp;
+
+use super::product::{Product, ROWS};
+use super::rows::{Depthwise, MaxPool, strided, windows};
+use super::weights::{Panels, Weights};
+use crate::kernel::{Add, Op};
+use crate::layer::Shape;
+use crate::plan::{Binding, Pass, Plan};
+
+/// Pixels of a strip: what it reads should fit a core's second cache, and panels be used often once they are in the first.
+const STRIP: usize = 64;
+
+/// A plan and what it works on.
+#[derive(Debug)]
+pub struct Runner {
+    /// What runs, for one image.
+    pub plan: Plan,
+    weights: Vec<Weights>,
+    slots: Vec<Vec<f32>>,
+}
+
+/// What one thread works with.
+#[derive(Default)]
+struct Scratch {
+    left: Vec<f32>,
+    pooled: Vec<f32>,
+    panel: Vec<f32>,
+}
+
+/// A product, whose left side is made strip by strip.
+struct Work<'a> {
+    op: Op,
+    input: &'a [f32],
+    window: &'a [f32],
+    right: &'a Panels,
+    bias: &'a [f32],
+    added: &'a [f32],
+}
+
+impl Runner {
+    /// Room for a plan's activations.
+    pub fn new(plan: Plan, weights: Vec<Weights>) -> Self {
+        let slots = plan.slots.iter().map(|slot| vec![0.0; slot.len]).collect();
+        Self { plan, weights, slots }
+    }
+
+    /// The values of a slot.
+    pub fn slot(&self, slot: usize) -> &[f32] {
+        &self.slots[slot]
+    }
+
+    /// The values of a slot, to be written.
+    pub fn slot_mut(&mut self, slot: usize) -> &mut [f32] {
+        &mut self.slots[slot]
+    }
+
+    /// Bytes of weights and of activations.
+    pub fn bytes(&self) -> u64 {
+        let weights = self.weights.iter().map(|weights| match weights {
+            Weights::Values(values, _) => 4 * values.len(),
+            Weights::Matrix(panels) => panels.bytes(),
+        });
+        weights.sum::<usize>() as u64 + self.plan.activation_bytes()
+    }
+
+    /// Runs some of the passes.
+    pub fn run(&mut self, passes: Range<usize>) {
+        for index in passes {
+            let Pass { op, ref reads, writes, .. } = self.plan.passes[index];
+            // Nothing reads what it writes.
+            let mut out = std::mem::take(&mut self.slots[writes]);
+            self.pass(op, reads, &mut out[..op.output_len()]);
+            self.slots[writes] = out;
+        }
+    }
+
+    fn pass(&self, op: Op, reads: &[Binding], out: &mut [f32]) {
+        let slot = |index: usize| match reads[index] {
+            Binding::Slot(slot) => &self.slots[slot][..],
+            _ => &[],
+        };
+        let values = |index: usize| match self.weights(reads[index]) {
+            Some(Weights::Values(values, _)) => &values[..],
+            _ => &[],
+        };
+        let Some(matrix) = reads.iter().find_map(|read| match self.weights(*read) {
+            Some(Weights::Matrix(panels)) => Some(panels),
+            _ => None,
+        }) else {
+            return match op {
+                Op::Mean { input } => mean(slot(0), input, out),
+                Op::ClassMap { input } => class_map(slot(0), slot(1), input, out),
+                // Whoever wants probabilities has logits.
+                _ => {}
+            };
+        };
+        match op {
+            Op::Conv { output, .. } => {
+                let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: &[] };
+                work.all(output, out);
+            }
+            Op::Pointwise { output, .. } => {
+                let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: slot(3) };
+                work.all(output, out);
+            }
+            Op::Sepconv { output, .. } => {
+                let (bias, added, window) = (values(2), slot(3), values(4));
+                let work = Work { op, input: slot(0), window, right: matrix, bias, added };
+                work.all(output, out);
+            }
+            Op::Dense { relu_after: relu, inputs, .. } => {
+                let mut left = slot(0)[..inputs].to_vec();
+                left.resize(ROWS * inputs, 0.0);
+                let (bias, room) = (values(2), &mut Vec::new());
+                let out = &mut out[..matrix.columns];
+                Product { left: &left, right: matrix, bias, added: None, relu, out, room }.dispatch();
+            }
+            Op::DenseTransposed { outputs, relu_after, .. } => {
+                let passes = |n: usize| !relu_after || slot(1)[n] > 0.0;
+                let gradient: Vec<f32> = (0..outputs).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
+                matrix.backwards(&gradient, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn weights(&self, binding: Binding) -> Option<&Weights> {
+        match binding {
+            Binding::Tensor(tensor) | Binding::Rows { tensor, .. } => self.weights.get(tensor),
+            Binding::Slot(_) => None,
+        }
+    }
+}
+
+impl Work<'_> {
+    /// Computes all strips, natively by as many threads as rayon has.
+    fn all(&self, output: Shape, out: &mut [f32]) {
+        let pixels = output.pixels();
+        let strips = pixels.div_ceil(STRIP).next_multiple_of(threads());
+        let strip = pixels.div_ceil(strips).next_multiple_of(ROWS);
+        let compute = |scratch: &mut Scratch, (index, out): (usize, &mut [f32])| {
+            let first = index * strip;
+            self.strip(first..pixels.min(first + strip), out, scratch);
+        };
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            use rayon::prelude::*;
+            out.par_chunks_mut(strip * output.channels).enumerate().for_each_init(Scratch::default, compute);
+        }
+        #[cfg(target_arch = "wasm32")]
+        {
+            let mut scratch = Scratch::default();
+            out.chunks_mut(strip * output.channels).enumerate().for_each(|part| compute(&mut scratch, part));
+        }
+    }
+
+    fn strip(&self, pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch) {
+        let Self { op, input, window, right, bias, added } = *self;
+        let Scratch { left, pooled, panel } = scratch;
+        left.resize(pixels.len().next_multiple_of(ROWS) * right.depth, 0.0);
+        let (add, relu) = match op {
+            Op::Conv { input: shape, output, stride } => {
+                windows(input, shape, output, stride, pixels.clone(), left);
+                (Add::Nothing, true)
+            }
+            Op::Pointwise { input: shape, output, stride, add, relu_after, .. } => {
+                strided(input, shape, output.width, stride, pixels.clone(), left);
+                if let Add::MaxPool { before } = add {
+                    pooled.resize(out.len(), 0.0);
+                    let (shape, columns) = (Shape { channels: output.channels, ..shape }, output.width);
+                    MaxPool { input: added, shape, columns, before, pixels: pixels.clone(), out: pooled }.dispatch();
+                }
+                (add, relu_after)
+            }
+            Op::Sepconv { input: shape, relu_before: relu, add, relu_after, .. } => {
+                Depthwise { input, shape, window, relu, pixels: pixels.clone(), out: left }.dispatch();
+                (add, relu_after)
+            }
+            _ => return,
+        };
+        let added = match add {
+            Add::Nothing => None,
+            Add::Residual => Some(&added[pixels.start * right.columns..][..out.len()]),
+            Add::MaxPool { .. } => Some(&pooled[..out.len()]),
+        };
+        Product { left, right, bias, added, relu, out, room: panel }.dispatch();
+    }
+}
+
+/// How many threads compute.
+pub fn threads() -> usize {
+    #[cfg(not(target_arch = "wasm32"))]
+    return rayon::current_num_threads();
+    #[cfg(target_arch = "wasm32")]
+    return 1;
+}
+
+/// The mean of each channel.
+fn mean(input: &[f32], shape: Shape, out: &mut [f32]) {
+    let (channels, pixels) = (shape.channels, shape.pixels());
+    out.fill(0.0);
+    for pixel in input.chunks_exact(channels).take(pixels) {
+        out.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
+    }
+    out.iter_mut().for_each(|sum| *sum /= pixels as f32);
+}
+
+/// The channels of each pixel, weighted and added up.
+fn class_map(input: &[f32], weights: &[f32], shape: Shape, out: &mut [f32]) {
+    for (pixel, out) in input.chunks_exact(shape.channels).zip(out) {
+        *out = pixel.iter().zip(weights).map(|(value, weight)| value * weight).sum();
+    }
+}

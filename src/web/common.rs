@@ -1,0 +1,124 @@
+//! What both modules that compute have: files are looked at before they are loaded, and Rust's values become JavaScript's.
+
+use js_sys::{Array, Object};
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::dtype::Dtype;
+use crate::prediction::Prediction;
+use crate::resize::{Fit, Preprocessing};
+use crate::weights::Format;
+use crate::weights::safetensors::{Header, Meta, Source};
+
+/// Half the code of Rust's own.
+#[global_allocator]
+static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+
+/// The length of the header of a safetensors file that begins with these (at least 16) bytes; 0 for another kind of
+/// weights file. Throws where it is none.
+#[wasm_bindgen(js_name = headerLength)]
+pub fn header_length(start: &[u8]) -> Result<usize, JsValue> {
+    match Format::detect(start) {
+        Ok(Format::Safetensors) => Header::len(start),
+        other => other.map(|_| 0),
+    }
+    .map_err(|error| throw(&error))
+}
+
+/// Whether a safetensors file with this header is the project's own.
+#[wasm_bindgen(js_name = isOwnFormat)]
+pub fn is_own_format(header: &[u8]) -> bool {
+    !matches!(Header::parse(header), Err(Error::Format(_)))
+}
+
+/// Throws where an encoded image is empty, cut short, or too large by what its header says.
+#[wasm_bindgen(js_name = checkImage)]
+pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
+    crate::photo::check(file).map_err(|error| throw(&error))
+}
+
+/// SHA-256 of bytes that come by pieces.
+#[wasm_bindgen(js_name = Sha256)]
+#[derive(Default)]
+pub struct WebSha256(Sha256);
+
+#[wasm_bindgen(js_class = Sha256)]
+impl WebSha256 {
+    /// Of nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes so far, 32 bytes.
+    pub fn digest(self) -> Vec<u8> {
+        self.0.finalize().to_vec()
+    }
+}
+
+/// How weights and activations are to be stored: `f32`, `f16`, or what suits.
+pub fn storage(dtype: Option<String>) -> Result<Option<Dtype>, JsValue> {
+    dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))
+}
+
+/// What happens to other aspect ratios, where that is said.
+pub fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
+    fit.map(|fit| fit.parse()).transpose().map_err(|error: Error| throw(&error))
+}
+
+/// A JavaScript object.
+pub fn object(entries: &[(&str, JsValue)]) -> Object {
+    let object = Object::new();
+    for (key, value) in entries {
+        // Setting a property of a fresh object cannot fail.
+        let _ = Reflect::set(&object, &(*key).into(), value);
+    }
+    object
+}
+
+/// Text, for JavaScript.
+pub fn text(value: impl ToString) -> JsValue {
+    value.to_string().into()
+}
+
+/// A JavaScript array.
+pub fn array(items: impl IntoIterator<Item = JsValue>) -> JsValue {
+    items.into_iter().collect::<Array>().into()
+}
+
+/// What a model is: `ModelInfo` of index.d.ts but for what its backend knows.
+pub fn info(meta: &Meta, classes: usize) -> Vec<(&'static str, JsValue)> {
+    let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
+    let preprocessing = object(&[
+        ("filter", text(filter)),
+        ("fit", text(fit)),
+        ("crop", crop.into()),
+        ("scale", scale.into()),
+        ("offset", offset.into()),
+    ]);
+    let Source { kind, sha256, license } = &meta.source;
+    let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
+    vec![
+        ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
+        ("classes", (classes as u32).into()),
+        ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
+        ("preprocessing", preprocessing.into()),
+        ("source", source.into()),
+    ]
+}
+
+/// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
+pub fn predictions(photos: Vec<Vec<Prediction>>) -> JsValue {
+    let prediction = |Prediction { index, label, wnid, score }: Prediction| {
+        let mut entries = vec![("index", (index as u32).into()), ("label", label.into())];
+        entries.extend(wnid.map(|wnid| ("wnid", wnid.into())));
+        entries.push(("score", score.into()));
+        object(&entries).into()
+    };
+    array(photos.into_iter().map(|photo| array(photo.into_iter().map(prediction))))
+}
