@@ -1,5 +1,6 @@
 /** What computes without a GPU, and how it takes photos; it is fetched only then. */
 
+import { Team, threads } from './team.js';
 import { Module } from './wasm.js';
 
 /** A module with one function that multiplies and adds at once, which not every browser can: `f32x4.relaxed_madd`. */
@@ -18,6 +19,33 @@ export const cpu = new Module(
   relaxed ? '../dist/cpu_relaxed_bg.wasm' : '../dist/cpu_bg.wasm',
   relaxed ? new URL('cpu_relaxed_bg.wasm', import.meta.url) : undefined,
 );
+
+/** Takes a file's bytes behind its header, for each thread, and makes a model of them. */
+export async function loaderFor(header, { dtype, threads: asked, wasmCpu: wasm }) {
+  const loader = await cpu.call(({ Loader }) => new Loader(header, dtype));
+  const team = Team.start(threads(asked), { header, dtype, wasm });
+  return {
+    length: loader.length,
+    push(bytes) {
+      loader.push(bytes);
+      team?.push(bytes);
+    },
+    async finish() {
+      try {
+        const model = loader.finish();
+        await team?.finish(model);
+        return Object.assign(model, { team });
+      } catch (error) {
+        team?.close();
+        throw error;
+      }
+    },
+    free() {
+      team?.close();
+      loader.free();
+    },
+  };
+}
 
 /** Gives a photo's pixels to `model`, a bitmap's by and by: alone, or as one of those that are answered together. */
 export function upload(model, photo, index, fit) {

@@ -33,8 +33,8 @@ export class Engine {
         'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
       );
     }
-    const { cpu: module = core, upload } = backend === 'cpu' ? await part(import('./cpu.js')) : {};
-    const engine = new Engine(await load(module, options), { module, upload, backend, reason });
+    const { cpu: module = core, loaderFor, upload } = backend === 'cpu' ? await part(import('./cpu.js')) : {};
+    const engine = new Engine(await load({ module, loaderFor }, options), { module, upload, backend, reason });
     if (options.profile) await engine.#trace();
     return engine;
   }
@@ -51,8 +51,8 @@ export class Engine {
     const started = performance.now();
     const predictions = await this.#read(answer);
     this.#tracer?.step('read-back', started, performance.now());
-    timings.gpu = lap();
-    timings.total = timings.decode + timings.preprocess + timings.gpu;
+    timings.inference = lap();
+    timings.total = timings.decode + timings.preprocess + timings.inference;
     return { predictions, timings };
   }
 
@@ -74,8 +74,8 @@ export class Engine {
       const prediction = predictions.find(({ index }) => index === (classIndex ?? index));
       const values = await this.#read(await this.#core(() => model.explain(classIndex ?? prediction.index)));
       const [height, width] = layers[layers.findIndex(({ name }) => name === 'avg_pool') - 1].shape;
-      timings.gpu = lap();
-      timings.total = timings.decode + timings.preprocess + timings.gpu;
+      timings.inference = lap();
+      timings.total = timings.decode + timings.preprocess + timings.inference;
       return { prediction, width, height, values, region: seen(size, this.info, fit), timings };
     }, [image]);
   }
@@ -111,6 +111,7 @@ export class Engine {
   /** Frees the GPU's memory, after what waits. */
   async dispose() {
     await this.#queue;
+    this.#model?.team?.close();
     try {
       this.#model?.free();
     } catch {
@@ -171,7 +172,7 @@ export class Engine {
         now = performance.now();
         return now - last;
       };
-      return work(this.#model, lap, { decode: 0, preprocess: 0, gpu: 0, total: 0 });
+      return work(this.#model, lap, { decode: 0, preprocess: 0, inference: 0, total: 0 });
     });
     // A failure must not hold up the next photo.
     this.#queue = started.catch(() => {});

@@ -65,7 +65,7 @@ export class Xception extends EventTarget {
     }
     if (before) answers.push(await before);
     const sum = (step) => answers.reduce((total, { timings }) => total + timings[step], 0);
-    const timings = Object.fromEntries(['decode', 'preprocess', 'gpu', 'total'].map((step) => [step, sum(step)]));
+    const timings = Object.fromEntries(['decode', 'preprocess', 'inference', 'total'].map((step) => [step, sum(step)]));
     return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
   }
 

@@ -9,9 +9,9 @@ import { tuning } from './tuning.js';
 /** Errors after which a cached file is fetched anew. */
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
 
-/** Brings weights to where `module` computes, and returns its model. The options are described in index.d.ts. */
-export async function load(module, options) {
-  const { weights, backend, wasm, wasmCpu, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
+/** Brings weights to where `module` computes, by `loaderFor`, and returns its model. The options are described in index.d.ts. */
+export async function load({ module, loaderFor = onGpu }, options) {
+  const { weights, backend, threads, wasm, wasmCpu, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
   // A Request may bring its own signal.
   const signal = AbortSignal.any([options.signal, weights?.signal].filter(Boolean));
   const { labels, filter, fit, inputSize, head } = options;
@@ -19,7 +19,9 @@ export async function load(module, options) {
   if (!['auto', 'again', 'off'].includes(tune)) throw new XceptionError('bad-argument', 'tune must be auto, again or off');
   const job = {
     module,
-    backend,
+    loaderFor,
+    threads,
+    wasmCpu,
     dtype: dtype === 'auto' ? undefined : dtype,
     tune,
     head,
@@ -116,14 +118,14 @@ async function headerOf(reader, module) {
 
 /** Loads a file of the project's own format, piece by piece. */
 async function stream(reader, source, job) {
-  const { module, warmup, signal } = job;
+  const { module, loaderFor, warmup, signal } = job;
   const header = await headerOf(reader, module);
   signal.throwIfAborted();
-  const { loader, compiled } = await (job.backend === 'cpu' ? onCpu : onGpu)(header, job);
+  const loader = await loaderFor(header, job);
   try {
     source.total = loader.length;
     for await (const piece of reader.rest(header.length)) await module.call(() => loader.push(piece));
-    await compiled;
+    await loader.compiled;
     signal.throwIfAborted();
   } catch (error) {
     free(loader);
@@ -141,8 +143,6 @@ async function stream(reader, source, job) {
   }
 }
 
-const onCpu = async (header, { module, dtype }) => ({ loader: await module.call(({ Loader }) => new Loader(header, dtype)) });
-
 /** Pipelines are compiled while the weights come. */
 async function onGpu(header, job) {
   const { module, signal, dtype } = job;
@@ -154,7 +154,7 @@ async function onGpu(header, job) {
     const compiled = compile(gpu.device, loader.recipes());
     // Whoever waits for the weights may fail before.
     compiled.catch(() => {});
-    return { loader, compiled };
+    return Object.assign(loader, { compiled });
   } finally {
     free(gpu);
   }

@@ -9,7 +9,7 @@ mod rows;
 mod run;
 mod weights;
 
-pub use run::Runner;
+pub use run::{Runner, Team};
 pub use weights::Weights;
 
 use crate::dtype::Dtype;
@@ -23,23 +23,6 @@ use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
 use crate::weights::splitter::Splitter;
 
-/// The vector instructions that compute, and how many threads: `AVX-512, 2 threads`.
-pub fn name() -> String {
-    let relaxed = cfg!(target_feature = "relaxed-simd");
-    let instructions = match weights::lanes() {
-        16 => "AVX-512",
-        8 => "AVX2",
-        _ if cfg!(target_arch = "aarch64") => "NEON",
-        _ if cfg!(target_arch = "wasm32") && relaxed => "relaxed SIMD",
-        _ if cfg!(target_arch = "wasm32") => "SIMD",
-        _ => "SSE2",
-    };
-    match run::threads() {
-        1 => format!("{instructions}, 1 thread"),
-        threads => format!("{instructions}, {threads} threads"),
-    }
-}
-
 /// A model whose weights are on their way.
 #[derive(Debug)]
 pub struct Loader {
@@ -50,8 +33,10 @@ pub struct Loader {
     splitter: Splitter,
 }
 
+/// What the leader of a team calls before it runs.
+pub type Begin = Box<dyn Fn(&[u8], usize)>;
+
 /// A model on the CPU.
-#[derive(Debug)]
 pub struct Classifier {
     meta: Meta,
     network: Network,
@@ -60,6 +45,13 @@ pub struct Classifier {
     runner: Runner,
     /// The photo that was uploaded last, resized: `[height][width][3]`.
     pixels: Vec<u8>,
+    begin: Option<Begin>,
+}
+
+impl std::fmt::Debug for Classifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Classifier").field("meta", &self.meta).finish_non_exhaustive()
+    }
 }
 
 impl Loader {
@@ -101,7 +93,7 @@ impl Loader {
         let explanation = Explanation::new(&Plan::new(&network, Dtype::F32, &Tuning::untuned(false), 1));
         let runner = Runner::new(explanation.plan.clone(), weights);
         let pixels = vec![0; 3 * meta.input_size[0] * meta.input_size[1]];
-        Ok(Classifier { meta, network, storage, explanation, runner, pixels })
+        Ok(Classifier { meta, network, storage, explanation, runner, pixels, begin: None })
     }
 }
 
@@ -136,6 +128,39 @@ impl Classifier {
     /// How weights are stored.
     pub fn storage(&self) -> Dtype {
         self.storage
+    }
+
+    /// The vector instructions that compute, and how many threads: `AVX-512, 2 threads`.
+    pub fn name(&self) -> String {
+        let instructions = match weights::lanes() {
+            16 => "AVX-512",
+            8 => "AVX2",
+            _ if cfg!(target_arch = "aarch64") => "NEON",
+            _ if cfg!(target_feature = "relaxed-simd") => "relaxed SIMD",
+            _ if cfg!(target_arch = "wasm32") => "SIMD",
+            _ => "SSE2",
+        };
+        let threads = self.runner.threads();
+        format!("{instructions}, {threads} thread{}", if threads == 1 { "" } else { "s" })
+    }
+
+    /// Makes this the member of a team: whoever leads it calls `begin` with the photo and the number of passes before each run, upon
+    /// which the others [follow](Self::follow).
+    pub fn join(&mut self, team: Team, begin: Option<Begin>) {
+        self.runner.team = Some(team);
+        self.begin = begin;
+    }
+
+    /// Runs what the leader of the team runs.
+    pub fn follow(&mut self, pixels: Vec<u8>, end: usize) -> Result<()> {
+        self.upload_pixels(pixels)?;
+        self.run(end);
+        Ok(())
+    }
+
+    /// Values of the largest activation.
+    pub fn largest(&self) -> usize {
+        self.explanation.plan.slots.iter().map(|slot| slot.len).max().unwrap_or_default()
     }
 
     /// Bytes of weights and activations.
@@ -174,13 +199,11 @@ impl Classifier {
         self.runner.slot(self.explanation.plan.image)[..4 * height * width].to_vec()
     }
 
-    #[doc(hidden)]
-    pub fn run_only(&mut self, i: usize) {
-        self.runner.run(i..i + 1);
-    }
-
     /// Runs the network on that photo, up to the pass of this number.
     fn run(&mut self, end: usize) {
+        if let Some(begin) = &self.begin {
+            begin(&self.pixels, end);
+        }
         // Later passes write where the image was.
         let image = self.runner.slot_mut(self.explanation.plan.image);
         self.meta.preprocessing.normalise(&self.pixels, image);

@@ -3,6 +3,7 @@
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
+use super::rows::rectify;
 use super::weights::{Panels, VECTORS};
 
 /// Rows of a tile. With two vectors each and one factor they fill the registers: more of them are spilled to memory, which
@@ -85,7 +86,6 @@ impl Tile<'_> {
                 }
             }
         }
-        let floor = ops.splat(if self.relu { 0.0 } else { f32::NEG_INFINITY });
         for (row, sums) in sums.into_iter().take(out.len() / self.columns).enumerate() {
             for (v, sum) in sums.into_iter().enumerate() {
                 let column = self.first + v * lanes;
@@ -99,7 +99,9 @@ impl Tile<'_> {
                 if let Some(added) = added {
                     value = ops.add(value, ops.load_pad(&added[at..at + valid]).0);
                 }
-                value = ops.max(value, floor);
+                if self.relu {
+                    value = rectify(isa, value);
+                }
                 if valid == lanes {
                     ops.store(value, &mut out[at..]);
                 } else {

@@ -2,10 +2,18 @@
 
 use std::ops::Range;
 
-use rten_simd::ops::{BitOps, NumOps};
-use rten_simd::{Isa, SimdOp};
+use rten_simd::ops::{BitOps, IntOps, NumOps};
+use rten_simd::{Isa, Simd, SimdOp};
 
 use crate::layer::Shape;
+
+/// `max(x, 0)`, by the sign bit: what is written as a comparison also looks for NaN, which takes several instructions in wasm.
+#[inline(always)]
+pub fn rectify<I: Isa>(isa: I, x: I::F32) -> I::F32 {
+    let ops = isa.i32();
+    let bits: I::I32 = x.reinterpret_cast();
+    ops.and(bits, ops.not(ops.shift_right::<31>(bits))).reinterpret_cast()
+}
 
 /// Depthwise 3×3, padded with zeros to the same size: `[pixels][channels]`.
 pub struct Depthwise<'a> {
@@ -33,7 +41,6 @@ impl SimdOp for Depthwise<'_> {
         let lanes = ops.len();
         assert!(channels >= lanes && input.len() >= height * width * channels && window.len() == 9 * channels);
         assert!(pixels.end <= height * width && out.len() >= pixels.len() * channels);
-        let floor = ops.splat(if relu { 0.0 } else { f32::NEG_INFINITY });
         let mut pixel = pixels.start;
         while pixel < pixels.end {
             let (y, from) = (pixel / width, pixel % width);
@@ -54,7 +61,7 @@ impl SimdOp for Depthwise<'_> {
                 let load = |row: usize, x: usize| {
                     // SAFETY: row, x and channel are inside, as the assertions have it.
                     let value = unsafe { ops.load_ptr(input.as_ptr().add((row * width + x) * channels + channel)) };
-                    ops.max(value, floor)
+                    if relu { rectify(isa, value) } else { value }
                 };
                 // Each column of the image adds to three results, of which the first is then complete.
                 let [mut first, mut second] = [ops.zero(); 2];
@@ -113,7 +120,9 @@ impl SimdOp for MaxPool<'_> {
                 let mut largest = ops.splat(f32::NEG_INFINITY);
                 for y in rows.clone() {
                     for x in across.clone() {
-                        largest = ops.max(largest, ops.load(&input[(y * shape.width + x) * channels + channel..]));
+                        let value = ops.load(&input[(y * shape.width + x) * channels + channel..]);
+                        // `max` also looks for NaN, which takes several instructions in wasm.
+                        largest = ops.select(value, largest, ops.gt(value, largest));
                     }
                 }
                 ops.store(largest, &mut out[channel..]);

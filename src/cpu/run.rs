@@ -11,8 +11,11 @@ use crate::kernel::{Add, Op};
 use crate::layer::Shape;
 use crate::plan::{Binding, Pass, Plan};
 
-/// Pixels of a strip: what it reads should fit a core's second cache, and panels be used often once they are in the first.
+/// Pixels of a strip at most: what a product reads of them should fit a core's second cache.
 const STRIP: usize = 64;
+
+/// The same where panels have to be brought to f32 for each strip.
+const LONG_STRIP: usize = 192;
 
 /// A plan and what it works on.
 #[derive(Debug)]
@@ -21,6 +24,24 @@ pub struct Runner {
     pub plan: Plan,
     weights: Vec<Weights>,
     slots: Vec<Vec<f32>>,
+    /// Whose member this is, if of any.
+    pub team: Option<Team>,
+}
+
+/// Several runners of the same plan and weights, in memories of their own, such as a browser's workers.
+pub struct Team {
+    /// Which of them this is.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+    /// Takes an activation of which the values of this range are there, and fills in those of the others.
+    pub exchange: Box<dyn Fn(&mut [f32], Range<usize>)>,
+}
+
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Team").field("index", &self.index).field("count", &self.count).finish_non_exhaustive()
+    }
 }
 
 /// What one thread works with.
@@ -45,7 +66,7 @@ impl Runner {
     /// Room for a plan's activations.
     pub fn new(plan: Plan, weights: Vec<Weights>) -> Self {
         let slots = plan.slots.iter().map(|slot| vec![0.0; slot.len]).collect();
-        Self { plan, weights, slots }
+        Self { plan, weights, slots, team: None }
     }
 
     /// The values of a slot.
@@ -65,6 +86,11 @@ impl Runner {
             Weights::Matrix(panels) => panels.bytes(),
         });
         weights.sum::<usize>() as u64 + self.plan.activation_bytes()
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.team.as_ref().map_or(threads(), |team| team.count)
     }
 
     /// Runs some of the passes.
@@ -101,16 +127,16 @@ impl Runner {
         match op {
             Op::Conv { output, .. } => {
                 let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: &[] };
-                work.all(output, out);
+                work.all(self.team.as_ref(), output, out);
             }
             Op::Pointwise { output, .. } => {
                 let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: slot(3) };
-                work.all(output, out);
+                work.all(self.team.as_ref(), output, out);
             }
             Op::Sepconv { output, .. } => {
                 let (bias, added, window) = (values(2), slot(3), values(4));
                 let work = Work { op, input: slot(0), window, right: matrix, bias, added };
-                work.all(output, out);
+                work.all(self.team.as_ref(), output, out);
             }
             Op::Dense { relu_after: relu, inputs, .. } => {
                 let mut left = slot(0)[..inputs].to_vec();
@@ -137,24 +163,33 @@ impl Runner {
 }
 
 impl Work<'_> {
-    /// Computes all strips, natively by as many threads as rayon has.
-    fn all(&self, output: Shape, out: &mut [f32]) {
-        let pixels = output.pixels();
-        let strips = pixels.div_ceil(STRIP).next_multiple_of(threads());
-        let strip = pixels.div_ceil(strips).next_multiple_of(ROWS);
+    /// Computes the whole result: by strips, natively on as many threads as rayon has; of a team's member its share alone, which it
+    /// exchanges for the others'.
+    fn all(&self, team: Option<&Team>, output: Shape, out: &mut [f32]) {
+        let Shape { channels, .. } = output;
+        let (index, count) = team.map_or((0, 1), |team| (team.index, team.count));
+        let share = output.pixels().div_ceil(count).next_multiple_of(ROWS);
+        let (begin, end) = (output.pixels().min(index * share), output.pixels().min((index + 1) * share));
+        let most = if self.right.is_ready() { STRIP } else { LONG_STRIP };
+        let strips = share.div_ceil(most).next_multiple_of(threads());
+        let strip = share.div_ceil(strips).next_multiple_of(ROWS);
         let compute = |scratch: &mut Scratch, (index, out): (usize, &mut [f32])| {
-            let first = index * strip;
-            self.strip(first..pixels.min(first + strip), out, scratch);
+            let first = begin + index * strip;
+            self.strip(first..end.min(first + strip), out, scratch);
         };
+        let own = &mut out[begin * channels..end * channels];
         #[cfg(not(target_arch = "wasm32"))]
         {
             use rayon::prelude::*;
-            out.par_chunks_mut(strip * output.channels).enumerate().for_each_init(Scratch::default, compute);
+            own.par_chunks_mut(strip * channels).enumerate().for_each_init(Scratch::default, compute);
         }
         #[cfg(target_arch = "wasm32")]
         {
             let mut scratch = Scratch::default();
-            out.chunks_mut(strip * output.channels).enumerate().for_each(|part| compute(&mut scratch, part));
+            own.chunks_mut(strip * channels).enumerate().for_each(|part| compute(&mut scratch, part));
+        }
+        if let Some(team) = team {
+            (team.exchange)(out, begin * channels..end * channels);
         }
     }
 
@@ -191,8 +226,8 @@ impl Work<'_> {
     }
 }
 
-/// How many threads compute.
-pub fn threads() -> usize {
+/// How many threads share this memory.
+fn threads() -> usize {
     #[cfg(not(target_arch = "wasm32"))]
     return rayon::current_num_threads();
     #[cfg(target_arch = "wasm32")]

@@ -120,6 +120,11 @@ impl Panels {
         self.columns.div_ceil(self.width)
     }
 
+    /// Whether panels are f32 as they are.
+    pub fn is_ready(&self) -> bool {
+        self.dtype == Dtype::F32
+    }
+
     /// Bytes of the values.
     pub fn bytes(&self) -> usize {
         4 * self.data.len()
@@ -153,7 +158,7 @@ impl Panels {
     #[inline(always)]
     pub fn panel<'a, I: Isa>(&'a self, isa: I, index: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
         let len = self.depth * self.width;
-        if self.dtype == Dtype::F32 {
+        if self.is_ready() {
             return &cast_slice(&self.data)[index * len..][..len];
         }
         // Whole vectors of i8.

@@ -1,10 +1,12 @@
 //! The module for machines without a GPU: weights of the project's own format, and photos, on the CPU.
 
-use js_sys::Object;
+use std::ops::Range;
+
+use js_sys::{Float32Array, Object, Uint8Array};
 
 use super::common::{array, info, object, parse_fit, predictions, storage, text};
 use super::*;
-use crate::cpu::{Classifier, Loader, name};
+use crate::cpu::{Begin, Classifier, Loader, Team};
 use crate::resize::Resizer;
 use crate::weights::safetensors::Header;
 
@@ -69,7 +71,7 @@ impl CpuModel {
             ("bytes", (self.classifier.bytes() as f64).into()),
             ("tuned", false.into()),
             ("maxBatch", (MAX_BATCH as u32).into()),
-            ("adapter", text(["CPU: ", &name()].concat())),
+            ("adapter", text(["CPU: ", &self.classifier.name()].concat())),
         ]);
         object(&entries)
     }
@@ -79,6 +81,34 @@ impl CpuModel {
         let passes = self.classifier.passes().iter();
         let shape = |shape: Vec<usize>| array(shape.into_iter().map(|length| (length as u32).into()));
         passes.map(|pass| object(&[("label", text(&pass.label)), ("shape", shape(pass.op.output_shape()))])).collect()
+    }
+
+    /// Values of the largest activation.
+    pub fn largest(&self) -> usize {
+        self.classifier.largest()
+    }
+
+    /// Makes this one of `count` that compute together. `exchange(values, begin, end)` takes an activation of which those values are
+    /// there and fills in the others; the leader's `begin(pixels, passes)` lets the others [`Self::follow`].
+    pub fn join(&mut self, index: usize, count: usize, exchange: Function, begin: Option<Function>) {
+        let exchange = move |values: &mut [f32], own: Range<usize>| {
+            // SAFETY: nothing is allocated while JavaScript has the view, which would move the memory.
+            let view = unsafe { Float32Array::view_mut_raw(values.as_mut_ptr(), values.len()) };
+            let exchanged = exchange.call3(&JsValue::NULL, &view, &own.start.into(), &own.end.into());
+            exchanged.unwrap_or_else(|error| wasm_bindgen::throw_val(error));
+        };
+        let begin = begin.map(|begin| -> Begin {
+            Box::new(move |pixels, end| {
+                let begun = begin.call2(&JsValue::NULL, &Uint8Array::from(pixels), &end.into());
+                begun.unwrap_or_else(|error| wasm_bindgen::throw_val(error));
+            })
+        });
+        self.classifier.join(Team { index, count, exchange: Box::new(exchange) }, begin);
+    }
+
+    /// Runs what the leader runs.
+    pub fn follow(&mut self, pixels: Vec<u8>, end: usize) -> Result<(), JsValue> {
+        self.classifier.follow(pixels, end).map_err(|error| throw(&error))
     }
 
     /// Runs once, so that the first photo takes no longer than others.

@@ -131,7 +131,7 @@ impl Module {
     }
 }
 
-/// Packs the scripts into `index.js`, `worker.js` and what these share or fetch on demand.
+/// Packs the scripts into `index.js`, `worker.js`, `thread.js` and what these share or fetch on demand.
 fn scripts() -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir("pkg/dist")? {
         let path = entry?.path();
@@ -149,7 +149,7 @@ fn scripts() -> Result<(), Box<dyn Error>> {
         "--outdir=pkg/dist",
         "--log-level=warning",
     ];
-    run(tool("esbuild/bin/esbuild")?.args(["pkg/src/index.js", "pkg/src/worker.js"]).args(options))
+    run(tool("esbuild/bin/esbuild")?.args(["pkg/src/index.js", "pkg/src/worker.js", "pkg/src/thread.js"]).args(options))
 }
 
 /// The compiler's options for panics in dependencies to name `crate/src/file.rs`, without where the builder keeps them.

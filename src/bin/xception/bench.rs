@@ -105,7 +105,7 @@ async fn on_gpu(classifier: &Classifier, batch: usize, macs: u64) -> xception::e
 
 /// The same of a CPU.
 fn on_cpu(classifier: &cpu::Classifier) -> (Value, String) {
-    let (name, bytes) = (cpu::name(), classifier.bytes());
+    let (name, bytes) = (classifier.name(), classifier.bytes());
     let lines = format!("CPU         {name}\nmemory      {} MB", megabytes(bytes));
     (json!({"backend": "cpu", "adapter": name, "bytes": bytes}), lines)
 }

@@ -66,13 +66,13 @@ async fn together(model: &mut Model, paths: &[PathBuf], top: usize) -> Vec<Answe
         },
         photos => model.classify_batch(photos, top).await,
     };
-    let gpu = ms() / photos.len().max(1) as f64;
+    let inference = ms() / photos.len().max(1) as f64;
     let mut answers = answers.map(Vec::into_iter);
     let answer = |(path, decode): (&PathBuf, Result<f64, Failure>)| {
         let decode = decode?;
         let answers = answers.as_mut().map_err(|error| about(path)(error))?;
-        let total = decode + preprocess + gpu;
-        let ms = json!({"decode": decode, "preprocess": preprocess, "gpu": gpu, "total": total});
+        let total = decode + preprocess + inference;
+        let ms = json!({"decode": decode, "preprocess": preprocess, "inference": inference, "total": total});
         Ok((answers.next().unwrap_or_default(), ms))
     };
     paths.iter().zip(decoded).map(answer).collect()
