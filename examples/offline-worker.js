@@ -1,5 +1,17 @@
-// Answers from the network, and from what the page kept where there is none.
+// Answers from the network and keeps what it gives, but for weights; where there is no network, from what was kept.
+addEventListener('install', () => skipWaiting());
+addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 addEventListener('fetch', (event) => {
-  const answer = async () => (await caches.match(event.request)) ?? Response.error();
-  event.respondWith(fetch(event.request).catch(answer));
+  const { request } = event;
+  const answer = async () => {
+    const cache = await caches.open('example');
+    try {
+      const response = await fetch(request);
+      if (response.ok && !request.url.endsWith('.safetensors')) await cache.put(request, response.clone());
+      return response;
+    } catch {
+      return (await cache.match(request)) ?? Response.error();
+    }
+  };
+  event.respondWith(answer());
 });

@@ -42,9 +42,18 @@ export interface LoadOptions {
    */
   cache?: boolean;
   /**
+   * What computes: `webgpu`, `cpu`, or what suits this device. `auto`, the default, takes a GPU where there is one, and the CPU where
+   * there is none or only a program that acts as one, which takes ten to a hundred times as long; `info` says which, and why. The CPU
+   * computes by WebAssembly's vector instructions, from a module of its own (60 KB) that is fetched only then; it gives the same answers.
+   */
+  backend?: 'auto' | Backend;
+  /**
    * How the GPU stores weights and activations; sums are always f32. `f16` takes half the memory, whatever the file is
    * stored as; `auto`, the default, is `f16`, and `f32` on software adapters, which would have to convert each value.
    * A weight beyond 65504, which f16 has not, rejects with the code `too-large`: such a model needs `f32`.
+   *
+   * On the CPU it is about weights alone, and `auto` leaves them as they are in the file, also where that is i8; `f32` takes the most
+   * memory and 5 % less time.
    */
   dtype?: 'auto' | 'f32' | 'f16';
   /**
@@ -70,8 +79,9 @@ export interface LoadOptions {
    */
   tune?: 'auto' | 'again' | 'off';
   /**
-   * Whether everything runs in a module worker of its own, so that the page's thread stays free: false. The API is the same;
-   * pixels are handed over, not copied. A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told.
+   * Whether everything runs in a module worker of its own, so that the page's thread stays free. Unless said otherwise, what a GPU
+   * computes does not, and what the CPU computes does, where the page's policy lets workers start. The API is the same; pixels
+   * are handed over, not copied. A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told.
    */
   worker?: boolean | Worker;
   /**
@@ -79,10 +89,17 @@ export interface LoadOptions {
    * load decides for the page.
    */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
+  /** The same of what computes on the CPU: `cpu_bg.wasm`, or `cpu_relaxed_bg.wasm` for browsers with relaxed SIMD. */
+  wasmCpu?: LoadOptions['wasm'];
+  /**
+   * How many threads compute on the CPU, each with a copy of the weights: as many as there are cores, at most 4, where the page is
+   * cross-origin isolated and the model in a worker; elsewhere always 1, which is enough.
+   */
+  threads?: number;
   /**
    * Whether each inference is written into the browser's performance panel, as `performance.measure` entries: a track "Xception GPU"
    * with a row for each pass (where the GPU has timestamps), and a track "Xception" with decode, upload and read-back. The passes of a
-   * photo are then computed one by one, which takes longer: false.
+   * photo are then computed one by one, which takes longer: false. On the CPU there are no passes to be seen.
    */
   profile?: boolean;
   /** Whether the network runs once at the end of loading, so that the first photo takes no longer than others: true. */
@@ -105,11 +122,14 @@ export interface Prediction {
   score: number;
 }
 
-/** Milliseconds of each step. `preprocess` is the upload; the resize itself runs on the GPU, with the network. */
+/**
+ * Milliseconds of each step. `preprocess` is the upload; the resize itself runs on the GPU, with the network, and counts to `inference`. On
+ * the CPU `preprocess` is the resize.
+ */
 export interface Timings {
   decode: number;
   preprocess: number;
-  gpu: number;
+  inference: number;
   total: number;
 }
 
@@ -190,8 +210,15 @@ export interface Profile {
   passes: PassProfile[];
 }
 
+/** What computes. */
+export type Backend = 'webgpu' | 'cpu';
+
 /** What a loaded model is. */
 export interface ModelInfo {
+  /** What computes it. */
+  readonly backend: Backend;
+  /** Why that is not a GPU; empty where it is one, or was asked for. */
+  readonly reason: string;
   /** Height and width of the network's input, in pixels. */
   readonly inputSize: readonly [number, number];
   readonly classes: number;
@@ -209,18 +236,18 @@ export interface ModelInfo {
   readonly source: { readonly kind: string; readonly sha256: string; readonly license: string };
   /** The layers that `activations` knows, in their order, and the height, width and channels of their results. */
   readonly layers: ReadonlyArray<{ readonly name: string; readonly shape: readonly [number, number, number] }>;
-  /** How the GPU stores weights and activations. */
-  readonly dtype: 'f32' | 'f16';
-  /** Dispatches a photo takes, without the two of preprocessing. */
+  /** How the GPU stores weights and activations, or the CPU weights. */
+  readonly dtype: 'f32' | 'f16' | 'i8';
+  /** Dispatches a photo takes on the GPU, without the two of preprocessing. */
   readonly dispatches: number;
   readonly pipelines: number;
-  /** GPU memory of weights and activations, in bytes. */
-  readonly gpuBytes: number;
+  /** Memory of weights and activations, the GPU's or a thread's of the CPU, in bytes. */
+  readonly bytes: number;
   /** Whether its shaders were chosen by trying. */
   readonly tuned: boolean;
   /** How many images can be computed at once. */
   readonly maxBatch: number;
-  /** What the GPU calls itself; browsers may not tell. */
+  /** What the GPU calls itself, which browsers may not tell; or the CPU's instructions and threads. */
   readonly adapter: string;
 }
 
@@ -260,8 +287,11 @@ export interface ClassifyOptions extends ViewOptions {
 
 /** Whether a model can run here. */
 export interface Support {
+  /** Whether it can: on a GPU or the CPU, in browsers of 2024 or later. */
   ok: boolean;
-  /** Why not, and what to do; empty where it can. */
+  /** What computes where nothing else is asked for. */
+  backend: Backend;
+  /** Why that is not a GPU, and what to do; empty where it is one. */
   reason: string;
   /** What the GPU calls itself; browsers may not tell. */
   adapter: string;
@@ -301,12 +331,12 @@ export interface XceptionEventMap {
   restored: CustomEvent;
 }
 
-/** A model on the GPU. Calls queue up and are answered in order; one that fails does not harm the next. */
+/** A model on the GPU or the CPU. Calls queue up and are answered in order; one that fails does not harm the next. */
 export class Xception extends EventTarget {
   private constructor();
   /** Whether a model can run here, and on what. Nothing is loaded. */
   static isSupported(): Promise<Support>;
-  /** Loads weights onto the GPU. */
+  /** Loads weights. */
   static load(options: LoadOptions): Promise<Xception>;
   /** What the model is. */
   readonly info: ModelInfo;
@@ -334,7 +364,10 @@ export class Xception extends EventTarget {
    * the layers are linear in the mean at this image.
    */
   explain(image: ImageInput, options?: ViewOptions & { classIndex?: number }): Promise<ClassMap>;
-  /** Times each pass of the network on an image, `runs` (5) times; other calls wait. Nothing of it costs other photos anything. */
+  /**
+   * Times each pass of the network on an image, `runs` (5) times; other calls wait. Nothing of it costs other photos anything. On the CPU
+   * it rejects with `bad-argument`.
+   */
   profile(image: ImageInput, options?: ViewOptions & { runs?: number }): Promise<Profile>;
   /**
    * What a layer of `info.layers` makes of an image: `[height, width, channels]`, row by row, with what is added to it and the

@@ -34,7 +34,7 @@ async function shoot(name, enter) {
 /** A photo that may be passed on, explained. */
 async function forReadme() {
   const page = await browser.newPage({ serviceWorkers: 'block', viewport: { width: 1120, height: 740 } });
-  await states.ready(new Demo(page, url), page);
+  await states.onGPU(new Demo(page, url), page);
   await page.setInputFiles('#file', 'www/samples/coffee.jpg');
   await says(page, 'status', /^coffee\.jpg: cup$/);
   await page.click('#predictions button');

@@ -2,18 +2,16 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use common::kitchen::{kitchen_file, photos, random_file};
 use common::{KITCHEN_LABELS, Random, assert_close, block_on, fixture, golden, gpu, pattern};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::gpu::Gpu;
 use xception::image::decode;
-
 use xception::layer::Shape;
-use xception::resize::Filter;
 use xception::shader::Precision;
 use xception::tile::{Kind, Tuning};
 use xception::weights::safetensors::{Header, Model};
@@ -23,48 +21,19 @@ const KERAS: &str = "keras3.weights.h5";
 const ATOL: f32 = 1e-3;
 const RTOL: f32 = 1e-3;
 
-fn kitchenware() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/kitchenware");
-    assert!(
-        folder.join("kitchenware.keras").exists(),
-        "the kitchenware model is missing: run `npm test`, which fetches it"
-    );
-    folder
-}
-
 /// As a GPU or as a software adapter would compute it.
 fn stored(storage: Dtype, software: bool) -> Options {
     Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) }
 }
 
-/// The kitchenware model in a file of some dtype.
-fn kitchen_file(dtype: Dtype) -> Vec<u8> {
-    let labels = ["cup", "fork", "glass", "knife", "plate", "spoon"].map(str::to_owned).to_vec();
-    let (labels, filter, dtype) = (Some(labels), Some(Filter::Nearest), Some(dtype));
-    let overrides = Overrides { labels, filter, dtype, ..Overrides::default() };
-    convert(fs::read(kitchenware().join("kitchenware.keras")).unwrap(), overrides).unwrap()
-}
-
-/// It on the GPU, stored there as `storage`.
+/// The kitchenware model on the GPU, stored there as `storage`.
 fn kitchen_classifier(dtype: Dtype, storage: Dtype, software: bool) -> Classifier {
     block_on(Classifier::load(&gpu(), &kitchen_file(dtype), stored(storage, software))).unwrap()
 }
 
-fn photos() -> BTreeMap<String, PathBuf> {
-    let entries = fs::read_dir(kitchenware().join("photos")).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), path)).collect()
-}
-
-/// The random network of a fixture for another input size, one of its weights changed where asked.
+/// The random network of a fixture on the GPU.
 fn random_network(file: &str, side: usize, how: Options, change: Option<&str>) -> Classifier {
-    let mut model = Model::deserialize(&convert(fixture(file), Overrides::default()).unwrap()).unwrap();
-    model.meta.input_size = [side; 2];
-    if let Some(name) = change {
-        let names = model.meta.network().unwrap().tensors();
-        let tensor = names.iter().position(|tensor| tensor.name == name).unwrap();
-        model.tensors[tensor][0] += 1.0;
-    }
-    block_on(Classifier::load(&gpu(), &model.serialize(Dtype::F32).unwrap(), how)).unwrap()
+    block_on(Classifier::load(&gpu(), &random_file(file, side, change), how)).unwrap()
 }
 
 /// Runs the plan piece by piece and compares each layer that the witness wrote down: 18 of them.

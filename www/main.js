@@ -1,6 +1,6 @@
 // The demo: photos in, five classes out. It knows the package by its public API only.
 import { startCamera, stopCamera } from './camera.js';
-import { $, status } from './dom.js';
+import { $, status, write } from './dom.js';
 import { Gallery } from './gallery.js';
 import * as models from './models.js';
 import { copies, copyable, showHeat, showPredictions, showTimings } from './result.js';
@@ -16,10 +16,8 @@ let wanted;
 
 /** Says what went wrong, with the file it is about in front; the next file takes it away. */
 function fail(name, error) {
-  const { text, link } = words(error, name);
   const line = document.createElement('p');
-  line.textContent = name ? text : text[0].toUpperCase() + text.slice(1);
-  if (link) line.append(' ', Object.assign(document.createElement('a'), { textContent: link[0], href: link[1] }));
+  write(line, words(error, name));
   $('sentences').append(line);
   $('error').hidden = false;
 }
@@ -68,9 +66,17 @@ function show(photo) {
   const { name, predictions, timings } = photo;
   showPredictions(predictions ?? [], (prediction) => explain(photo, prediction));
   showTimings(timings, first.total);
-  for (const id of ['copy-json', 'copy-code', 'time']) $(id).disabled = !predictions;
+  offer();
   if (predictions) status(`${name}: ${predictions[0].label}`);
   else status(photo.failed ? 'Ready for a photo.' : `Looking at ${name}…`);
+}
+
+/** Lets do what can be done with the answer that is shown, by the model that is there. */
+function offer() {
+  const onCpu = models.current?.info.backend === 'cpu';
+  for (const id of ['copy-json', 'copy-code', 'time']) $(id).disabled = !shown?.predictions;
+  if (onCpu) $('time').disabled = true;
+  $('time').title = onCpu ? "Times a GPU's passes: choose the GPU under “Runs on” first" : '';
 }
 
 /** Shows what of a photo speaks for a class. */
@@ -187,6 +193,7 @@ $('camera').addEventListener('click', async () => {
 $('opacity').addEventListener('input', () => ($('heat').style.opacity = $('opacity').value));
 $('heat').style.opacity = $('opacity').value;
 $('dismiss').addEventListener('click', forget);
+for (const id of ['dtype', 'backend']) $(id).addEventListener('change', forget);
 copies('copy-json', () => copyable(shown, models.current).json);
 copies('copy-code', () => copyable(shown, models.current).code);
 
@@ -217,7 +224,7 @@ showCredits();
 navigator.serviceWorker?.register('sw.js').catch(() => {
   // Without it the page works, only not offline.
 });
-await models.start(fail);
+await models.start(fail, offer);
 const own = models.samples().map((url) => ({ url, name: url.split('/').at(-1) }));
 if (own.length) offerSamples(own);
 if (models.profiled === 'loop') loop();

@@ -1,22 +1,29 @@
 // The model: which ones there are, one of them loaded in a worker, with progress and a way to stop; and what the browser keeps.
 import { Xception, clearCache, listCached } from 'xception-webgpu';
-import { $, megabytes, status } from './dom.js';
+import { $, megabytes, status, write } from './dom.js';
+import { hint } from './words.js';
 
 const LIST = 'models/index.json';
 const NONE = 'there is no model yet: drop a weights file on this page first';
 
-/** What is loaded: the model, its source (`{ name, url or file, integrity?, bytes? }`), and how long the first photo took. */
+/** How a model is loaded: each a `select`, by the name that the package has for it. */
+const CHOICES = ['dtype', 'backend'];
+
+/** What is loaded: the model, its source (`{ name, url or file, integrity?, bytes? }`), what was chosen, and how long it took. */
 export let current;
 
 /** Called with what went wrong and the name of what it is about. */
-let fail = () => {};
+let fail;
+/** Called when a model is there. */
+let arrived;
 let list = [];
 /** The one that will be fetched when a photo comes: it is large, and on another site. */
 let offered;
+/** The one to be loaded again when a choice changes. */
+let wanted;
+const address = new URLSearchParams(location.search);
 /** `?profile` writes photos into the performance panel, of which the page's own thread is then; `?profile=loop` repeats them. */
-export const profiled = new URLSearchParams(location.search).get('profile');
-/** What the browser tells of the GPU. */
-let gpu = '';
+export const profiled = address.get('profile');
 let started;
 let loading = Promise.resolve();
 let stop;
@@ -24,21 +31,13 @@ let stop;
 let missing = { message: NONE };
 
 /** Reads the list of models and begins to load the first, if that costs nobody anything. */
-export function start(onFail) {
-  fail = onFail;
+export function start(onFail, onArrive) {
+  [fail, arrived] = [onFail, onArrive];
   started = begin();
   return started;
 }
 
 async function begin() {
-  const { ok, reason, adapter } = await Xception.isSupported();
-  gpu = adapter;
-  if (!ok) {
-    missing = { code: navigator.gpu ? 'no-adapter' : 'no-webgpu', message: reason };
-    fail('', missing);
-    status('This browser cannot run the model.');
-    return;
-  }
   // A host may answer with a page of its own where there is no list.
   const answer = fetch(LIST, { cache: 'no-cache' }).then((response) => (response.ok ? response.json() : []));
   list = await answer.catch(() => []);
@@ -57,6 +56,7 @@ async function begin() {
 /** Loads a model; what was loaded before stays until then, and where it fails. */
 export function use(source) {
   offered = undefined;
+  wanted = source;
   stop?.abort();
   const abort = new AbortController();
   stop = abort;
@@ -76,29 +76,41 @@ export async function ready() {
 async function load(source, signal) {
   const { name, url, file, integrity } = source;
   const began = performance.now();
-  const dtype = $('dtype').value;
+  const choices = Object.fromEntries(CHOICES.map((id) => [id, $(id).value]));
   wait(true);
   status(`Loading ${name}…`);
   try {
-    const onProgress = (progress) => showProgress(name, progress, began);
-    const model = await Xception.load({ weights: file ?? url, integrity, dtype, onProgress, signal, profile: profiled !== null, worker: profiled === null });
+    let since;
+    const onProgress = (progress) => showProgress(name, progress, (since ??= performance.now()));
+    const model = await Xception.load({ weights: file ?? url, integrity, ...choices, onProgress, signal, profile: profiled !== null, worker: profiled === null });
     model.addEventListener('devicelost', ({ detail }) => status(`The GPU was lost (${detail.reason}): loading the model again…`));
     model.addEventListener('restored', () => status('The GPU is back. Ready for a photo.'));
     await current?.model.dispose();
-    current = { model, source, info: model.info, loadTime: performance.now() - began };
-    showInfo();
+    current = { model, source, choices, info: model.info, loadTime: performance.now() - began };
+    arrived();
+    await showInfo();
     await showList();
     // The browser keeps the file in the background.
     setTimeout(showList, 2000);
     status('Ready for a photo.');
   } catch (error) {
     if (error.code === 'aborted') return status(current ? `Cancelled. ${current.source.name} is ready for a photo.` : 'Cancelled. No model: choose one below.');
-    missing = error.code === 'no-adapter' ? error : { message: NONE };
+    const noGpu = ['no-webgpu', 'no-adapter'].includes(error.code);
+    missing = noGpu ? error : { message: NONE };
     fail(name, error);
-    status(current ? 'Ready for a photo.' : 'No model: drop a weights file on this page.');
+    goBack();
+    const advice = noGpu ? 'there is no GPU for it. Choose the CPU below.' : 'drop a weights file on this page.';
+    status(current ? 'Ready for a photo.' : `No model: ${advice}`);
   } finally {
     wait(false);
   }
+}
+
+/** After a load that came to nothing the choices are again those of the model that is there. */
+function goBack() {
+  if (!current) return;
+  wanted = current.source;
+  for (const id of CHOICES) $(id).value = current.choices[id];
 }
 
 function wait(on) {
@@ -107,30 +119,37 @@ function wait(on) {
   $('rest').textContent = '';
 }
 
-function showProgress(name, { phase, loaded, total, fromCache }, began) {
+/** `since` is when the first bytes came. */
+function showProgress(name, { phase, loaded, total, fromCache }, since) {
   const bar = $('progress');
   if (total) bar.value = loaded / total;
   else bar.removeAttribute('value');
   if (phase === 'convert') return status(`Converting ${name}…`);
-  if (loaded === total) return status(`Bringing ${name} to the GPU…`);
+  if (loaded === total) return status(`Preparing ${name}…`);
   status(`Loading ${name}${fromCache ? ' from the cache' : ''}…`);
-  const seconds = ((performance.now() - began) / 1000) * (total / loaded - 1);
-  const rest = seconds > 1 ? `, ${Math.round(seconds)} s left` : '';
+  const passed = (performance.now() - since) / 1000;
+  const seconds = passed * (total / loaded - 1);
+  // The first second tells little of the rest.
+  const rest = passed > 1 && seconds > 1 ? `, ${Math.round(seconds)} s left` : '';
   $('rest').textContent = `${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}${rest}`;
 }
 
-function showInfo() {
+async function showInfo() {
   const { source, info, loadTime } = current;
-  const { inputSize, classes, dtype, gpuBytes, adapter } = info;
-  const bytes = source.file?.size ?? source.bytes;
+  const { inputSize, classes, dtype, bytes, backend, reason, adapter } = info;
+  const size = source.file?.size ?? source.bytes;
+  // The package says what the CPU can; of a GPU it may have no name where the browser has one.
+  const name = adapter.replace(/^CPU: /, '') || (await Xception.isSupported()).adapter || 'without a name';
   const parts = [
     `${classes} classes`,
     `input ${inputSize.join('×')}`,
-    bytes && `${megabytes(bytes)} of weights`,
-    `${megabytes(gpuBytes)} on the GPU as ${dtype}`,
-    adapter || gpu || 'a GPU without a name',
+    size && `${megabytes(size)} of weights`,
+    `${megabytes(bytes)} in memory as ${dtype}`,
     `loaded in ${(loadTime / 1000).toFixed(1)} s`,
+    `computed on the ${backend === 'cpu' ? 'CPU' : 'GPU'} (${name})${reason && `: ${reason}`}`,
   ];
+  $('hint').hidden = !reason;
+  if (reason) write($('hint'), hint());
   $('model').textContent = `${source.name}: ${parts.filter(Boolean).join(', ')}`;
 }
 
@@ -173,5 +192,12 @@ function row(source, kept) {
 /** The photos that go with the first model of the list, if it names some. */
 export const samples = () => list[0]?.samples ?? [];
 
-$('cancel').addEventListener('click', () => stop?.abort());
-$('dtype').addEventListener('change', () => current && use(current.source));
+$('cancel').addEventListener('click', () => {
+  wanted = undefined;
+  goBack();
+  stop?.abort();
+});
+for (const id of CHOICES) $(id).addEventListener('change', () => wanted && use(wanted));
+// Passes are a GPU's.
+const backend = profiled === null ? address.get('backend') : 'webgpu';
+for (const option of $('backend').options) if (option.value === backend) option.selected = true;

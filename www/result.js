@@ -57,20 +57,21 @@ export function showHeat(map) {
 
 /** Milliseconds of the steps of a photo, and of the first one. */
 export function showTimings(timings, first) {
-  const { decode, preprocess, gpu, total } = timings ?? {};
+  const { decode, preprocess, inference, total } = timings ?? {};
   const cells = $('timings').querySelectorAll('td');
-  [decode, preprocess, gpu, total, first].forEach((time, i) => (cells[i].textContent = time === undefined ? '–' : `${Math.round(time)} ms`));
+  [decode, preprocess, inference, total, first].forEach((time, i) => (cells[i].textContent = time === undefined ? '–' : `${Math.round(time)} ms`));
 }
 
 /** What can be copied: the answer as JSON, and the code that makes it. */
-export function copyable({ name, predictions, timings }, { source, info }) {
-  const { adapter, dtype, inputSize } = info;
-  const json = { image: name, model: source.name, predictions, timings, adapter, dtype, inputSize };
+export function copyable({ name, predictions, timings }, { source, info, choices }) {
+  const { backend, adapter, dtype, inputSize } = info;
+  const json = { image: name, model: source.name, predictions, timings, backend, adapter, dtype, inputSize };
   const weights = source.url ? JSON.stringify(new URL(source.url, location.href).href) : 'file';
   const integrity = source.integrity ? `, integrity: '${source.integrity}'` : '';
+  const device = choices.backend === 'auto' ? '' : `, backend: '${choices.backend}'`;
   const code = `import { Xception } from 'xception-webgpu';
 
-const model = await Xception.load({ weights: ${weights}${integrity} });
+const model = await Xception.load({ weights: ${weights}${integrity}${device} });
 const { predictions } = await model.classify(photo, { topK: ${ROWS} });
 console.log(predictions[0].label, predictions[0].score);
 `;

@@ -3,18 +3,27 @@
 const BROWSERS = 'Chrome and Edge have it since 113, Safari since 26, Firefox since 141 on Windows';
 const ENABLE = 'on Linux it may have to be enabled (chrome://flags/#enable-unsafe-webgpu, or dom.webgpu.enabled in Firefox)';
 
+const NO_WEBGPU = {
+  text: `${BROWSERS}; ${ENABLE}. It also needs https, or localhost.`,
+  link: ['Which browsers can', 'https://caniuse.com/webgpu'],
+};
+const NO_ADAPTER = {
+  text: 'In Chrome the switch is under Settings, System.',
+  link: ['What the browser finds (Chrome)', 'https://webgpureport.org/'],
+};
+
+/** What would bring a GPU to a model that is on the CPU for want of one. */
+export function hint() {
+  const { text, link } = navigator.gpu ? NO_ADAPTER : NO_WEBGPU;
+  const how = navigator.gpu ? 'with hardware acceleration switched on.' : 'in a browser with WebGPU:';
+  return { text: `On a GPU it would be faster, ${how} ${text}`, link };
+}
+
 /** A sentence for an error about `name`, and where to read more. */
-export function words(error, name = '') {
-  const { code, message } = error;
-  const subject = name && `${name}: `;
-  if (code === 'no-webgpu') {
-    const link = ['Which browsers can', 'https://caniuse.com/webgpu'];
-    return { text: `${subject}this browser has no WebGPU: ${BROWSERS}; ${ENABLE}. It also needs https, or localhost.`, link };
-  }
-  if (code === 'no-adapter') {
-    const link = ['What the browser finds (Chrome)', 'https://webgpureport.org/'];
-    return { text: `${subject}${message}. In Chrome the switch is under Settings, System.`, link };
-  }
+export function words({ code, message }, name) {
+  const subject = `${name}: `;
+  if (code === 'no-webgpu') return { text: `${subject}this browser has no WebGPU: ${NO_WEBGPU.text}`, link: NO_WEBGPU.link };
+  if (code === 'no-adapter') return { text: `${subject}${message}. ${NO_ADAPTER.text}`, link: NO_ADAPTER.link };
   if (code === 'fetch' && !navigator.onLine) {
     return { text: `${subject}you are offline, and this has not been kept from an earlier visit. Photos and weights of this device work.` };
   }

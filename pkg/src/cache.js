@@ -6,8 +6,16 @@ const NAME = 'xception-webgpu';
 /** The header of a cached file that holds the hash by which it was verified. */
 const SHA256 = 'x-xception-sha256';
 
-/** Whole files that the browser is still writing down. */
+/** Whole files that the browser is still writing down, here or for a worker. */
 const puts = new Set();
+
+/** Lets whoever asks for what is cached wait for this. */
+export function expect(put) {
+  puts.add(put);
+  put.then(() => puts.delete(put));
+}
+
+export const written = () => Promise.all(puts);
 
 /** The key of what a request asks for; undefined where that is not to be cached. */
 export function keyOf({ method, url, cache }) {
@@ -57,15 +65,14 @@ export function save(key, total, integrity) {
     },
     abort,
     close() {
-      puts.add(put);
-      put.then(() => puts.delete(put));
+      expect(put);
       writer.close().catch(ignore);
     },
   };
 }
 
 export async function listCached() {
-  await Promise.all(puts);
+  await written();
   const describe = async (cache, request) => {
     const response = await cache.match(request);
     // Another page may just have removed it.
@@ -79,7 +86,7 @@ export async function listCached() {
 }
 
 export async function clearCache(url) {
-  await Promise.all(puts);
+  await written();
   const clear = async (cache) => {
     if (url !== undefined) return cache.delete(withoutFragment(new Request(url).url));
     return (await cache.keys()).length > 0 && caches.delete(NAME);

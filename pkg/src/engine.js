@@ -57,49 +57,25 @@ export class Engine {
   }
 
   /** The 2048 features that the network makes of an image. */
-  async embed(image, { roi, fit }) {
+  async embed(image, options) {
     const embedding = await this.#next(async (model, lap, timings) => {
-      await this.#bring(model, image, { roi, fit }, lap, timings);
+      await this.#bring(model, image, options, lap, timings);
       return this.#core(() => model.embed());
     }, [image]);
     return this.#read(embedding);
   }
 
-  /** What each part of an image contributes to a class: `ClassMap` without its colours and region. */
-  async explain(image, { classIndex, roi, fit }) {
-    return this.#next(async (model, lap, timings) => {
-      const size = await this.#bring(model, image, { roi, fit }, lap, timings);
-      const { classes, layers } = this.info;
-      const [predictions] = await this.#read(await this.#core(() => model.start(classes)));
-      const prediction = predictions.find(({ index }) => index === (classIndex ?? index));
-      const values = await this.#read(await this.#core(() => model.explain(classIndex ?? prediction.index)));
-      const [height, width] = layers[layers.findIndex(({ name }) => name === 'avg_pool') - 1].shape;
-      timings.inference = lap();
-      timings.total = timings.decode + timings.preprocess + timings.inference;
-      return { prediction, width, height, values, region: seen(size, this.info, fit), timings };
-    }, [image]);
-  }
+  explain = (image, options) => this.#insight('explain', image, options);
+  activations = (image, options) => this.#insight('activations', image, options);
+  profile = (image, options) => this.#insight('profile', image, options);
 
-  /** What a layer makes of an image. */
-  async activations(image, { layer, roi, fit }) {
+  /** What only those want to know who look closer. */
+  async #insight(call, image, options) {
+    const insight = await part(import('./insight.js'));
     return this.#next(async (model, lap, timings) => {
-      await this.#bring(model, image, { roi, fit }, lap, timings);
-      const values = await this.#read(await this.#core(() => model.activations(layer)));
-      return { shape: this.info.layers.find(({ name }) => name === layer).shape, values };
-    }, [image]);
-  }
-
-  /** Times each pass on an image: `Profile` of index.d.ts. */
-  async profile(image, { runs, roi, fit }) {
-    if (this.#upload) {
-      throw new XceptionError('bad-argument', 'profile() times the passes of a GPU, and this model is on the CPU: load it with backend webgpu');
-    }
-    const { profile } = await part(import('./profile.js'));
-    return this.#next(async (model, lap, timings) => {
-      await this.#bring(model, image, { roi, fit }, lap, timings);
-      const run = () => this.#core(() => model.start(1).read());
-      const { adapter, dtype } = this.info;
-      return { adapter, dtype, ...(await profile(model.device, model.passes(), dtype, run, runs)) };
+      const size = await this.#bring(model, image, options, lap, timings);
+      const read = async (start) => this.#read(await this.#core(start));
+      return insight[call]({ model, info: this.info, size, read, lap, timings }, options);
     }, [image]);
   }
 
@@ -188,12 +164,4 @@ function layers(passes) {
     if (!/\.depthwise$|^softmax/.test(label)) found.set(name, { name, shape: shape.length > 1 ? shape : [1, 1, ...shape] });
   }
   return [...found.values()];
-}
-
-/** The part of a photo that the network sees, in shares of its width and height: all of it, or its centre. */
-function seen(photo, { inputSize: [rows, columns], preprocessing }, fit = preprocessing.fit) {
-  const crop = (share) => preprocessing.crop * Math.min(1, share);
-  const wider = (photo.width * rows) / (photo.height * columns);
-  const [width, height] = fit === 'crop' ? [crop(1 / wider), crop(wider)] : [1, 1];
-  return { x: (1 - width) / 2, y: (1 - height) / 2, width, height };
 }

@@ -4,8 +4,8 @@ import { formats } from './wasm.js';
 /** The pixel values of the file itself, upright. */
 const AS_STORED = { imageOrientation: 'from-image', premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
 
-/** Whether there are bitmaps whose pixels can be had: in browsers, not in Node and Deno. */
-const hasBitmaps = () => Boolean(globalThis.createImageBitmap && globalThis.OffscreenCanvas);
+/** Whether there are bitmaps whose pixels can be had: in browsers, not in Node, and Deno's have none. */
+const hasBitmaps = () => Boolean(globalThis.OffscreenCanvas && !globalThis.Deno);
 
 /** The largest encoded image that is read at all: 256 MiB. */
 const MAX_IMAGE_BYTES = 2 ** 28;
@@ -65,8 +65,13 @@ export async function decode(image, roi, module, maxSide = Infinity) {
   const photo = image instanceof Blob ? await decodeFile(image, module) : image;
   const { x, y, width, height } = cut(roi, photo);
   const whole = width === photo.width && height === photo.height;
-  if (photo.data) return whole ? photo : { data: crop(photo, x, y, width, height), width, height };
   const side = Math.max(width, height);
+  if (photo.data) {
+    const data = whole ? photo.data : crop(photo, x, y, width, height);
+    if (side <= maxSide || !hasBitmaps()) return { data, width, height };
+    const bitmap = await createImageBitmap(new ImageData(new Uint8ClampedArray(data), width), AS_STORED);
+    return decode(bitmap, undefined, module, maxSide);
+  }
   if (whole && side <= maxSide) return photo;
   const scaled = (length) => Math.max(1, Math.floor(length * Math.min(1, maxSide / side)));
   const resize = side > maxSide && { resizeWidth: scaled(width), resizeHeight: scaled(height), resizeQuality: 'high' };

@@ -5,6 +5,7 @@
  * formats are converted first, by a second wasm module that is fetched only then.
  */
 
+import { expect } from './cache.js';
 import { Engine } from './engine.js';
 import { XceptionError, part, settle } from './errors.js';
 import { toImage } from './image.js';
@@ -171,7 +172,9 @@ async function start({ worker, backend, ...options }) {
   if (!globalThis.Worker) throw new XceptionError('bad-argument', 'there are no workers here: leave out `worker`');
   const { Remote } = await part(import('./remote.js'));
   try {
-    return await Remote.load({ worker: anyway, ...all });
+    const remote = await Remote.load({ worker: anyway, ...all });
+    expect(remote.written);
+    return remote;
   } catch (error) {
     // Nobody asked for a worker, which may not come from another site, nor where a policy forbids it.
     if (worker || !error.noWorker) throw error;

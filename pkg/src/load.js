@@ -1,7 +1,6 @@
 import { clearCache, find, keyOf, save } from './cache.js';
 import { open, refusePage, toRequest } from './download.js';
 import { XceptionError, part, settle } from './errors.js';
-import { Integrity } from './integrity.js';
 import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
 import { tuning } from './tuning.js';
@@ -28,11 +27,16 @@ export async function load({ module, loaderFor = onGpu }, options) {
     warmup,
     onProgress,
     signal,
-    integrity: integrity === undefined ? undefined : new Integrity(integrity),
     overrides: JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] }),
   };
   module.source ??= backend === 'cpu' ? wasmCpu : wasm;
-  return settle(signal, () => fetchModel(weights, cache, job));
+  return settle(signal, async () => {
+    if (integrity !== undefined) {
+      const { Integrity } = await part(import('./integrity.js'));
+      job.integrity = new Integrity(integrity);
+    }
+    return fetchModel(weights, cache, job);
+  });
 }
 
 /** Takes weights from the cache, or from where they are. */

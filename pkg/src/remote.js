@@ -29,6 +29,8 @@ export class Remote {
     };
     try {
       remote.info = await settle(signal, () => remote.#call('load', ...pack(options)));
+      /** When the weights are in the cache. */
+      remote.written = remote.#call('written', []).catch(() => {});
       return remote;
     } catch (error) {
       remote.#leave();

@@ -6,7 +6,8 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
 /** Whether a model can run here, on what, and why not on a GPU. */
 export async function support() {
   const on = (backend, reason, adapter, name = '') => ({
-    ok: true,
+    // Browsers that have this have all the rest.
+    ok: Boolean(AbortSignal.any),
     backend,
     reason,
     adapter: name,

@@ -1,4 +1,5 @@
 /** A model in a module worker; `remote.js` is its other end. */
+import { written } from './cache.js';
 import { Engine } from './engine.js';
 import { XceptionError } from './errors.js';
 
@@ -21,6 +22,8 @@ const calls = {
     return { value: engine.info };
   },
   abort: async () => loading?.abort(),
+  /** Answers when what was loaded is in the cache. */
+  written: async () => void (await written()),
   classify: async (images, options) => ({ value: await engine.classify(images.map(async (image) => image), options) }),
   async embed(image, options) {
     const value = await engine.embed(Promise.resolve(image), options);

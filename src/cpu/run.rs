@@ -140,15 +140,15 @@ impl Runner {
             }
             Op::Dense { relu_after: relu, inputs, .. } => {
                 let mut left = slot(0)[..inputs].to_vec();
-                left.resize(ROWS * inputs, 0.0);
+                left.resize(ROWS * matrix.depth, 0.0);
                 let (bias, room) = (values(2), &mut Vec::new());
                 let out = &mut out[..matrix.columns];
                 Product { left: &left, right: matrix, bias, added: None, relu, out, room }.dispatch();
             }
-            Op::DenseTransposed { outputs, relu_after, .. } => {
+            Op::DenseTransposed { inputs, outputs, relu_after, .. } => {
                 let passes = |n: usize| !relu_after || slot(1)[n] > 0.0;
                 let gradient: Vec<f32> = (0..outputs).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
-                matrix.backwards(&gradient, out);
+                matrix.backwards(&gradient, &mut out[..inputs]);
             }
             _ => {}
         }

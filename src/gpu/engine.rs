@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Gpu, Pending, Preprocessor, Runner};
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::resize::{Fit, Preprocessing, Rgba, resize};
+use crate::resize::{Fit, Preprocessing, Rgba};
 
 /// A plan on the GPU, and what brings photos into it.
 pub struct Engine {
@@ -17,6 +17,7 @@ pub struct Engine {
     gpu: Gpu,
     preprocessing: Preprocessing,
     /// Height and width of the network's input.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "browsers scale themselves"))]
     size: [usize; 2],
     preprocessor: Preprocessor,
     /// Whether the photo at hand still has to be resized.
@@ -52,15 +53,24 @@ impl Engine {
         Ok(self.preprocessor.texture())
     }
 
-    /// Brings a photo to the GPU as image `index`; one too large for that is resized here.
+    /// Brings a photo to the GPU as image `index`; one too large for that is resized here, but not in browsers.
     ///
     /// # Errors
-    /// As [`Self::prepare`].
+    /// As [`Self::prepare`], and in browsers [`Error::TooLarge`](crate::error::Error::TooLarge).
     pub async fn upload(&mut self, index: usize, photo: &Rgba, fit: Option<Fit>) -> Result<()> {
         let max = self.gpu.max_photo_side() as usize;
         if photo.width() > max || photo.height() > max {
-            self.upload_pixels(index, &resize(photo, self.preprocessing.fitted(fit), self.size));
-            return Ok(());
+            // In browsers, which can do it themselves, it would be a part of every download.
+            #[cfg(target_arch = "wasm32")]
+            return Err(crate::error::Error::TooLarge(format!(
+                "a side of the image is beyond the GPU's {max} pixels: scale it down"
+            )));
+            #[cfg(not(target_arch = "wasm32"))]
+            {
+                let pixels = crate::resize::resize(photo, self.preprocessing.fitted(fit), self.size);
+                self.upload_pixels(index, &pixels);
+                return Ok(());
+            }
         }
         self.prepare(index, [photo.width() as u32, photo.height() as u32], fit).await?;
         self.preprocessor.upload(photo);

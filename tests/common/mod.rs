@@ -3,6 +3,8 @@
 // Every test file is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod kitchen;
+
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};

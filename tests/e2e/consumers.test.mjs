@@ -16,12 +16,14 @@ const app = resolve('test-results/consumers');
 const packed = join(app, 'node_modules/xception-webgpu');
 let tarball, server, browser, url;
 
-/** The page of every consumer: the address says where the model runs. */
+/** The page of every consumer: the address says on what, and where, the model runs. */
 const main = (worker) => `
 import { Xception } from 'xception-webgpu';
-const worker = location.search === '?worker' ? ${worker} : false;
+const asked = new URLSearchParams(location.search);
+const backend = asked.has('cpu') ? 'cpu' : 'webgpu';
+const worker = asked.has('worker') ? ${worker} : backend === 'cpu' ? undefined : false;
 const answer = async () => {
-  await using model = await Xception.load({ weights: '/models/kitchenware.safetensors', worker });
+  await using model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend, worker });
   return (await model.classify('/models/kitchenware/photos/0009.jpg')).predictions[0].label;
 };
 document.title = await answer().catch(({ code, message }) => \`\${code}: \${message}\`);
@@ -72,7 +74,7 @@ const compressed = ({ bodies }) => bodies.reduce((sum, body) => sum + brotliComp
 
 /** Whoever emits no files that a script names has them copied beside it. */
 function copyWasm(folder) {
-  for (const name of ['xception', 'formats']) cpSync(join(packed, `dist/${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));
+  for (const name of ['xception', 'formats', 'cpu', 'cpu_relaxed']) cpSync(join(packed, `dist/${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));
   writeFileSync(join(folder, 'index.html'), html('./own.js'));
 }
 
@@ -106,11 +108,12 @@ const bundlers = {
 for (const [name, bundle] of Object.entries(bundlers)) {
   test(`${name} builds it, and a page with a strict CSP answers, also from a worker`, async (context) => {
     await bundle(join(app, name));
-    const [page, worker] = [await answer(`${name}/index.html`), await answer(`${name}/index.html?worker`)];
-    assert.deepEqual([page.title, worker.title], ['cup', 'cup']);
+    const [page, worker, cpu] = [await answer(`${name}/index.html`), await answer(`${name}/index.html?worker`), await answer(`${name}/index.html?cpu`)];
+    assert.deepEqual([page.title, worker.title, cpu.title], ['cup', 'cup', 'cup']);
     const bytes = compressed(page);
-    context.diagnostic(`${page.bodies.length} files, ${bytes} bytes brotli`);
+    context.diagnostic(`${page.bodies.length} files, ${bytes} bytes brotli; on the CPU ${compressed(cpu)}`);
     assert.ok(bytes <= 120_000, `${bytes} bytes`);
+    assert.ok(compressed(cpu) <= 100_000, `${compressed(cpu)} bytes on the CPU`);
   });
 }
 
@@ -122,12 +125,12 @@ test('without a bundler a page fetches less than 120 KB (brotli)', async (contex
   const bytes = compressed({ bodies });
   context.diagnostic(`${bodies.length} files, ${bytes} bytes brotli`);
   assert.ok(bytes <= 120_000, `${bytes} bytes`);
-  assert.equal((await answer('plain.html?worker')).title, 'cup');
+  for (const place of ['worker', 'cpu']) assert.equal((await answer(`plain.html?${place}`)).title, 'cup');
 });
 
 test('what is packed is what is used, and resolves everywhere', async () => {
   const files = readdirSync(packed, { recursive: true }).filter((name) => name !== 'dist').sort();
-  assert.ok(['README.md', 'index.d.ts', 'dist/worker.js', 'dist/xception_bg.wasm', 'dist/formats_bg.wasm'].every((name) => files.includes(name)));
+  assert.ok(['README.md', 'index.d.ts', 'dist/worker.js', 'dist/thread.js', 'dist/xception_bg.wasm', 'dist/cpu_bg.wasm', 'dist/cpu_relaxed_bg.wasm', 'dist/formats_bg.wasm'].every((name) => files.includes(name)));
   assert.deepEqual(files.filter((name) => !/\.(js|js\.map|wasm|d\.ts)$|^(README\.md|package\.json|dist\/LICENSE-\w+)$/.test(name)), []);
   const { publint } = await tool('publint/src/index-node.js');
   const { messages } = await publint({ pkgDir: packed, strict: true });
@@ -138,13 +141,17 @@ test('what is packed is what is used, and resolves everywhere', async () => {
 });
 
 test('on a server importing it does nothing', () => {
-  const script = "const { Xception } = await import('xception-webgpu'); console.log(await Xception.isSupported().then(({ ok }) => ok))";
+  const script = "const { Xception } = await import('xception-webgpu'); console.log(await Xception.isSupported().then(({ backend }) => backend))";
   const { stdout, stderr } = spawnSync('node', ['--input-type=module', '-e', script], { cwd: app, encoding: 'utf8' });
-  assert.deepEqual([stdout, stderr], ['false\n', '']);
+  assert.deepEqual([stdout, stderr], ['cpu\n', '']);
 });
 
-/** The example for runtimes without a page, on a software adapter. */
+/** The example for runtimes without a page, on a software adapter and on the CPU. */
 function runtime(command, args, env) {
+  for (const backend of ['webgpu', 'cpu']) classify(command, args, { BACKEND: backend, ...env });
+}
+
+function classify(command, args, env) {
   cpSync('examples/node.mjs', join(app, 'node.mjs'));
   const photos = ['0009', '0412'].map((name) => resolve(`models/kitchenware/photos/${name}.jpg`));
   const all = [...args, 'node.mjs', resolve('models/kitchenware.safetensors'), ...photos];

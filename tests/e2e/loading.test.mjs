@@ -28,7 +28,7 @@ before(async () => {
       const result = {};
       try {
         const onProgress = (progress) => (result.last = progress);
-        const model = await Xception.load({ onProgress, warmup: Boolean(classify), ...options });
+        const model = await Xception.load({ backend: 'webgpu', onProgress, warmup: Boolean(classify), ...options });
         result.label = classify && (await model.classify(photo)).predictions[0].label;
         await model.dispose();
       } catch (error) {

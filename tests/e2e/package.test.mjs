@@ -50,7 +50,7 @@ test('dtype, head and labels are the caller\'s', async () => {
     const photo = await (await fetch('/models/kitchenware/photos/0009.jpg')).blob();
     const answer = async (options) => {
       try {
-        const model = await Xception.load({ weights, ...options });
+        const model = await Xception.load({ weights, backend: 'webgpu', ...options });
         const { predictions } = await model.classify(photo, { topK: 2 });
         await model.dispose();
         return { info: model.info, predictions };
@@ -113,7 +113,7 @@ test('a photo costs one submit and one compute pass, and makes no GPU object', a
     count(GPUQueue, 'copyExternalImageToTexture');
     count(GPUCommandEncoder, 'beginComputePass');
     count(GPUComputePassEncoder, 'dispatchWorkgroups');
-    const model = await Xception.load({ weights: '/models/kitchenware.safetensors' });
+    const model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend: 'webgpu' });
     const load = calls;
     await model.classify('/models/kitchenware/photos/0009.jpg');
     calls = {};
@@ -135,7 +135,7 @@ test('the fastest shaders are found by trying, kept, and answer as the others do
     const { Xception } = await import('/pkg/dist/index.js');
     const photo = await (await fetch('/models/kitchenware/photos/0009.jpg')).blob();
     const answer = async (tune) => {
-      const model = await Xception.load({ weights: '/models/kitchenware.safetensors', tune });
+      const model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend: 'webgpu', tune });
       const { predictions } = await model.classify(photo, { topK: 2 });
       await model.dispose();
       return { tuned: model.info.tuned, predictions };
@@ -147,7 +147,7 @@ test('the fastest shaders are found by trying, kept, and answer as the others do
     const auto = await answer('auto');
     const none = await kept();
     const again = await answer('again');
-    const refused = await Xception.load({ weights: '', tune: 'often' }).catch(({ code }) => code);
+    const refused = await Xception.load({ weights: '', backend: 'webgpu', tune: 'often' }).catch(({ code }) => code);
     return { auto, none, again, kept: await kept(), refused };
   });
   const { auto, none, again, kept, refused } = result;
@@ -168,21 +168,21 @@ test('the API answers in order, counts, refuses and lets go', async () => {
       const error = await promise.then(() => undefined, (error) => error);
       return error instanceof XceptionError ? error.code : String(error);
     };
-    const weights = '/models/kitchenware.safetensors';
+    const [weights, backend] = ['/models/kitchenware.safetensors', 'webgpu'];
     const phases = [];
     const aborter = new AbortController();
-    const aborted = Xception.load({ weights, signal: aborter.signal, onProgress: () => aborter.abort() });
+    const aborted = Xception.load({ weights, backend, signal: aborter.signal, onProgress: () => aborter.abort() });
     const result = {
       aborted: await refusal(aborted),
-      missing: await refusal(Xception.load({ weights: '/models/none.safetensors' })),
-      reason: await refusal(Xception.load({ weights, signal: AbortSignal.abort('enough') })),
+      missing: await refusal(Xception.load({ weights: '/models/none.safetensors', backend })),
+      reason: await refusal(Xception.load({ weights, backend, signal: AbortSignal.abort('enough') })),
       nothing: await refusal(Xception.load()),
       nothing2: await refusal(Xception.load(null)),
-      size: await refusal(Xception.load({ weights, inputSize: 50 })),
-      filter: await refusal(Xception.load({ weights, filter: 'lanczos' })),
-      labels: await refusal(Xception.load({ weights, labels: ['one', 'two'] })),
+      size: await refusal(Xception.load({ weights, backend, inputSize: 50 })),
+      filter: await refusal(Xception.load({ weights, backend, filter: 'lanczos' })),
+      labels: await refusal(Xception.load({ weights, backend, labels: ['one', 'two'] })),
     };
-    const model = await Xception.load({ weights, onProgress: (progress) => phases.push(progress) });
+    const model = await Xception.load({ weights, backend, onProgress: (progress) => phases.push(progress) });
     const bytes = await (await fetch('/models/kitchenware/photos/0009.jpg')).arrayBuffer();
     const bitmap = await createImageBitmap(new Blob([bytes]));
     const canvas = new OffscreenCanvas(300, 200);
@@ -235,7 +235,7 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     result.waiting = (await waiting).predictions.length;
     await disposed;
     result.after = await refusal(model.classify(bytes));
-    const again = await Xception.load({ weights });
+    const again = await Xception.load({ weights, backend });
     result.again = (await again.classify(bytes)).predictions[0].label;
     await again.dispose();
     return result;

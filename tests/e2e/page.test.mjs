@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { Demo, launch } from './browser.mjs';
-import { pngHeader } from './states.mjs';
+import { pngHeader, withoutAdapter, withoutWebGPU } from './states.mjs';
 
 const LABELS = {
   '0004': 'plate',
@@ -39,10 +39,10 @@ after(async () => {
 });
 
 /** Runs `body` with a fresh page, which must not have thrown anything in the end. */
-async function withDemo(body) {
+async function withDemo(body, query = '') {
   // A service worker would answer in place of the tests.
   const page = await browser.newPage({ serviceWorkers: 'block' });
-  const demo = new Demo(page, url);
+  const demo = new Demo(page, url + query);
   try {
     // Every test of this file is about the kitchenware model, also where npm start found the ImageNet weights.
     const entry = { name: 'Kitchenware', url: 'models/kitchenware.safetensors', samples: [photo('0009').slice(1)] };
@@ -54,24 +54,29 @@ async function withDemo(body) {
   }
 }
 
-test('photos dropped on the page are classified, without the second wasm module', () =>
-  withDemo(async (demo, page) => {
-    await demo.open();
-    for (const [name, label] of Object.entries(LABELS)) {
-      const { rows, error } = await demo.classify(`${name}.jpg`, photo(name));
-      assert.equal(error, '');
-      assert.equal(rows.length, 5);
-      assert.equal(rows[0].label, label, name);
-      assert.ok(rows.every((row, i) => row.percent >= 0 && (i === 0 || row.percent <= rows[i - 1].percent)), JSON.stringify(rows));
-    }
-    assert.ok(demo.requests.some((path) => path.endsWith('/xception_bg.wasm')));
-    assert.ok(!demo.requests.some((path) => path.includes('formats')), 'own weights need no reader of foreign files');
-    // The sample and the file picker lead to the same place.
-    await page.click('#samples button');
-    await page.waitForFunction(() => document.getElementById('status').textContent === '0009.jpg: cup');
-    await page.setInputFiles('#file', `.${photo('0207')}`);
-    await page.waitForFunction(() => document.getElementById('status').textContent === '0207.jpg: spoon');
-  }));
+for (const [backend, wanted, others] of [
+  ['webgpu', /\/xception_bg\.wasm$/, /\/(cpu\w*|formats)_bg\.wasm$/],
+  ['cpu', /\/cpu(_relaxed)?_bg\.wasm$/, /\/(xception|formats)_bg\.wasm$/],
+]) {
+  test(`photos dropped on the page are classified with backend=${backend}, by one wasm module`, () =>
+    withDemo(async (demo, page) => {
+      await demo.open();
+      for (const [name, label] of Object.entries(LABELS)) {
+        const { rows, error } = await demo.classify(`${name}.jpg`, photo(name));
+        assert.equal(error, '');
+        assert.equal(rows.length, 5);
+        assert.equal(rows[0].label, label, name);
+        assert.ok(rows.every((row, i) => row.percent >= 0 && (i === 0 || row.percent <= rows[i - 1].percent)), JSON.stringify(rows));
+      }
+      assert.ok(demo.requests.some((path) => wanted.test(path)));
+      assert.deepEqual(demo.requests.filter((path) => others.test(path)), [], 'no other backend, and no reader of foreign files');
+      // The sample and the file picker lead to the same place.
+      await page.click('#samples button');
+      await page.waitForFunction(() => document.getElementById('status').textContent === '0009.jpg: cup');
+      await page.setInputFiles('#file', `.${photo('0207')}`);
+      await page.waitForFunction(() => document.getElementById('status').textContent === '0207.jpg: spoon');
+    }, `?backend=${backend}`));
+}
 
 test('bad photos get a sentence, and the next photo is classified', () =>
   withDemo(async (demo) => {
@@ -151,17 +156,71 @@ test('without a model the page opens, says so, and takes weights by drop', () =>
     assert.equal((await demo.classify('0009.jpg', photo('0009'))).rows[0].label, 'cup');
   }));
 
-test('a browser without WebGPU, or without an adapter, is told what to do', async () => {
-  await withDemo(async (demo, page) => {
-    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }));
-    await demo.open();
-    assert.match(await demo.error(), /no WebGPU: Chrome and Edge have it/);
-    const { error } = await demo.classify('0009.jpg', photo('0009'));
-    assert.match(error, /^0009\.jpg: .*no WebGPU/, 'the reason stays');
+for (const [what, prepare, reason, advice] of [
+  ['without WebGPU', withoutWebGPU, /there is no WebGPU here: use a current Chrome/, /Chrome and Edge have it since 113.*Which browsers can/],
+  ['without an adapter', withoutAdapter, /WebGPU finds no GPU here: enable hardware acceleration/, /Settings, System.*What the browser finds/],
+  ['with a software adapter', () => {}, /swiftshader is no GPU but a program on the CPU/, /Settings, System.*What the browser finds/],
+]) {
+  test(`a browser ${what} answers on the CPU, and says why`, () =>
+    withDemo(async (demo, page) => {
+      await prepare(page);
+      await demo.open();
+      const { rows, error } = await demo.classify('0009.jpg', photo('0009'));
+      assert.deepEqual([rows[0].label, error], ['cup', '']);
+      const line = await page.textContent('#model');
+      assert.match(line, /computed on the CPU \((relaxed )?SIMD, \d+ threads?\): /);
+      assert.match(line, reason);
+      assert.match(await page.textContent('#hint'), advice);
+      assert.ok(!demo.requests.some((path) => path.endsWith('/xception_bg.wasm')));
+    }));
+}
+
+for (const [what, prepare, words] of [
+  ['WebGPU', withoutWebGPU, /^Kitchenware: this browser has no WebGPU: Chrome and Edge have it/],
+  ['an adapter', withoutAdapter, /^Kitchenware: .*enable hardware acceleration.*Settings, System/],
+]) {
+  test(`the GPU chosen without ${what} is told what to do, and the model that was there answers`, async () => {
+    await withDemo(async (demo, page) => {
+      await prepare(page);
+      await demo.open();
+      await page.selectOption('#backend', 'webgpu');
+      await page.waitForSelector('#error:not([hidden])');
+      assert.match(await demo.error(), words);
+      await demo.settled();
+      assert.match(await page.textContent('#model'), /computed on the CPU/);
+      assert.equal(await page.inputValue('#backend'), 'auto', 'what is in force');
+      const { rows, error } = await demo.classify('0009.jpg', photo('0009'));
+      assert.deepEqual([rows[0].label, error], ['cup', '']);
+    });
+    await withDemo(async (demo, page) => {
+      await prepare(page);
+      await demo.open();
+      assert.match(await demo.error(), words);
+      const { error } = await demo.classify('0009.jpg', photo('0009'));
+      assert.equal(error, (await demo.error()).replace('Kitchenware', '0009.jpg'), 'the reason stays');
+      await page.selectOption('#backend', 'cpu');
+      await page.waitForFunction(() => document.getElementById('model').textContent.includes('computed on the CPU'));
+      await demo.settled();
+      assert.equal(await demo.error(), '');
+      assert.ok(await page.isHidden('#hint'), 'the CPU was asked for');
+      assert.equal((await demo.classify('0009.jpg', photo('0009'))).rows[0].label, 'cup');
+    }, '?backend=webgpu');
   });
-  await withDemo(async (demo, page) => {
-    await page.addInitScript(() => (GPU.prototype.requestAdapter = async () => null));
+}
+
+test('the model goes to the GPU and back, with one answer', () =>
+  withDemo(async (demo, page) => {
     await demo.open();
-    assert.match(await demo.error(), /finds no GPU here: enable hardware acceleration/);
-  });
-});
+    const on = async (backend, device) => {
+      await page.selectOption('#backend', backend);
+      await page.waitForFunction((device) => document.getElementById('model').textContent.includes(`computed on the ${device}`), device);
+      await demo.settled();
+      const { rows, error } = await demo.classify('0412.jpg', photo('0412'));
+      assert.equal(error, '');
+      return [rows[0].label, await page.isDisabled('#time'), (await page.getAttribute('#time', 'title')).includes('GPU')];
+    };
+    assert.deepEqual(await on('webgpu', 'GPU'), ['fork', false, false]);
+    assert.deepEqual(await on('cpu', 'CPU'), ['fork', true, true]);
+    assert.deepEqual(await on('webgpu', 'GPU'), ['fork', false, false]);
+    assert.deepEqual(await on('auto', 'CPU'), ['fork', true, true]);
+  }));

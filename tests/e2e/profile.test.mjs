@@ -22,7 +22,7 @@ const evaluate = (body, options) =>
   page.evaluate(
     async ([source, options]) => {
       const { Xception } = await import('/pkg/dist/index.js');
-      const model = await Xception.load({ weights: '/models/kitchenware.safetensors', ...options });
+      const model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend: 'webgpu', ...options });
       try {
         return await new Function('model', 'photo', `return (${source})(model, photo)`)(model, '/models/kitchenware/photos/0009.jpg');
       } finally {

@@ -18,14 +18,15 @@ async function says(page, id, pattern) {
 
 const models = (page, list) => page.route('**/models/index.json', (route) => route.fulfill({ json: list }));
 
-async function ready(demo, page) {
+/** `query` says where the model runs: a software adapter is used only where that is asked for. */
+async function ready(demo, page, query = '') {
   await models(page, [entry, remote]);
-  await page.goto(demo.url);
+  await page.goto(demo.url + query);
   await says(page, 'status', /^Ready for a photo/);
 }
 
-async function answered(demo, page) {
-  await ready(demo, page);
+async function answered(demo, page, query) {
+  await ready(demo, page, query);
   await page.setInputFiles('#file', photo('0009'));
   await says(page, 'status', /^0009\.jpg: cup$/);
 }
@@ -36,6 +37,18 @@ const refused = (name, bytes, words) => async (demo, page) => {
   await demo.drop(name, bytes);
   await says(page, 'error', words);
 };
+
+/** Takes something of WebGPU away before scripts run: from the page, and from the worker that has the model. */
+async function without(page, missing) {
+  await page.addInitScript(missing);
+  await page.route('**/worker.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `(${missing})();\n${await response.text()}` });
+  });
+}
+
+export const withoutWebGPU = (page) => without(page, () => Object.defineProperty(navigator.constructor.prototype, 'gpu', { get: () => undefined }));
+export const withoutAdapter = (page) => without(page, () => (GPU.prototype.requestAdapter = async () => null));
 
 /** A PNG that claims a size, without pixels. */
 export function pngHeader(width, height) {
@@ -54,9 +67,11 @@ export const states = {
     await page.addInitScript(() => {
       const original = Worker.prototype.postMessage;
       Worker.prototype.postMessage = function (message, ...rest) {
-        // Half of the file has come, at a rate that leaves some seconds.
-        if (message.call === 'load') setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data: { progress: { phase: 'weights', loaded: 21e6, total: 42e6, fromCache: false } } })), 3000);
-        else original.call(this, message, ...rest);
+        if (message.call !== 'load') return original.call(this, message, ...rest);
+        // Half of the file comes, at a rate that leaves some seconds.
+        const come = (loaded) => this.dispatchEvent(new MessageEvent('message', { data: { progress: { phase: 'weights', loaded, total: 42e6, fromCache: false } } }));
+        come(1);
+        setTimeout(() => come(21e6), 3000);
       };
     });
     await page.goto(demo.url);
@@ -65,7 +80,15 @@ export const states = {
   },
   async ready(demo, page) {
     await ready(demo, page);
-    await says(page, 'model', /^Kitchenware: 6 classes, input 150×150, 42\.0 MB of weights, .* on the GPU as f32, .*, loaded in [\d.]+ s$/);
+    const line = /^Kitchenware: 6 classes, input 150×150, 42\.0 MB of weights, [\d.]+ MB in memory as f\d\d, loaded in [\d.]+ s, computed on the CPU/;
+    await says(page, 'model', line);
+    // The tests' adapter is software.
+    await says(page, 'model', /CPU \((relaxed )?SIMD, \d+ threads?\): .*swiftshader.* is no GPU but a program on the CPU$/);
+    await says(page, 'hint', /^On a GPU it would be faster, with hardware acceleration .*Settings, System\. What the browser finds/);
+  },
+  async onGPU(demo, page) {
+    await ready(demo, page, '?backend=webgpu');
+    await says(page, 'model', /[\d.]+ MB in memory as f32, loaded in [\d.]+ s, computed on the GPU \(.*swiftshader.*\)$/i);
   },
   /** Nothing large is fetched from elsewhere before somebody wants an answer. */
   async offered(demo, page) {
@@ -81,7 +104,7 @@ export const states = {
     await says(page, 'why', /^What speaks for cup$/);
   },
   async profiled(demo, page) {
-    await answered(demo, page);
+    await answered(demo, page, '?backend=webgpu');
     await page.click('#time');
     await says(page, 'profile-summary', /^78 passes on .*: [\d.]+ ms in one compute pass, [\d.]+ ms one by one, by the /);
     await says(page, 'passes', /block1_conv1conv3x374×74×32/);
@@ -96,16 +119,33 @@ export const states = {
     await page.click('#camera');
     await says(page, 'status', /^\w+, [\d.]+ photos a second$/);
   },
-  noWebGPU: async (demo, page) => {
-    await page.addInitScript(() => Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined }));
-    await page.goto(demo.url);
-    await says(page, 'error', /^This browser has no WebGPU: Chrome and Edge have it since 113.*flags.*Which browsers can/);
-    await says(page, 'status', /^This browser cannot run the model\.$/);
+  async noWebGPU(demo, page) {
+    await withoutWebGPU(page);
+    await answered(demo, page);
+    await says(page, 'model', /computed on the CPU \(.*\): there is no WebGPU here: use a current Chrome/);
+    await says(page, 'hint', /browser with WebGPU: Chrome and Edge have it since 113.*flags.*Which browsers can$/);
   },
-  noAdapter: async (demo, page) => {
-    await page.addInitScript(() => (GPU.prototype.requestAdapter = async () => null));
-    await page.goto(demo.url);
-    await says(page, 'error', /finds no GPU here: enable hardware acceleration.*Settings, System/);
+  async noAdapter(demo, page) {
+    await withoutAdapter(page);
+    await answered(demo, page);
+    await says(page, 'model', /computed on the CPU \(.*\): WebGPU finds no GPU here: enable hardware acceleration/);
+    await says(page, 'hint', /Settings, System\. What the browser finds/);
+  },
+  /** A GPU is chosen in the address, and none there. */
+  async needsWebGPU(demo, page) {
+    await withoutWebGPU(page);
+    await models(page, [entry]);
+    await page.goto(`${demo.url}?backend=webgpu`);
+    await says(page, 'error', /^Kitchenware: this browser has no WebGPU: Chrome and Edge have it since 113.*flags.*Which browsers can/);
+    await says(page, 'status', /^No model: there is no GPU for it\. Choose the CPU below\.$/);
+  },
+  /** A GPU is chosen on the page, and none there. */
+  async needsAdapter(demo, page) {
+    await withoutAdapter(page);
+    await answered(demo, page);
+    await page.selectOption('#backend', 'webgpu');
+    await says(page, 'error', /^Kitchenware: .*enable hardware acceleration.*Settings, System/);
+    await says(page, 'status', /^Ready for a photo\.$/);
   },
   noModel: async (demo, page) => {
     await page.route('**/models/index.json', (route) => route.fulfill({ status: 404 }));
@@ -121,7 +161,7 @@ export const states = {
         original.apply(this, message);
       };
     });
-    await answered(demo, page);
+    await answered(demo, page, '?backend=webgpu');
     await page.evaluate(() => worker.dispatchEvent(new MessageEvent('message', { data: { lost: 'the driver was updated' } })));
     await says(page, 'status', /^The GPU was lost \(the driver was updated\): loading the model again…$/);
     await says(page, 'status', /^The GPU is back\. Ready for a photo\.$/);

@@ -58,7 +58,7 @@ test('the page\'s own files are below 30 KB (brotli)', (context) => {
   const own = readdirSync('site').filter((name) => /\.(html|css|js)$/.test(name));
   const bytes = own.reduce((sum, name) => sum + brotliCompressSync(readFileSync(`site/${name}`)).length, 0);
   context.diagnostic(`${own.join(', ')}: ${bytes} bytes brotli`);
-  assert.ok(own.length === 6 && bytes <= 30_000, `${own}: ${bytes} bytes`);
+  assert.ok(own.length === 7 && bytes <= 30_000, `${own}: ${bytes} bytes`);
 });
 
 test('before the wasm has come a photo can be given, by keyboard alone, and nothing shifts', async () => {
@@ -112,7 +112,12 @@ test('a load can be cancelled, a kept file deleted, the answer copied, a photo p
   const { image, predictions, model } = JSON.parse(await other.evaluate(() => navigator.clipboard.readText()));
   assert.deepEqual([image, predictions.length, predictions[0].label, model], ['0009.jpg', 5, 'cup', 'Kitchenware']);
   await other.click('#copy-code');
-  assert.match(await other.evaluate(() => navigator.clipboard.readText()), /Xception\.load\(\{ weights: "http:\/\/localhost:\d+\/models\/kitchenware\.safetensors" \}\)/);
+  const copied = () => other.evaluate(() => navigator.clipboard.readText());
+  assert.match(await copied(), /Xception\.load\(\{ weights: "http:\/\/localhost:\d+\/models\/kitchenware\.safetensors" \}\)/);
+  await other.selectOption('#backend', 'cpu');
+  await says(other, 'status', /^Ready for a photo/);
+  await other.click('#copy-code');
+  assert.match(await copied(), /kitchenware\.safetensors", backend: 'cpu' \}\)/);
   await says(other, 'models', /kept in this browser/);
   await other.click('#models button.small');
   await other.waitForFunction(() => !document.getElementById('models').textContent.includes('kept'));

@@ -139,17 +139,14 @@ fn scripts() -> Result<(), Box<dyn Error>> {
             fs::remove_file(path)?;
         }
     }
-    let options = [
-        "--bundle",
-        "--splitting",
-        "--format=esm",
-        "--minify",
-        "--sourcemap",
-        "--loader:.wgsl=text",
-        "--outdir=pkg/dist",
-        "--log-level=warning",
-    ];
-    run(tool("esbuild/bin/esbuild")?.args(["pkg/src/index.js", "pkg/src/worker.js", "pkg/src/thread.js"]).args(options))
+    let bundle = |entries: &[&str], more: &[&str]| {
+        let options =
+            ["--bundle", "--format=esm", "--minify", "--sourcemap", "--loader:.wgsl=text", "--log-level=warning"];
+        run(tool("esbuild/bin/esbuild")?.args(entries).args(options).arg("--outdir=pkg/dist").args(more))
+    };
+    bundle(&["pkg/src/index.js", "pkg/src/worker.js"], &["--splitting"])?;
+    // What threads share with the others in files of its own would be one file more for every page.
+    bundle(&["pkg/src/thread.js"], &[])
 }
 
 /// The compiler's options for panics in dependencies to name `crate/src/file.rs`, without where the builder keeps them.

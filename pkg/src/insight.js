@@ -1,0 +1,42 @@
+/**
+ * What a model makes of the image that was brought to it, beyond its classes; it is fetched only then. `read` calls what starts work and
+ * gives its result.
+ */
+
+import { XceptionError, part } from './errors.js';
+
+/** What each part of an image contributes to a class: `ClassMap` without its colours. */
+export async function explain({ model, info, size, read, lap, timings }, { classIndex, fit }) {
+  const { classes, layers } = info;
+  const [predictions] = await read(() => model.start(classes));
+  const prediction = predictions.find(({ index }) => index === (classIndex ?? index));
+  const values = await read(() => model.explain(classIndex ?? prediction.index));
+  const [height, width] = layers[layers.findIndex(({ name }) => name === 'avg_pool') - 1].shape;
+  timings.inference = lap();
+  timings.total = timings.decode + timings.preprocess + timings.inference;
+  return { prediction, width, height, values, region: seen(size, info, fit), timings };
+}
+
+/** What a layer makes of an image. */
+export async function activations({ model, info, read }, { layer }) {
+  const values = await read(() => model.activations(layer));
+  return { shape: info.layers.find(({ name }) => name === layer).shape, values };
+}
+
+/** Times each pass on an image: `Profile` of index.d.ts. */
+export async function profile({ model, info, read }, { runs }) {
+  const { adapter, backend, dtype } = info;
+  if (backend === 'cpu') {
+    throw new XceptionError('bad-argument', 'profile() times the passes of a GPU, and this model is on the CPU: load it with backend webgpu');
+  }
+  const { profile } = await part(import('./profile.js'));
+  return { adapter, dtype, ...(await profile(model.device, model.passes(), dtype, () => read(() => model.start(1)), runs)) };
+}
+
+/** The part of a photo that the network sees, in shares of its width and height: all of it, or its centre. */
+function seen(photo, { inputSize: [rows, columns], preprocessing }, fit = preprocessing.fit) {
+  const crop = (share) => preprocessing.crop * Math.min(1, share);
+  const wider = (photo.width * rows) / (photo.height * columns);
+  const [width, height] = fit === 'crop' ? [crop(1 / wider), crop(wider)] : [1, 1];
+  return { x: (1 - width) / 2, y: (1 - height) / 2, width, height };
+}

@@ -1,0 +1,274 @@
+//! The CPU's kernels against the reference, on ragged shapes and every dtype; and the whole network on the CPU against Keras and timm.
+
+mod common;
+
+use std::fs;
+
+use common::kitchen::{kitchen_file, photos, random_file};
+use common::{KITCHEN_LABELS, Random, assert_close, golden, pattern};
+use xception::cpu::{Classifier, Runner, Weights};
+use xception::dtype::Dtype;
+use xception::image::decode;
+use xception::kernel::{Add, Op};
+use xception::layer::{Role, Shape, Tensor};
+use xception::plan::{Binding, Pass, Plan, Slot};
+use xception::reference;
+use xception::tile::TILES;
+
+const KERAS: &str = "keras3.weights.h5";
+const ATOL: f32 = 1e-3;
+const RTOL: f32 = 1e-3;
+
+/// A buffer that an operation reads: an activation of so many values, or weights.
+enum Read {
+    Values(usize),
+    Weights(Vec<usize>, Role),
+}
+
+fn reads(op: Op) -> Vec<Read> {
+    use Read::{Values, Weights};
+    let bias = |columns: usize| Weights(vec![columns], Role::Bias);
+    let added = |input: Shape, output: Shape, add| match add {
+        Add::MaxPool { .. } => input.pixels() * output.channels,
+        _ => output.len(),
+    };
+    match op {
+        Op::Conv { input, output: Shape { channels, .. }, .. } => {
+            vec![Values(input.stored()), Weights(vec![3, 3, input.channels, channels], Role::Window), bias(channels)]
+        }
+        Op::Pointwise { input, output, add, .. } => vec![
+            Values(input.len()),
+            Weights(vec![input.channels, output.channels], Role::Matrix(1)),
+            bias(output.channels),
+            Values(added(input, output, add)),
+        ],
+        Op::Sepconv { input, output, add, .. } => vec![
+            Values(input.len()),
+            Weights(vec![input.channels, output.channels], Role::Matrix(1)),
+            bias(output.channels),
+            Values(added(input, output, add)),
+            Weights(vec![3, 3, input.channels], Role::Window),
+        ],
+        Op::Dense { inputs, outputs, .. } => vec![
+            Values(inputs),
+            Weights(vec![outputs, inputs.next_multiple_of(4)], Role::Matrix(0)),
+            bias(outputs.next_multiple_of(4)),
+        ],
+        Op::DenseTransposed { inputs, outputs, .. } => {
+            vec![Values(outputs), Values(outputs), Weights(vec![outputs, inputs.next_multiple_of(4)], Role::Matrix(0))]
+        }
+        Op::ClassMap { input } => vec![Values(input.len()), Values(input.channels)],
+        Op::Mean { input } => vec![Values(input.len())],
+        Op::Depthwise { .. } | Op::SoftmaxTopk { .. } => panic!("the CPU has none of its own"),
+    }
+}
+
+/// Runs an operation with random values, weights stored in each dtype, on the CPU and in the reference.
+fn check(op: Op, random: &mut Random) {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::I8] {
+        let (mut slots, mut tensors, mut values, mut bindings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for read in reads(op) {
+            match read {
+                Read::Values(len) => {
+                    let activation = random.values(len);
+                    bindings.push(Binding::Slot(slots.len()));
+                    slots.push(activation.clone());
+                    values.push(activation);
+                }
+                Read::Weights(shape, role) => {
+                    let tensor = Tensor { name: String::new(), shape, role };
+                    let (weights, rounded) = stored(&tensor, dtype, random);
+                    bindings.push(Binding::Tensor(tensors.len()));
+                    tensors.push(weights);
+                    values.push(rounded);
+                }
+            }
+        }
+        let writes = slots.len();
+        let slot = |len| Slot { len, dtype: Dtype::F32 };
+        let plan = Plan {
+            passes: vec![Pass { label: String::new(), op, reads: bindings, writes }],
+            slots: slots.iter().map(Vec::len).chain([op.output_len()]).map(slot).collect(),
+            ..Plan::default()
+        };
+        let mut runner = Runner::new(plan, tensors);
+        slots.iter().enumerate().for_each(|(slot, values)| runner.slot_mut(slot).copy_from_slice(values));
+        runner.run(0..1);
+        let expected = reference::run(op, &values.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let what = format!("{op:?} from {dtype}");
+        assert_close(&what, runner.slot(writes), &expected, &[expected.len()], 1e-4, 1e-4);
+    }
+}
+
+/// A tensor of random values, as it comes from a file by pieces; and the values that it then has.
+fn stored(tensor: &Tensor, dtype: Dtype, random: &mut Random) -> (Weights, Vec<f32>) {
+    let kind = tensor.dtype(dtype);
+    let mut values = random.values(tensor.len());
+    let mut scales = vec![1.0; tensor.scales()];
+    if kind == Dtype::I8 {
+        values.iter_mut().for_each(|value| *value = (*value * 127.0).round());
+        scales.iter_mut().for_each(|scale| *scale = 0.01 + 0.01 * random.value().abs());
+    }
+    let bytes = kind.encode(&values);
+    let mut weights = Weights::new(tensor, dtype);
+    for (index, piece) in bytes.chunks(52).enumerate() {
+        weights.write(52 * index, piece);
+    }
+    if kind == Dtype::I8 {
+        weights.scale(&scales);
+    }
+    let decoded = kind.decode(&bytes).into_iter().enumerate();
+    let scaled = |(index, value)| if kind == Dtype::I8 { value * scales[tensor.channel(index)] } else { value };
+    (weights, decoded.map(scaled).collect())
+}
+
+#[test]
+fn conv3x3() {
+    let mut random = Random(21);
+    for [height, width] in [[3, 3], [5, 4], [19, 37]] {
+        for [from, to] in [[3, 32], [32, 64], [8, 4]] {
+            for stride in [1, 2] {
+                let side = |length: usize| (length - 3) / stride + 1;
+                let output = Shape::new(side(height), side(width), to);
+                check(Op::Conv { input: Shape::new(height, width, from), output, stride }, &mut random);
+            }
+        }
+    }
+}
+
+#[test]
+fn separable_convolutions() {
+    let mut random = Random(22);
+    let tile = TILES[0];
+    for (i, [height, width]) in [[1, 1], [1, 5], [2, 3], [5, 1], [19, 19], [13, 37]].into_iter().enumerate() {
+        for (j, [from, to]) in [[32, 8], [64, 136], [36, 728], [728, 44]].into_iter().enumerate() {
+            let (input, output) = (Shape::new(height, width, from), Shape::new(height, width, to));
+            let add = if (i + j) % 2 == 0 { Add::Residual } else { Add::Nothing };
+            let (relu_before, relu_after) = (j % 2 == 0, i % 2 == 0);
+            check(Op::Sepconv { input, output, relu_before, add, relu_after, tile }, &mut random);
+        }
+    }
+}
+
+#[test]
+fn shortcuts_and_max_pooling() {
+    let mut random = Random(23);
+    for [height, width] in [[1_usize, 1_usize], [1, 2], [2, 4], [5, 37], [18, 3], [18, 37]] {
+        let output = Shape::new(height.div_ceil(2), width.div_ceil(2), 72);
+        for before in [[height % 2, width % 2], [1, 1]] {
+            let (input, add) = (Shape::new(height, width, 20), Add::MaxPool { before });
+            check(Op::Pointwise { input, output, stride: 2, add, relu_after: false, tile: None }, &mut random);
+        }
+    }
+    let shape = Shape::new(7, 9, 40);
+    let op = Op::Pointwise { input: shape, output: shape, stride: 1, add: Add::Residual, relu_after: true, tile: None };
+    check(op, &mut random);
+}
+
+#[test]
+fn means_dense_layers_and_what_explains() {
+    let mut random = Random(24);
+    let input = Shape::new(3, 5, 2048);
+    check(Op::Mean { input }, &mut random);
+    check(Op::ClassMap { input }, &mut random);
+    for (inputs, outputs) in [(4, 1), (2048, 6), (102, 1000), (1, 33)] {
+        for relu_after in [false, true] {
+            check(Op::Dense { inputs, first: 0, outputs, all: outputs, relu_after }, &mut random);
+            check(Op::DenseTransposed { inputs, first: 0, outputs, all: outputs, relu_after }, &mut random);
+        }
+    }
+}
+
+/// Layers that a witness wrote down, 18 of them.
+fn compare_layers(file: &str, witness: &str, side: usize, change: Option<&str>) {
+    let mut classifier = Classifier::load(&random_file(file, side, change), None).unwrap();
+    classifier.upload_pixels(pattern(side, side)).unwrap();
+    let layers: Vec<_> = classifier.network().readable().map(|(name, _)| name.to_owned()).collect();
+    let mut compared = 0;
+    for layer in layers {
+        // A .weights.h5 file does not know what its dense layer was called.
+        let name = format!("{witness}{side}.{}", if layer == "dense" { "predictions" } else { &layer });
+        let Some(places) = golden().integers(&format!("{name}.places")) else { continue };
+        let values = classifier.activations(&layer).unwrap();
+        let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
+        let expected = golden().floats(&format!("{name}.values")).unwrap();
+        assert_close(&name, &samples, &expected, &[expected.len()], ATOL, RTOL);
+        compared += 1;
+    }
+    assert_eq!(compared, 18);
+    assert_eq!(classifier.activations("block3_shortcut").unwrap_err().code(), "bad-argument");
+}
+
+#[test]
+fn layers_agree_with_keras_and_timm() {
+    for side in [150, 299] {
+        compare_layers(KERAS, "", side, None);
+        compare_layers("timm.safetensors", "timm.", side, None);
+    }
+}
+
+#[test]
+#[should_panic(expected = "150.block9_sepconv3")]
+fn one_changed_weight_is_noticed() {
+    compare_layers(KERAS, "", 150, Some("block9_sepconv2.pointwise.weight"));
+}
+
+/// Logits and class maps of all photos, from weights in each dtype.
+#[test]
+fn kitchenware_agrees_with_keras() {
+    for (dtype, tolerance) in [(Dtype::F32, 1e-3), (Dtype::F16, 2e-2), (Dtype::I8, 4e-1)] {
+        let mut classifier = Classifier::load(&kitchen_file(dtype), None).unwrap();
+        assert_eq!(classifier.storage(), dtype);
+        let mut largest = 0.0_f32;
+        for (name, path) in photos() {
+            classifier.upload(&decode(&fs::read(path).unwrap()).unwrap(), None);
+            let logits = classifier.logits();
+            let expected = golden().floats(&format!("kitchen.{name}")).unwrap();
+            assert_close(&format!("{name} from {dtype}"), &logits, &expected, &[6], tolerance, tolerance);
+            largest = logits.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(largest, f32::max);
+            if let Some(expected) = golden().floats(&format!("explain.kitchen.{name}.1")) {
+                let map = classifier.explain(1).unwrap();
+                assert_close(&format!("map of {name}"), &map, &expected, &[map.len()], 10.0 * tolerance, tolerance);
+            }
+        }
+        println!("largest difference of a logit from Keras's, from {dtype}: {largest:.1e}");
+        for (name, label) in KITCHEN_LABELS {
+            classifier.upload(&decode(&fs::read(&photos()[name]).unwrap()).unwrap(), None);
+            assert_eq!(classifier.classify(1).unwrap()[0].label, label, "{name} from {dtype}");
+        }
+    }
+}
+
+/// i8 is expanded panel by panel: to the same values as when it is loaded as f32, in a quarter of the memory.
+#[test]
+fn i8_is_never_expanded_as_a_whole() {
+    let file = kitchen_file(Dtype::I8);
+    let [mut own, mut expanded] = [None, Some(Dtype::F32)].map(|dtype| Classifier::load(&file, dtype).unwrap());
+    let photo = decode(&fs::read(&photos()["0412"]).unwrap()).unwrap();
+    let [own_logits, logits] = [&mut own, &mut expanded].map(|classifier| {
+        classifier.upload(&photo, None);
+        classifier.logits()
+    });
+    assert_close("logits", &own_logits, &logits, &[6], 1e-4, 1e-4);
+    assert!(own.bytes() < expanded.bytes() / 3, "{} and {} bytes", own.bytes(), expanded.bytes());
+}
+
+/// What 299×299 takes beside its weights.
+#[test]
+fn memory_beside_the_weights_is_small() {
+    let file = random_file(KERAS, 299, None);
+    let bytes = Classifier::load(&file, None).unwrap().bytes();
+    assert!(bytes < file.len() as u64 + 30_000_000, "{bytes} bytes for a file of {}", file.len());
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let file = kitchen_file(Dtype::F32);
+    assert_eq!(Classifier::load(&file, Some(Dtype::I8)).unwrap_err().code(), "bad-argument");
+    assert_eq!(Classifier::load(&file[..file.len() - 1], None).unwrap_err().code(), "bad-weights");
+    let mut classifier = Classifier::load(&file, None).unwrap();
+    assert_eq!(classifier.upload_pixels(vec![0; 3]).unwrap_err().code(), "bad-argument");
+    assert_eq!(classifier.classify(0).unwrap_err().code(), "bad-argument");
+    assert_eq!(classifier.explain(6).unwrap_err().code(), "bad-argument");
+    assert_eq!(classifier.classify(100).unwrap().len(), 6);
+}

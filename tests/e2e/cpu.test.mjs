@@ -1,0 +1,184 @@
+// The CPU in place of a GPU: when it is taken and what is said of it, the same answers, threads, and what cannot be.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { serve } from '../../scripts/serve.mjs';
+import { emptyPage, launch } from './browser.mjs';
+
+let server, browser, url, scratch;
+
+before(async () => {
+  scratch = mkdtempSync(join(tmpdir(), 'xception-'));
+  ({ server, url } = await serve(0, { '/scratch': scratch }));
+  // Workers of a page that shares nothing with other sites must say that they do not either.
+  server.prependListener('request', (_, response) => response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp'));
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+  rmSync(scratch, { recursive: true });
+});
+
+/** An empty page, at an address of its own, and the names of the wasm modules that it fetches. */
+async function open(path = 'empty', headers = {}) {
+  const page = await browser.newPage();
+  const modules = [];
+  page.on('request', (request) => modules.push(...(request.url().match(/\w+(?=_bg\.wasm$)/) ?? [])));
+  await page.route(`**/${path}`, (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>', headers }));
+  await page.goto(`${url}${path}`);
+  await page.evaluate(async () => {
+    Object.assign(globalThis, await import('/pkg/dist/index.js'));
+    globalThis.weights = '/models/kitchenware.safetensors';
+    globalThis.cup = '/models/kitchenware/photos/0009.jpg';
+    /** A model's answer and what it is. */
+    globalThis.answer = async (options) => {
+      try {
+        const model = await Xception.load({ weights, cache: false, ...options });
+        const { predictions, timings } = await model.classify(cup, { topK: 6 });
+        const [{ backend, reason, adapter, dtype, bytes }, profile] = [model.info, await model.profile(cup).catch(({ code }) => code)];
+        await model.dispose();
+        return { backend, reason, adapter, dtype, bytes, predictions, timings, profile };
+      } catch ({ code, message }) {
+        return { code, message };
+      }
+    };
+  });
+  return { page, modules };
+}
+
+/** What lets a page share memory between threads. */
+const isolated = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
+
+/** Two answers of the same classes with the same probabilities. */
+function same(one, other, tolerance) {
+  assert.deepEqual([one.code, one.message], [undefined, undefined]);
+  for (const [i, { label, score }] of one.predictions.entries()) {
+    assert.equal(label, other.predictions[i].label);
+    assert.ok(Math.abs(score - other.predictions[i].score) < tolerance, `${label}: ${score} and ${other.predictions[i].score}`);
+  }
+}
+
+test('it is taken where there is no GPU, and gives the same answers', async () => {
+  const { page, modules } = await open();
+  const software = await page.evaluate(() => answer());
+  assert.deepEqual(modules.slice(0, 1), ['cpu_relaxed']);
+  assert.ok(!modules.includes('xception') && !modules.includes('formats'), 'nothing else is fetched');
+  assert.deepEqual([software.backend, software.dtype, software.profile], ['cpu', 'f16', 'bad-argument']);
+  assert.match(software.reason, /swiftshader is no GPU but a program on the CPU/);
+  assert.match(software.adapter, /^CPU: relaxed SIMD, 1 thread$/);
+  const gpu = await page.evaluate(() => answer({ backend: 'webgpu' }));
+  assert.deepEqual([gpu.backend, gpu.reason], ['webgpu', '']);
+  same(software, gpu, 1e-4);
+  const none = await page.evaluate(async () => {
+    GPU.prototype.requestAdapter = async () => null;
+    const auto = await answer();
+    const asked = await answer({ backend: 'webgpu', cache: false });
+    Object.defineProperty(Navigator.prototype, 'gpu', { get: () => undefined });
+    return { auto, asked, missing: await answer(), forced: await answer({ backend: 'webgpu' }), wrong: await answer({ backend: 'tpu' }) };
+  });
+  assert.match(none.auto.reason, /finds no GPU/);
+  assert.match(none.missing.reason, /no WebGPU here/);
+  assert.deepEqual([none.asked.code, none.forced.code, none.wrong.code], ['no-adapter', 'no-webgpu', 'bad-argument']);
+  same(none.missing, gpu, 1e-4);
+  await page.close();
+});
+
+test('without a fused multiply-add, from other dtypes, and where no worker may start', async () => {
+  const relaxed = await open();
+  const { f32, f16 } = await relaxed.page.evaluate(async () => ({ f32: await answer({ dtype: 'f32' }), f16: await answer({ dtype: 'f16' }) }));
+  same(f32, f16, 2e-3);
+  assert.ok(f16.bytes < f32.bytes * 0.6, `${f16.bytes} and ${f32.bytes} bytes`);
+  assert.equal((await relaxed.page.evaluate(() => answer({ dtype: 'i8' }))).code, 'bad-argument');
+  await relaxed.page.close();
+
+  const { page, modules } = await open('alone', { 'Content-Security-Policy': "worker-src 'none'" });
+  await page.evaluate(() => {
+    const { validate } = WebAssembly;
+    WebAssembly.validate = (bytes) => bytes.length > 40 && validate(bytes);
+  });
+  const plain = await page.evaluate(() => answer({ dtype: 'f32' }));
+  assert.deepEqual(modules, ['cpu']);
+  assert.match(plain.adapter, /^CPU: SIMD, 1 thread$/);
+  same(plain, f32, 1e-5);
+  await page.close();
+});
+
+test('threads share the work where memory can be shared', async () => {
+  const { page } = await open('isolated', isolated);
+  const { able, one, two, three } = await page.evaluate(async () => {
+    const result = { able: crossOriginIsolated };
+    for (const [name, threads] of Object.entries({ one: 1, two: 2, three: 3 })) result[name] = await answer({ threads });
+    return result;
+  });
+  assert.equal(able, true);
+  assert.deepEqual([one, two, three].map(({ adapter }) => adapter.match(/\d/)?.[0]), ['1', '2', '3']);
+  assert.deepEqual(two.predictions, one.predictions, 'each value is computed as by one thread');
+  assert.deepEqual(three.predictions, one.predictions);
+  await page.close();
+});
+
+test('its memory is that of the weights and 60 MB, also after a large photo', async (context) => {
+  const file = join(scratch, 'large.safetensors');
+  execFileSync('cargo', ['run', '--release', '--quiet', '--', 'convert', 'models/kitchenware.safetensors', file, '--size', '299'], { stdio: 'pipe' });
+  const { page } = await open();
+  const { weights, memory, label } = await page.evaluate(async () => {
+    const response = await fetch('/scratch/large.safetensors');
+    const weights = Number(response.headers.get('content-length'));
+    // The module's memory is nobody else's business: so it is asked of the browser.
+    const memories = [];
+    const { instantiateStreaming } = WebAssembly;
+    WebAssembly.instantiateStreaming = async (...args) => {
+      const result = await instantiateStreaming.apply(WebAssembly, args);
+      memories.push(result.instance.exports.memory);
+      return result;
+    };
+    const model = await Xception.load({ weights: response, backend: 'cpu', worker: false });
+    const cat = await createImageBitmap(await (await fetch(cup)).blob(), { resizeWidth: 4000, resizeHeight: 3000 });
+    const { predictions } = await model.classify(cat);
+    await model.classify({ data: new Uint8Array(4 * 4000 * 1000).fill(200), width: 4000, height: 1000 });
+    return { weights, memory: Math.max(...memories.map(({ buffer }) => buffer.byteLength)), label: predictions[0].label };
+  });
+  context.diagnostic(`${weights} bytes of weights, ${memory} bytes of memory`);
+  assert.ok(memory > weights && memory < weights + 60e6, `${memory} bytes for ${weights} of weights`);
+  assert.equal(label, 'cup');
+  await page.close();
+});
+
+test('what is transparent lets white through, and bad photos and weights harm nobody', async () => {
+  const { page } = await open();
+  const result = await page.evaluate(async () => {
+    const refusal = (promise) => promise.then(() => 'none', ({ code }) => code);
+    const results = {};
+    for (const backend of ['cpu', 'webgpu']) {
+      const model = await Xception.load({ weights, backend });
+      const canvas = new OffscreenCanvas(200, 150);
+      const context = canvas.getContext('2d');
+      const gradient = context.createLinearGradient(0, 0, 200, 0);
+      gradient.addColorStop(0, 'rgb(200 30 30 / 0)');
+      gradient.addColorStop(1, 'rgb(30 30 200)');
+      context.fillStyle = gradient;
+      context.fillRect(0, 0, 200, 150);
+      const { predictions } = await model.classify(await canvas.convertToBlob());
+      results[backend] = {
+        predictions,
+        text: await refusal(model.classify(new Blob(['no image']))),
+        roi: await refusal(model.classify(cup, { roi: { x: 0, y: 0, width: 1e5, height: 1 } })),
+        after: (await model.classify(cup)).predictions[0].label,
+      };
+      await model.dispose();
+    }
+    const bytes = new Uint8Array(await (await fetch(weights)).arrayBuffer());
+    results.cut = await refusal(Xception.load({ weights: bytes.slice(0, -1000), backend: 'cpu' }));
+    results.keras = (await Xception.load({ weights: '/models/kitchenware/kitchenware.keras', backend: 'cpu' })).info.classes;
+    return results;
+  });
+  const { cpu, webgpu, cut, keras } = result;
+  assert.deepEqual([cpu.text, cpu.roi, cpu.after, cut, keras], ['decode', 'bad-argument', 'cup', 'bad-weights', 6]);
+  same(cpu, webgpu, 2e-2);
+  await page.close();
+});
