@@ -82,7 +82,8 @@ async function load(source, signal) {
   try {
     let since;
     const onProgress = (progress) => showProgress(name, progress, (since ??= performance.now()));
-    const model = await Xception.load({ weights: file ?? url, integrity, ...choices, onProgress, signal, profile: profiled !== null, worker: profiled === null });
+    const where = { ...choices, profile: profiled !== null, worker: profiled === null };
+    const model = await Xception.load({ weights: file ?? url, integrity, ...where, onProgress, signal });
     model.addEventListener('devicelost', ({ detail }) => status(`The GPU was lost (${detail.reason}): loading the model again…`));
     model.addEventListener('restored', () => status('The GPU is back. Ready for a photo.'));
     await current?.model.dispose();

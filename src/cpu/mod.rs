@@ -9,7 +9,7 @@ mod rows;
 mod run;
 mod weights;
 
-pub use run::{Runner, Team};
+pub use run::{Exchange, Runner, Team};
 pub use weights::Weights;
 
 use crate::dtype::Dtype;

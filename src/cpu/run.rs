@@ -28,14 +28,17 @@ pub struct Runner {
     pub team: Option<Team>,
 }
 
+/// Takes an activation of which the values of this range are there, and fills in those of the others.
+pub type Exchange = Box<dyn Fn(&mut [f32], Range<usize>)>;
+
 /// Several runners of the same plan and weights, in memories of their own, such as a browser's workers.
 pub struct Team {
     /// Which of them this is.
     pub index: usize,
     /// How many there are.
     pub count: usize,
-    /// Takes an activation of which the values of this range are there, and fills in those of the others.
-    pub exchange: Box<dyn Fn(&mut [f32], Range<usize>)>,
+    /// How it comes to what the others computed.
+    pub exchange: Exchange,
 }
 
 impl std::fmt::Debug for Team {

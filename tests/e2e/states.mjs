@@ -69,7 +69,8 @@ export const states = {
       Worker.prototype.postMessage = function (message, ...rest) {
         if (message.call !== 'load') return original.call(this, message, ...rest);
         // Half of the file comes, at a rate that leaves some seconds.
-        const come = (loaded) => this.dispatchEvent(new MessageEvent('message', { data: { progress: { phase: 'weights', loaded, total: 42e6, fromCache: false } } }));
+        const progress = { phase: 'weights', total: 42e6, fromCache: false };
+        const come = (loaded) => this.dispatchEvent(new MessageEvent('message', { data: { progress: { ...progress, loaded } } }));
         come(1);
         setTimeout(() => come(21e6), 3000);
       };
