@@ -184,7 +184,8 @@ fn eval_measures_every_dtype() {
 #[test]
 fn bench_counts_and_times() {
     let bench = |dtype: &str| {
-        let output = xception(&["bench", "--json", "--runs", "2", "--model", &model(), "--dtype", dtype]);
+        let options = ["--backend", "webgpu", "--json", "--runs", "2", "--model", &model(), "--dtype", dtype];
+        let output = xception(&[&["bench"][..], &options].concat());
         assert!(output.status.success(), "{output:?}");
         let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
         assert_eq!((&result["dtype"], &result["dispatches"]), (&dtype.into(), &80.into()), "{result}");
@@ -195,6 +196,13 @@ fn bench_counts_and_times() {
     };
     let (single, half) = (bench("f32"), bench("f16"));
     assert!(half < single * 51 / 100, "{half} of {single} bytes");
+
+    let options = ["--backend", "cpu", "--threads", "1", "--json", "--runs", "1", "--batch", "2", "--model", &model()];
+    let output = xception(&[&["bench"][..], &options].concat());
+    let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&result["backend"], &result["batch"]), (&"cpu".into(), &2.into()), "{result}");
+    assert!(result["adapter"].as_str().unwrap().ends_with(", 1 thread"), "{result}");
+    refused(&xception(&["bench", "--backend", "cpu", "--layers", "--model", &model()]), 1, &["leave out --layers"]);
 }
 
 /// Photos at once, by what was measured here: each has its own answer, and a bad one its own sentence.
@@ -209,7 +217,8 @@ fn batches_and_tuning() {
             command.env(variable, &cache);
         }
         let model = model();
-        command.args(arguments).args(["--json", "--tune", "again", "--batch", "2", "--model", &model]).output().unwrap()
+        let options = ["--backend", "webgpu", "--json", "--tune", "again", "--batch", "2", "--model", &model];
+        command.args(arguments).args(options).output().unwrap()
     };
     let text = scratch("batch.jpg", b"no photo");
     let photos = KITCHEN_LABELS[..4].iter().map(|(name, _)| photo(&format!("{name}.jpg"))).collect::<Vec<_>>();
@@ -319,10 +328,16 @@ fn compare_names_the_first_layer_that_is_off() {
         scratch(name, &safetensors::serialize(views, None).unwrap())
     };
     let model = model();
-    let compare = |against: &str| xception(&["compare", "--model", &model, "--against", against, &photo]);
+    let on = |more: &[&str], against: &str| {
+        xception(&[&["compare", "--model", &model, "--against", against, &photo], more].concat())
+    };
+    let compare = |against: &str| on(&["--backend", "webgpu"], against);
 
-    let output = compare(&write("agrees.safetensors", &tensors));
-    assert!(output.status.success() && stdout(&output).contains("all 3 agree"), "{output:?}");
+    let agrees = write("agrees.safetensors", &tensors);
+    // Where a pixel of the resized photo lies between two values, the CPU may take the other one.
+    for output in [compare(&agrees), on(&["--backend", "cpu", "--atol", "0.1"], &agrees)] {
+        assert!(output.status.success() && stdout(&output).contains("all 3 agree"), "{output:?}");
+    }
     tensors[1].2[700] += 0.5;
     tensors[2].2[0] = f32::NAN;
     let output = compare(&write("off.safetensors", &tensors));
@@ -411,15 +426,18 @@ fn zip_of(name: &str) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// Without any driver the sentence says what to install.
+/// Without any driver the CPU answers, or the sentence says what to install.
 #[test]
 #[cfg(target_os = "linux")]
 fn no_adapter_is_named() {
-    let output = Command::new(env!("CARGO_BIN_EXE_xception"))
-        .args(["classify", "--model", &model(), &photo("0009.jpg")])
-        .env("VK_DRIVER_FILES", "/nonexistent.json")
-        .env("VK_ICD_FILENAMES", "/nonexistent.json")
-        .output()
-        .unwrap();
-    refused(&output, 1, &["no GPU adapter", "mesa-vulkan-drivers"]);
+    let classify = |backend: &str| {
+        Command::new(env!("CARGO_BIN_EXE_xception"))
+            .args(["classify", "--backend", backend, "--model", &model(), &photo("0009.jpg")])
+            .env("VK_DRIVER_FILES", "/nonexistent.json")
+            .env("VK_ICD_FILENAMES", "/nonexistent.json")
+            .output()
+            .unwrap()
+    };
+    assert!(classify("auto").status.success());
+    refused(&classify("webgpu"), 1, &["no GPU adapter", "mesa-vulkan-drivers"]);
 }
