@@ -10,7 +10,8 @@ const LITERT = `${NPM}/@litertjs/core`;
 export function runtimes(threads = [2, 1]) {
   const wasm = (id, rest) => threads.map((n) => ({ id: `${id}-${n}`, backend: 'wasm', threads: n, ...rest }));
   return [
-    ...['f32', 'f16'].map((dtype) => ({ id: `xception-${dtype}`, dtype, ...OURS })),
+    ...['f32', 'f16'].map((dtype) => ({ id: `xception-${dtype}`, dtype, backend: 'webgpu', ...OURS })),
+    ...wasm('xception-wasm', { dtype: 'f32', ...OURS }),
     { id: 'ort-webgpu', backend: 'webgpu', ...ONNX },
     { id: 'tfjs-webgpu', backend: 'webgpu', ...TFJS },
     { id: 'litert-webgpu', backend: 'webgpu', ...LITE },
@@ -24,11 +25,11 @@ const OURS = {
   name: 'xception-webgpu',
   ours: true,
   package: '/pkg',
-  backend: 'webgpu',
   async load({ models }) {
     const { Xception } = await import('/pkg/dist/index.js');
     const weights = `${models}/model.${this.dtype}.safetensors`;
-    const model = await Xception.load({ weights, dtype: this.dtype, cache: false });
+    const backend = this.backend === 'wasm' ? 'cpu' : 'webgpu';
+    const model = await Xception.load({ weights, backend, threads: this.threads, dtype: this.dtype, cache: false });
     return async (bitmap) => {
       const { predictions } = await model.classify(bitmap, { topK: model.info.classes });
       return { probabilities: predictions.sort((a, b) => a.index - b.index).map(({ score }) => score) };

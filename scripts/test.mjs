@@ -5,7 +5,7 @@ import { setup } from './setup.mjs';
 import { debian, run, stop } from './shell.mjs';
 
 const release = '--release';
-const wasm = ['--target', 'wasm32-unknown-unknown', '--no-default-features', '--features', 'gpu,formats'];
+const wasm = ['--profile', 'wasm', '--lib', '--target', 'wasm32-unknown-unknown', '--no-default-features', '--features'];
 
 /** Native tests run on lavapipe where there is no GPU. */
 function vulkan() {
@@ -31,7 +31,7 @@ vulkan();
 await chromium();
 run('cargo', ['fmt', '--check']);
 run('cargo', ['clippy', release, '--workspace', '--all-targets', '--', '-D', 'warnings']);
-run('cargo', ['clippy', '--profile', 'wasm', '--lib', ...wasm, '--', '-D', 'warnings']);
+for (const features of ['gpu,formats', 'cpu']) run('cargo', ['clippy', ...wasm, features, '--', '-D', 'warnings']);
 run('cargo', ['check', release, '--lib', '--no-default-features']);
 run('cargo', ['doc', release, '--no-deps', '--lib'], { env: { ...process.env, RUSTDOCFLAGS: '-D warnings' } });
 docs();

@@ -11,7 +11,10 @@ const LOOKS = 5000;
 /** How much memory activations of up to `values` take. */
 export const sharedBytes = (values) => 8 + 2 * 4 * values;
 
-/** A function for each of `count` threads: it takes an activation of which values from `begin` to `end` are there, and fills in the others. */
+/**
+ * A function for each of `count` threads: it takes an activation of which values from `begin` to `end` are there, and fills in `margin`
+ * more on both sides, as far as there are some.
+ */
 export function exchanger(shared, count) {
   const [arrived, round] = [0, 1];
   const state = new Int32Array(shared, 0, 2);
@@ -19,9 +22,12 @@ export function exchanger(shared, count) {
   // While slower threads still read the one, faster ones write the other.
   const rooms = [0, 1].map((room) => new Float32Array(shared, 8 + 4 * length * room, length));
   let turn = 0;
-  return (values, begin, end) => {
+  return (values, begin, end, margin) => {
     const room = rooms[(turn ^= 1)];
-    room.set(values.subarray(begin, end), begin);
+    // What others may want: all of it, or its two ends.
+    const inner = [Math.min(end, begin + margin), Math.max(begin, end - margin)];
+    if (inner[0] >= inner[1]) room.set(values.subarray(begin, end), begin);
+    else [[begin, inner[0]], [inner[1], end]].forEach(([from, to]) => room.set(values.subarray(from, to), from));
     const now = Atomics.load(state, round);
     if (Atomics.add(state, arrived, 1) === count - 1) {
       Atomics.store(state, arrived, 0);
@@ -31,7 +37,8 @@ export function exchanger(shared, count) {
       for (let i = 0; i < LOOKS && Atomics.load(state, round) === now; i++);
       if (Atomics.wait(state, round, now, PATIENCE) === 'timed-out') throw new XceptionError('internal', 'a thread of the model is gone');
     }
-    values.set(room.subarray(0, begin));
-    values.set(room.subarray(end, values.length), end);
+    const from = Math.max(0, begin - margin);
+    values.set(room.subarray(from, begin), from);
+    values.set(room.subarray(end, Math.min(values.length, end + margin)), end);
   };
 }

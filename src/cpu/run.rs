@@ -28,8 +28,12 @@ pub struct Runner {
     pub team: Option<Team>,
 }
 
-/// Takes an activation of which the values of this range are there, and fills in those of the others.
-pub type Exchange = Box<dyn Fn(&mut [f32], Range<usize>)>;
+/// Takes an activation of which the values of this range are there, and fills in so many of the others' on both sides.
+pub type Exchange = Box<dyn Fn(&mut [f32], Range<usize>, usize)>;
+
+/// Rows of the others that a member needs beside its own: a window's one, and those by which the shares of two sizes differ, one of
+/// which is half the other.
+const MARGIN: usize = 6;
 
 /// Several runners of the same plan and weights, in memories of their own, such as a browser's workers.
 pub struct Team {
@@ -98,16 +102,18 @@ impl Runner {
 
     /// Runs some of the passes.
     pub fn run(&mut self, passes: Range<usize>) {
-        for index in passes {
+        for index in passes.clone() {
             let Pass { op, ref reads, writes, .. } = self.plan.passes[index];
             // Nothing reads what it writes.
             let mut out = std::mem::take(&mut self.slots[writes]);
-            self.pass(op, reads, &mut out[..op.output_len()]);
+            // What is read as a whole is needed as a whole.
+            let whole = index + 1 == passes.end || matches!(self.plan.passes[index + 1].op, Op::Mean { .. });
+            self.pass(op, reads, &mut out[..op.output_len()], whole);
             self.slots[writes] = out;
         }
     }
 
-    fn pass(&self, op: Op, reads: &[Binding], out: &mut [f32]) {
+    fn pass(&self, op: Op, reads: &[Binding], out: &mut [f32], whole: bool) {
         let slot = |index: usize| match reads[index] {
             Binding::Slot(slot) => &self.slots[slot][..],
             _ => &[],
@@ -130,16 +136,16 @@ impl Runner {
         match op {
             Op::Conv { output, .. } => {
                 let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: &[] };
-                work.all(self.team.as_ref(), output, out);
+                work.all(self.team.as_ref(), output, out, whole);
             }
             Op::Pointwise { output, .. } => {
                 let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: slot(3) };
-                work.all(self.team.as_ref(), output, out);
+                work.all(self.team.as_ref(), output, out, whole);
             }
             Op::Sepconv { output, .. } => {
                 let (bias, added, window) = (values(2), slot(3), values(4));
                 let work = Work { op, input: slot(0), window, right: matrix, bias, added };
-                work.all(self.team.as_ref(), output, out);
+                work.all(self.team.as_ref(), output, out, whole);
             }
             Op::Dense { relu_after: relu, inputs, .. } => {
                 let mut left = slot(0)[..inputs].to_vec();
@@ -167,9 +173,9 @@ impl Runner {
 
 impl Work<'_> {
     /// Computes the whole result: by strips, natively on as many threads as rayon has; of a team's member its share alone, which it
-    /// exchanges for the others'.
-    fn all(&self, team: Option<&Team>, output: Shape, out: &mut [f32]) {
-        let Shape { channels, .. } = output;
+    /// exchanges for what it needs of the others'.
+    fn all(&self, team: Option<&Team>, output: Shape, out: &mut [f32], whole: bool) {
+        let Shape { channels, width, .. } = output;
         let (index, count) = team.map_or((0, 1), |team| (team.index, team.count));
         let share = output.pixels().div_ceil(count).next_multiple_of(ROWS);
         let (begin, end) = (output.pixels().min(index * share), output.pixels().min((index + 1) * share));
@@ -192,7 +198,8 @@ impl Work<'_> {
             own.chunks_mut(strip * channels).enumerate().for_each(|part| compute(&mut scratch, part));
         }
         if let Some(team) = team {
-            (team.exchange)(out, begin * channels..end * channels);
+            let margin = if whole { out.len() } else { MARGIN * width * channels };
+            (team.exchange)(out, begin * channels..end * channels, margin);
         }
     }
 

@@ -88,13 +88,15 @@ impl CpuModel {
         self.classifier.largest()
     }
 
-    /// Makes this one of `count` that compute together. `exchange(values, begin, end)` takes an activation of which those values are
-    /// there and fills in the others; the leader's `begin(pixels, passes)` lets the others [`Self::follow`].
+    /// Makes this one of `count` that compute together. `exchange(values, begin, end, margin)` takes an activation of which those
+    /// values are there and fills in `margin` more on both sides; the leader's `begin(pixels, passes)` lets the others [`Self::follow`].
     pub fn join(&mut self, index: usize, count: usize, exchange: Function, begin: Option<Function>) {
-        let exchange = move |values: &mut [f32], own: Range<usize>| {
+        let exchange = move |values: &mut [f32], own: Range<usize>, margin: usize| {
             // SAFETY: nothing is allocated while JavaScript has the view, which would move the memory.
             let view = unsafe { Float32Array::view_mut_raw(values.as_mut_ptr(), values.len()) };
-            let exchanged = exchange.call3(&JsValue::NULL, &view, &own.start.into(), &own.end.into());
+            let numbers = [own.start, own.end, margin].map(JsValue::from);
+            let arguments = [&[view.into()][..], &numbers].concat().into_iter().collect();
+            let exchanged = exchange.apply(&JsValue::NULL, &arguments);
             exchanged.unwrap_or_else(|error| wasm_bindgen::throw_val(error));
         };
         let begin = begin.map(|begin| -> Begin {
