@@ -4,6 +4,7 @@
 //! convolution's depthwise half, a convolution's windows, and what a shortcut's pooling adds are made for some pixels at a
 //! time, and used by the product while they are in the cache.
 
+mod buffer;
 mod product;
 mod rows;
 mod run;

@@ -3,6 +3,7 @@
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
+use super::buffer::Buffer;
 use super::rows::rectify;
 use super::weights::{Panels, VECTORS};
 
@@ -31,7 +32,7 @@ pub struct Product<'a> {
     /// `[rows][columns]`.
     pub out: &'a mut [f32],
     /// Room for a panel.
-    pub room: &'a mut Vec<f32>,
+    pub room: &'a mut Buffer,
 }
 
 impl SimdOp for Product<'_> {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rten_simd::SimdOp;
 
+use super::buffer::Buffer;
 use super::product::{Product, ROWS};
 use super::rows::{Depthwise, MaxPool, strided, windows};
 use super::weights::{Panels, Weights};
@@ -23,7 +24,7 @@ pub struct Runner {
     /// What runs, for one image.
     pub plan: Plan,
     weights: Vec<Weights>,
-    slots: Vec<Vec<f32>>,
+    slots: Vec<Buffer>,
     /// Whose member this is, if of any.
     pub team: Option<Team>,
 }
@@ -54,9 +55,9 @@ impl std::fmt::Debug for Team {
 /// What one thread works with.
 #[derive(Default)]
 struct Scratch {
-    left: Vec<f32>,
-    pooled: Vec<f32>,
-    panel: Vec<f32>,
+    left: Buffer,
+    pooled: Buffer,
+    panel: Buffer,
 }
 
 /// A product, whose left side is made strip by strip.
@@ -72,7 +73,7 @@ struct Work<'a> {
 impl Runner {
     /// Room for a plan's activations.
     pub fn new(plan: Plan, weights: Vec<Weights>) -> Self {
-        let slots = plan.slots.iter().map(|slot| vec![0.0; slot.len]).collect();
+        let slots = plan.slots.iter().map(|slot| Buffer::new(slot.len)).collect();
         Self { plan, weights, slots, team: None }
     }
 
@@ -148,9 +149,9 @@ impl Runner {
                 work.all(self.team.as_ref(), output, out, whole);
             }
             Op::Dense { relu_after: relu, inputs, .. } => {
-                let mut left = slot(0)[..inputs].to_vec();
-                left.resize(ROWS * matrix.depth, 0.0);
-                let (bias, room) = (values(2), &mut Vec::new());
+                let mut left = Buffer::new(ROWS * matrix.depth);
+                left[..inputs].copy_from_slice(&slot(0)[..inputs]);
+                let (bias, room) = (values(2), &mut Buffer::default());
                 let out = &mut out[..matrix.columns];
                 Product { left: &left, right: matrix, bias, added: None, relu, out, room }.dispatch();
             }
@@ -206,7 +207,7 @@ impl Work<'_> {
     fn strip(&self, pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch) {
         let Self { op, input, window, right, bias, added } = *self;
         let Scratch { left, pooled, panel } = scratch;
-        left.resize(pixels.len().next_multiple_of(ROWS) * right.depth, 0.0);
+        left.resize(pixels.len().next_multiple_of(ROWS) * right.depth);
         let (add, relu) = match op {
             Op::Conv { input: shape, output, stride } => {
                 windows(input, shape, output, stride, pixels.clone(), left);
@@ -215,7 +216,7 @@ impl Work<'_> {
             Op::Pointwise { input: shape, output, stride, add, relu_after, .. } => {
                 strided(input, shape, output.width, stride, pixels.clone(), left);
                 if let Add::MaxPool { before } = add {
-                    pooled.resize(out.len(), 0.0);
+                    pooled.resize(out.len());
                     let (shape, columns) = (Shape { channels: output.channels, ..shape }, output.width);
                     MaxPool { input: added, shape, columns, before, pixels: pixels.clone(), out: pooled }.dispatch();
                 }

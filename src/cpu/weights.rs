@@ -1,9 +1,10 @@
 //! Weights as the CPU's kernels read them, in the dtype they came in.
 
-use bytemuck::{cast_slice, cast_slice_mut};
+use bytemuck::cast_slice;
 use rten_simd::ops::{Extend, IntOps, NumOps, ToFloat};
 use rten_simd::{Isa, Simd, SimdOp};
 
+use super::buffer::Buffer;
 use crate::dtype::Dtype;
 use crate::layer::{Role, Tensor};
 
@@ -34,7 +35,7 @@ pub struct Panels {
     dtype: Dtype,
     /// Whether values come column by column, columns padded to whole `vec4`s, as dense layers have them.
     by_columns: bool,
-    data: Vec<u32>,
+    data: Buffer,
 }
 
 /// The number of f32 that a vector of this machine has.
@@ -65,7 +66,7 @@ impl Weights {
         };
         let padded = columns.next_multiple_of(width);
         // A vector of i8 is two rows.
-        let data = vec![0; (depth.next_multiple_of(2) * padded * dtype.size()).div_ceil(4)];
+        let data = Buffer::new((depth.next_multiple_of(2) * padded * dtype.size()).div_ceil(4));
         Self::Matrix(Panels { depth, columns, width, scales: vec![1.0; padded], dtype, by_columns, data })
     }
 
@@ -93,7 +94,7 @@ impl Weights {
 impl Panels {
     fn write(&mut self, offset: usize, mut bytes: &[u8]) {
         let (size, depth, width) = (self.dtype.size(), self.depth, self.width);
-        let data: &mut [u8] = cast_slice_mut(&mut self.data);
+        let data = self.data.bytes_mut();
         let mut index = offset / size;
         let mut put = |row: usize, column: usize, values: &[u8]| {
             let to = ((column / width * depth + row) * width + column % width) * size;
@@ -139,7 +140,7 @@ impl Panels {
             #[inline(always)]
             fn eval<I: Isa>(self, isa: I) {
                 let Self(panels, vector, out) = self;
-                let mut room = Vec::new();
+                let mut room = Buffer::default();
                 out.fill(0.0);
                 for (index, vector) in vector.chunks(panels.width).enumerate() {
                     let scales = &panels.scales[index * panels.width..];
@@ -156,21 +157,21 @@ impl Panels {
 
     /// The values of a panel, `[depth][width]`, without its scales; brought to f32 in `room` where they are stored otherwise.
     #[inline(always)]
-    pub fn panel<'a, I: Isa>(&'a self, isa: I, index: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
+    pub fn panel<'a, I: Isa>(&'a self, isa: I, index: usize, room: &'a mut Buffer) -> &'a [f32] {
         let len = self.depth * self.width;
         if self.is_ready() {
-            return &cast_slice(&self.data)[index * len..][..len];
+            return &self.data[index * len..][..len];
         }
         // Whole vectors of i8.
-        room.resize(len.next_multiple_of(2 * self.width), 0.0);
+        room.resize(len.next_multiple_of(2 * self.width));
         let count = room.len();
         if self.dtype == Dtype::F16 {
-            let values: &[i16] = &cast_slice(&self.data)[index * len..][..len];
+            let values: &[i16] = &cast_slice::<f32, i16>(&self.data)[index * len..][..len];
             for (values, out) in values.chunks_exact(self.width).zip(room.chunks_exact_mut(self.width)) {
                 halves(isa, values, out);
             }
         } else {
-            let values: &[i8] = &cast_slice(&self.data)[index * len..];
+            let values: &[i8] = &cast_slice::<f32, i8>(&self.data)[index * len..];
             for (values, out) in values.chunks(2 * self.width).zip(room[..count].chunks_exact_mut(2 * self.width)) {
                 bytes(isa, values, out);
             }
