@@ -201,7 +201,9 @@ async function split(device, labels, repeats, queries, run) {
           const pass = begin({ label: labels[index], timestampWrites: queries && writes });
           pass.setPipeline(state.pipeline);
           pass.setBindGroup(0, state.group);
+          pass.pushDebugGroup(labels[index]);
           for (let i = 0; i < repeats[index]; i++) pass.dispatchWorkgroups(...grid);
+          pass.popDebugGroup();
           pass.end();
           index += 1;
         },

@@ -21,6 +21,10 @@ const MEASUREMENT: Duration = Duration::from_millis(2);
 const MOST_REPEATS: f64 = 64.0;
 
 struct Step {
+    /// Of its debug group, which captures of native tools show. In browsers a group would cost a call for each pass of each photo; there
+    /// only profiled passes have one.
+    #[cfg(not(target_arch = "wasm32"))]
+    label: String,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     op: Op,
@@ -118,7 +122,13 @@ impl Runner {
             };
             let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
             let bind_group = gpu.bind_group(&pass.label, &pipeline, bindings);
-            Step { pipeline, bind_group, op }
+            Step {
+                #[cfg(not(target_arch = "wasm32"))]
+                label: pass.label.clone(),
+                pipeline,
+                bind_group,
+                op,
+            }
         };
         let steps = plan.passes.iter().zip(of_pass).map(step).collect();
         let staging = Staging::default();
@@ -226,10 +236,14 @@ impl Runner {
 
 impl Step {
     fn encode(&self, pass: &mut wgpu::ComputePass, images: usize) {
+        #[cfg(not(target_arch = "wasm32"))]
+        pass.push_debug_group(&self.label);
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         let [x, y, z] = self.op.grid(images);
         pass.dispatch_workgroups(x, y, z);
+        #[cfg(not(target_arch = "wasm32"))]
+        pass.pop_debug_group();
     }
 }
 

@@ -79,6 +79,33 @@ test('without timestamps the browser\'s clock measures repeats', async () => {
   assert.ok(sum > wholeMs / 2 && sum < wholeMs * 2, `${sum} of ${wholeMs} ms`);
 });
 
+test('where timestamps move in steps, passes are repeated until a step is small', async () => {
+  const step = 2e6;
+  const { profile, groups } = await evaluate(async (model, photo) => {
+    const { getMappedRange } = GPUBuffer.prototype;
+    // As Chrome does, only more: in steps of 2 ms.
+    GPUBuffer.prototype.getMappedRange = function (...args) {
+      const range = getMappedRange.apply(this, args);
+      if (this.label !== 'timestamps, staged') return range;
+      return BigUint64Array.from(new BigUint64Array(range), (stamp) => stamp - (stamp % 2000000n)).buffer;
+    };
+    const groups = new Set();
+    const { pushDebugGroup } = GPUComputePassEncoder.prototype;
+    GPUComputePassEncoder.prototype.pushDebugGroup = function (label) {
+      groups.add(label);
+      return pushDebugGroup.call(this, label);
+    };
+    const profile = await model.profile(photo, { runs: 1 }).finally(() => (GPUBuffer.prototype.getMappedRange = getMappedRange));
+    GPUComputePassEncoder.prototype.pushDebugGroup = pushDebugGroup;
+    return { profile, groups: [...groups] };
+  }, {});
+  const { clock, repeats, passes } = profile;
+  assert.deepEqual([clock, groups.length, groups.includes('block5_sepconv1.pointwise')], ['timestamps', 80, true]);
+  // A pass of a millisecond would be nothing, or two, by itself.
+  assert.ok(repeats > 16, `${repeats}`);
+  for (const { label, ms } of passes) assert.ok(ms > 0 && ms * repeats * 1e6 >= step / 0.02, `${label}: ${ms} ms`);
+});
+
 test('an inference is rows of the performance panel, only where that is asked for', async () => {
   const entries = (model, photo) =>
     model.classify(photo).then(({ predictions }) => ({
