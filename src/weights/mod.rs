@@ -96,7 +96,7 @@ pub struct Overrides {
 #[cfg(feature = "formats")]
 impl Overrides {
     /// Whether there is anything to change in a file whose weights are stored as `dtype`.
-    fn is_idle(&self, dtype: crate::dtype::Dtype) -> bool {
+    pub fn is_idle(&self, dtype: crate::dtype::Dtype) -> bool {
         let Self { labels, filter, fit, input_size, dtype: wanted, license, head } = self;
         let meta = labels.is_some() || filter.is_some() || fit.is_some() || input_size.is_some() || license.is_some();
         !meta && head.is_none() && wanted.is_none_or(|wanted| wanted == dtype)

@@ -1,5 +1,7 @@
 //! A model to be run, on the GPU or the CPU.
 
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -105,14 +107,13 @@ impl Run {
         dtype: Option<Dtype>,
         batch: usize,
     ) -> Result<Classifier, Failure> {
-        let file = read_model(path, overrides)?;
-        let header = Header::parse(&file).map_err(about(path))?;
-        let data = &file[header.data_start..];
+        let (header, data) = open(path, overrides)?;
         let storage = dtype.unwrap_or_else(|| gpu.storage());
         let tuning = Some(tuning(self.tune, gpu, &header.network, storage, batch).await?);
+        let len = header.file_len - header.data_start;
         let mut loader =
             Loader::new(gpu, header, Stored { storage: Some(storage), tuning }).await.map_err(about(path))?;
-        pieces(data, |piece| loader.push(piece)).map_err(about(path))?;
+        pieces(path, data, len, |piece| loader.push(piece))?;
         loader.finish().await.map_err(about(path))
     }
 
@@ -121,22 +122,55 @@ impl Run {
             // A second model has the same threads.
             let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
         }
-        let file = read_model(path, overrides)?;
-        let header = Header::parse(&file).map_err(about(path))?;
-        let data = &file[header.data_start..];
+        let (header, data) = open(path, overrides)?;
+        let len = header.file_len - header.data_start;
         let mut loader = cpu::Loader::new(header, dtype).map_err(about(path))?;
-        pieces(data, |piece| loader.push(piece)).map_err(about(path))?;
+        pieces(path, data, len, |piece| loader.push(piece))?;
         loader.finish().map_err(about(path))
     }
 }
 
-/// Hands data on by pieces, and shows how far it is.
-fn pieces(data: &[u8], mut push: impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<()> {
-    let progress = Progress::new(Some(data.len() as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
-    data.chunks(1 << 22).try_for_each(|piece| {
-        progress.bar.inc(piece.len() as u64);
-        push(piece)
-    })
+/// A model's header and what follows it. A file of the project's own that is to be taken as it is need not be in memory as a whole.
+fn open(path: &Path, overrides: Overrides) -> Result<(Header, Box<dyn Read>), Failure> {
+    if let Some((header, file)) = own(path)
+        && overrides.is_idle(header.dtype)
+    {
+        return Ok((header, Box::new(file)));
+    }
+    let file = read_model(path, overrides)?;
+    let header = Header::parse(&file).map_err(about(path))?;
+    let mut data = Cursor::new(file);
+    data.set_position(header.data_start as u64);
+    Ok((header, Box::new(data)))
+}
+
+/// A file of the project's own, behind its header; whoever converts files says what is wrong with others.
+fn own(path: &Path) -> Option<(Header, File)> {
+    let mut file = File::open(path).ok()?;
+    let mut header = vec![0; 8];
+    file.read_exact(&mut header).ok()?;
+    header.resize(Header::len(&header).ok()?, 0);
+    file.read_exact(&mut header[8..]).ok()?;
+    Some((Header::parse(&header).ok()?, file))
+}
+
+/// Hands data on by pieces, and shows how far it is of `len` bytes.
+fn pieces(
+    path: &Path,
+    mut data: impl Read,
+    len: usize,
+    mut push: impl FnMut(&[u8]) -> Outcome<()>,
+) -> Result<(), Failure> {
+    let progress = Progress::new(Some(len as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
+    let mut piece = vec![0; 1 << 22];
+    loop {
+        let count = data.read(&mut piece).map_err(about(path))?;
+        if count == 0 {
+            return Ok(());
+        }
+        push(&piece[..count]).map_err(about(path))?;
+        progress.bar.inc(count as u64);
+    }
 }
 
 impl Model {
