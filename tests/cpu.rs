@@ -14,6 +14,7 @@ use xception::layer::{Role, Shape, Tensor};
 use xception::plan::{Binding, Pass, Plan, Slot};
 use xception::reference;
 use xception::tile::TILES;
+use xception::weights::safetensors::Model;
 
 const KERAS: &str = "keras3.weights.h5";
 const ATOL: f32 = 1e-3;
@@ -251,6 +252,30 @@ fn i8_is_never_expanded_as_a_whole() {
     });
     assert_close("logits", &own_logits, &logits, &[6], 1e-4, 1e-4);
     assert!(own.bytes() < expanded.bytes() / 3, "{} and {} bytes", own.bytes(), expanded.bytes());
+}
+
+/// More weights in a layer than a GPU binds, so that the plan has it in parts.
+#[test]
+fn seventeen_thousand_classes_are_answered_and_explained() {
+    let mut model = Model::deserialize(&random_file(KERAS, 71, None)).unwrap();
+    model.meta.head[0].units = 17_000;
+    let mut random = Random(25);
+    model.tensors.truncate(model.tensors.len() - 2);
+    model.tensors.extend([random.values(17_000 * 2048), random.values(17_000)]);
+    let mut classifier = Classifier::load(&model.serialize(Dtype::F32).unwrap(), None).unwrap();
+    assert!(classifier.passes().iter().filter(|pass| matches!(pass.op, Op::Dense { .. })).count() > 1);
+    classifier.upload_pixels(pattern(71, 71)).unwrap();
+    let features = classifier.embed();
+    let logits = classifier.logits();
+    let [.., weight, bias] = &model.tensors[..] else { panic!("no head") };
+    let rows = weight.chunks_exact(2048).zip(bias);
+    let logit = |(row, bias): (&[f32], &f32)| row.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + bias;
+    assert_close("logits", &logits, &rows.map(logit).collect::<Vec<_>>(), &[17_000], ATOL, RTOL);
+    for class in [0, 16_999] {
+        let map = classifier.explain(class).unwrap();
+        let mean = map.iter().sum::<f32>() / map.len() as f32;
+        assert_close("a map's mean", &[mean + bias[class]], &[logits[class]], &[1], ATOL, RTOL);
+    }
 }
 
 /// What 299×299 takes beside its weights.

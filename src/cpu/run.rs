@@ -148,16 +148,17 @@ impl Runner {
                 let work = Work { op, input: slot(0), window, right: matrix, bias, added };
                 work.all(self.team.as_ref(), output, out, whole);
             }
-            Op::Dense { relu_after: relu, inputs, .. } => {
+            // A layer that has parts, because GPUs bind so much and no more, is computed whole by its first.
+            Op::Dense { relu_after: relu, inputs, first: 0, .. } => {
                 let mut left = Buffer::new(ROWS * matrix.depth);
                 left[..inputs].copy_from_slice(&slot(0)[..inputs]);
                 let (bias, room) = (values(2), &mut Buffer::default());
                 let out = &mut out[..matrix.columns];
                 Product { left: &left, right: matrix, bias, added: None, relu, out, room }.dispatch();
             }
-            Op::DenseTransposed { inputs, outputs, relu_after, .. } => {
+            Op::DenseTransposed { inputs, all, relu_after, first: 0, .. } => {
                 let passes = |n: usize| !relu_after || slot(1)[n] > 0.0;
-                let gradient: Vec<f32> = (0..outputs).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
+                let gradient: Vec<f32> = (0..all).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
                 matrix.backwards(&gradient, &mut out[..inputs]);
             }
             _ => {}
