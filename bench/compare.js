@@ -151,7 +151,8 @@ async function addDownloads(entries) {
     return sizes.get(path);
   };
   for (const { row, frame } of entries) {
-    if (row.status !== 'ok') continue;
+    // What a worker fetches its page does not see.
+    if (row.status !== 'ok' || (row.ours && row.backend === 'wasm')) continue;
     row.download = { runtime: 0, runtimeGzip: 0, weights: 0, files: frame.contentWindow.bench.fetched() };
     for (const path of row.download.files) {
       const { raw, gzip } = await size(path);

@@ -31,7 +31,7 @@ export async function build() {
     setup: ({ onResolve }) => onResolve({ filter: /^xception-webgpu$/ }, () => ({ path: `./${library}/index.js`, external: true })),
   };
   const { metafile } = await bundle({
-    entryPoints: ['www/main.js', 'www/style.css', 'www/profile.css', 'www/icon.svg'],
+    entryPoints: ['www/main.js', 'www/style.css', 'www/icon.svg'],
     outdir: SITE,
     entryNames: '[name]-[hash]',
     assetNames: '[name]-[hash]',

@@ -17,7 +17,7 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::explain::Explanation;
 use crate::network::Network;
-use crate::plan::Plan;
+use crate::plan::{Pass, Plan};
 use crate::prediction::{Prediction, rank};
 use crate::resize::{Fit, Resizer, Rgba};
 use crate::tile::Tuning;
@@ -122,7 +122,7 @@ impl Classifier {
     }
 
     /// What runs for a photo.
-    pub fn passes(&self) -> &[crate::plan::Pass] {
+    pub fn passes(&self) -> &[Pass] {
         &self.runner.plan.passes[..self.explanation.first]
     }
 
@@ -153,6 +153,9 @@ impl Classifier {
     }
 
     /// Runs what the leader of the team runs.
+    ///
+    /// # Errors
+    /// As [`Self::upload_pixels`].
     pub fn follow(&mut self, pixels: Vec<u8>, end: usize) -> Result<()> {
         self.upload_pixels(pixels)?;
         self.run(end);
@@ -251,8 +254,8 @@ impl Classifier {
         self.runner.slot(self.explanation.plan.embedding).to_vec()
     }
 
-    /// Explains a class of the photo that [`Self::classify`] or [`Self::logits`] answered last: as [`crate::explain`] has it, what each pixel of the network's last
-    /// activation contributes to the class's logit, `[height][width]` of [`Network::features`].
+    /// Explains a class of the photo that [`Self::classify`] or [`Self::logits`] answered last: as [`crate::explain`] has it, what
+    /// each pixel of the network's last activation contributes to the class's logit, `[height][width]` of [`Network::features`].
     ///
     /// # Errors
     /// [`Error::Argument`] where there is no such class.

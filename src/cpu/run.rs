@@ -115,18 +115,23 @@ impl Runner {
     }
 
     fn pass(&self, op: Op, reads: &[Binding], out: &mut [f32], whole: bool) {
-        let slot = |index: usize| match reads[index] {
-            Binding::Slot(slot) => &self.slots[slot][..],
+        let slot = |index: usize| match reads.get(index) {
+            Some(&Binding::Slot(slot)) => &self.slots[slot][..],
             _ => &[],
         };
-        let values = |index: usize| match self.weights(reads[index]) {
+        let weights = |read: &Binding| match *read {
+            Binding::Tensor(tensor) | Binding::Rows { tensor, .. } => self.weights.get(tensor),
+            Binding::Slot(_) => None,
+        };
+        let values = |index: usize| match reads.get(index).and_then(weights) {
             Some(Weights::Values(values, _)) => &values[..],
             _ => &[],
         };
-        let Some(matrix) = reads.iter().find_map(|read| match self.weights(*read) {
+        let matrix = |read: &Binding| match weights(read) {
             Some(Weights::Matrix(panels)) => Some(panels),
             _ => None,
-        }) else {
+        };
+        let Some(matrix) = reads.iter().find_map(matrix) else {
             return match op {
                 Op::Mean { input } => mean(slot(0), input, out),
                 Op::ClassMap { input } => class_map(slot(0), slot(1), input, out),
@@ -135,15 +140,7 @@ impl Runner {
             };
         };
         match op {
-            Op::Conv { output, .. } => {
-                let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: &[] };
-                work.all(self.team.as_ref(), output, out, whole);
-            }
-            Op::Pointwise { output, .. } => {
-                let work = Work { op, input: slot(0), window: &[], right: matrix, bias: values(2), added: slot(3) };
-                work.all(self.team.as_ref(), output, out, whole);
-            }
-            Op::Sepconv { output, .. } => {
+            Op::Conv { output, .. } | Op::Pointwise { output, .. } | Op::Sepconv { output, .. } => {
                 let (bias, added, window) = (values(2), slot(3), values(4));
                 let work = Work { op, input: slot(0), window, right: matrix, bias, added };
                 work.all(self.team.as_ref(), output, out, whole);
@@ -162,13 +159,6 @@ impl Runner {
                 matrix.backwards(&gradient, &mut out[..inputs]);
             }
             _ => {}
-        }
-    }
-
-    fn weights(&self, binding: Binding) -> Option<&Weights> {
-        match binding {
-            Binding::Tensor(tensor) | Binding::Rows { tensor, .. } => self.weights.get(tensor),
-            Binding::Slot(_) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Weights as the CPU's kernels read them, in the dtype they came in.
 
 use bytemuck::cast_slice;
-use rten_simd::ops::{Extend, IntOps, NumOps, ToFloat};
+use rten_simd::ops::{BitOps, Extend, IntOps, NumOps, ToFloat};
 use rten_simd::{Isa, Simd, SimdOp};
 
 use super::buffer::Buffer;
@@ -46,7 +46,7 @@ pub fn lanes() -> usize {
 
         #[inline(always)]
         fn eval<I: Isa>(self, isa: I) -> usize {
-            rten_simd::ops::BitOps::len(isa.f32())
+            isa.f32().len()
         }
     }
     Lanes.dispatch()
@@ -164,7 +164,6 @@ impl Panels {
         }
         // Whole vectors of i8.
         room.resize(len.next_multiple_of(2 * self.width));
-        let count = room.len();
         if self.dtype == Dtype::F16 {
             let values: &[i16] = &cast_slice::<f32, i16>(&self.data)[index * len..][..len];
             for (values, out) in values.chunks_exact(self.width).zip(room.chunks_exact_mut(self.width)) {
@@ -172,7 +171,7 @@ impl Panels {
             }
         } else {
             let values: &[i8] = &cast_slice::<f32, i8>(&self.data)[index * len..];
-            for (values, out) in values.chunks(2 * self.width).zip(room[..count].chunks_exact_mut(2 * self.width)) {
+            for (values, out) in values.chunks(2 * self.width).zip(room.chunks_exact_mut(2 * self.width)) {
                 bytes(isa, values, out);
             }
         }
@@ -185,7 +184,6 @@ impl Panels {
 #[inline(always)]
 fn halves<I: Isa>(isa: I, values: &[i16], out: &mut [f32]) {
     let (i16s, i32s, f32s) = (isa.i16(), isa.i32(), isa.f32());
-    use rten_simd::ops::BitOps;
     let x = i16s.load(values);
     let lanes = f32s.len();
     for (x, out) in [i16s.extend_low(x), i16s.extend_high(x)].into_iter().zip(out.chunks_exact_mut(lanes)) {
@@ -199,7 +197,6 @@ fn halves<I: Isa>(isa: I, values: &[i16], out: &mut [f32]) {
 /// A vector of i8 as four of f32.
 #[inline(always)]
 fn bytes<I: Isa>(isa: I, values: &[i8], out: &mut [f32]) {
-    use rten_simd::ops::BitOps;
     let (i8s, i16s, i32s, f32s) = (isa.i8(), isa.i16(), isa.i32(), isa.f32());
     let (x, _) = i8s.load_pad(values);
     let [low, high] = [i8s.extend_low(x), i8s.extend_high(x)];

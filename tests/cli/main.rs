@@ -1,0 +1,233 @@
+//! The command line tool as people call it: its output, its exit codes, and what it says of bad input.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod measure;
+mod tool;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
+
+use common::KITCHEN_LABELS;
+use serde_json::Value;
+use tool::{model, photo, refused, scratch, stdout, xception};
+
+/// A PNG that claims a size, without pixels.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    png.extend(width.to_be_bytes());
+    png.extend(height.to_be_bytes());
+    png.extend([8, 2, 0, 0, 0, 0, 0, 0, 0]);
+    png
+}
+
+#[test]
+fn all_labelled_photos_are_right_from_jpeg_bytes() {
+    let converted = scratch("kitchenware.safetensors", b"");
+    let names = scratch("labels.txt", b"cup\nfork\nglass\nknife\nplate\nspoon\n");
+    let output = xception(&["convert", &model(), &converted, "--labels", &names, "--filter", "nearest"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(stdout(&output).contains("6 classes, input 150×150"), "{output:?}");
+
+    let photos: Vec<String> = KITCHEN_LABELS.iter().map(|(name, _)| photo(&format!("{name}.jpg"))).collect();
+    let mut arguments = vec!["classify", "--json", "--top", "3", "--model", &converted];
+    arguments.extend(photos.iter().map(String::as_str));
+    let output = xception(&arguments);
+    assert!(output.status.success(), "{output:?}");
+    let text = stdout(&output);
+    let objects: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects.len(), KITCHEN_LABELS.len());
+    for ((object, (_, label)), photo) in objects.iter().zip(KITCHEN_LABELS).zip(&photos) {
+        assert_eq!(object["file"], **photo);
+        assert_eq!(object["predictions"].as_array().unwrap().len(), 3);
+        assert_eq!(object["predictions"][0]["label"], label, "{object}");
+        assert!(object["predictions"][0]["index"].is_u64() && object["predictions"][0]["score"].is_f64(), "{object}");
+        for part in ["decode", "preprocess", "inference", "total"] {
+            assert!(object["ms"][part].as_f64().unwrap() > 0.0, "{object}");
+        }
+    }
+    fs::remove_file(converted).unwrap();
+}
+
+#[test]
+fn a_keras_file_is_classified_with_chosen_preprocessing() {
+    let photo = photo("0013.jpg");
+    let run = |more: &[&str]| {
+        let model = model();
+        let mut arguments = vec!["classify", "--model", &model, "--json"];
+        arguments.extend(more);
+        arguments.push(&photo);
+        let output = xception(&arguments);
+        assert!(output.status.success(), "{output:?}");
+        let object: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(object["predictions"][0]["label"], "class 3", "without labels classes have numbers: {object}");
+        object["predictions"][0]["score"].as_f64().unwrap()
+    };
+    let scores = [run(&[]), run(&["--filter", "nearest"]), run(&["--filter", "bicubic"]), run(&["--fit", "crop"])];
+    for (i, a) in scores.iter().enumerate() {
+        assert!(scores[..i].iter().all(|b| a != b), "each way of resizing counts: {scores:?}");
+    }
+}
+
+#[test]
+fn inspect_lists_the_layers() {
+    let output = xception(&["inspect", &model()]);
+    assert!(output.status.success(), "{output:?}");
+    let text = stdout(&output);
+    for part in
+        ["block1_conv1", "block13_shortcut", "5×5×2048", "dense_1", "parameters   21066986", "GMAC         1.925"]
+    {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+/// Each dtype against f32 on four photos, of which three have labels; tests/golden.rs has all.
+#[test]
+fn eval_measures_every_dtype() {
+    let names = scratch("eval.txt", b"cup\nfork\nglass\nknife\nplate\nspoon\n");
+    let convert = |dtype: &str| {
+        let file = scratch(&format!("eval.{dtype}.safetensors"), b"");
+        let arguments = ["convert", &model(), &file, "--dtype", dtype, "--labels", &names, "--filter", "nearest"];
+        assert!(xception(&arguments).status.success());
+        file
+    };
+    let files = ["f32", "f16", "i8"].map(convert);
+    let labels: String = KITCHEN_LABELS.iter().map(|(photo, label)| format!("{photo},{label}\n")).collect();
+    let labels = scratch("labels.csv", format!("Id,label\n{labels}9999,cup\n").as_bytes());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("eval");
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["0009.jpg", "0207.jpg", "0412.jpg", "0024.jpg"] {
+        fs::copy(photo(name), folder.join(name)).unwrap();
+    }
+    let folder = folder.display().to_string();
+    let mut lengths = Vec::new();
+    for (file, most) in files[1..].iter().zip([2e-3, 2e-2]) {
+        let output = xception(&[
+            "eval",
+            "--json",
+            "--model",
+            file,
+            "--against",
+            &files[0],
+            "--images",
+            &folder,
+            "--labels",
+            &labels,
+        ]);
+        assert!(output.status.success(), "{output:?}");
+        let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!((&result["photos"], &result["labelled"]["photos"]), (&4.into(), &3.into()), "{result}");
+        assert_eq!((&result["labelled"]["top1"], &result["labelled"]["top5"]), (&3.into(), &3.into()), "{result}");
+        assert_eq!(result["against"]["agree"], 4, "{result}");
+        let apart = result["against"]["largestDifference"].as_f64().unwrap();
+        assert!(0.0 < apart && apart < most, "{result}");
+        lengths.push(fs::metadata(file).unwrap().len());
+    }
+    assert!(lengths[1] < lengths[0] * 52 / 100, "{lengths:?}");
+
+    // A label that the model has not, and a folder without a labelled photo.
+    let fork = scratch("fork.csv", b"Id,label\n0412,pitchfork\n");
+    let other = scratch("other.csv", b"photo,class\nno such photo,3\n");
+    let eval = |labels: &str| xception(&["eval", "--model", &files[2], "--images", &folder, "--labels", labels]);
+    refused(&eval(&fork), 1, &["fork.csv", "no class \"pitchfork\"", "0412"]);
+    let twice = scratch("twice.txt", b"cup\nfork\nglass\nknife\ncup\nspoon\n");
+    let ambiguous = scratch("ambiguous.safetensors", b"");
+    assert!(xception(&["convert", &files[2], &ambiguous, "--labels", &twice]).status.success());
+    let cup = scratch("cup.csv", b"Id,label\n0009,cup\n");
+    let output = xception(&["eval", "--model", &ambiguous, "--images", &folder, "--labels", &cup]);
+    refused(&output, 1, &["cup.csv", "two classes are called \"cup\""]);
+    fs::remove_file(ambiguous).unwrap();
+    refused(&eval(&other), 1, &["eval", "none of its photos"]);
+    refused(&eval("none.csv"), 1, &["none.csv"]);
+    files.iter().for_each(|file| fs::remove_file(file).unwrap());
+}
+
+#[test]
+fn bad_usage_exits_with_2() {
+    for arguments in [
+        &["classify"][..],
+        &["classify", "--model", "m.keras"],
+        &["classify", "--model", "m.keras", "--top", "0", "x.jpg"],
+        &["classify", "--model", "m.keras", "--filter", "lanczos", "x.jpg"],
+        &["convert", "m.keras", "out.safetensors", "--dtype", "i4"],
+        &["classify", "--model", "m.keras", "--dtype", "i8", "x.jpg"],
+        &["eval", "--model", "m.keras", "--images", "photos"],
+        &["bench", "--model", "m.keras", "--runs", "0"],
+        &["nonsense"],
+        &[],
+    ] {
+        assert_eq!(xception(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn bad_images_exit_with_1_and_the_good_ones_are_answered() {
+    let jpeg = fs::read(photo("0009.jpg")).unwrap();
+    let text = scratch("text.jpg", b"this is no image at all");
+    let empty = scratch("empty.png", b"");
+    let cut = scratch("cut.jpg", &jpeg[..jpeg.len() / 2]);
+    let huge = scratch("huge.png", &png_header(30_000, 30_000));
+    let headless = scratch("headless.png", &png_header(100, 100));
+    let broken = scratch("broken.png", &[png_header(100, 100), b"IEND".to_vec()].concat());
+    let missing = "no-such-photo.jpg".to_owned();
+    let good = photo("0009.jpg");
+    let images = [&text, &empty, &cut, &huge, &headless, &broken, &missing, &good];
+    let model = model();
+    let mut arguments = vec!["classify", "--json", "--model", &model];
+    arguments.extend(images.map(String::as_str));
+    let output = xception(&arguments);
+    refused(&output, 1, &["text.jpg", "not a readable image"]);
+    refused(&output, 1, &["empty.png", "empty"]);
+    refused(&output, 1, &["cut.jpg", "cut short"]);
+    refused(&output, 1, &["huge.png", "30000×30000", "scale it down"]);
+    refused(&output, 1, &["headless.png", "cut short"]);
+    refused(&output, 1, &["broken.png", "not a readable image"]);
+    refused(&output, 1, &["no-such-photo.jpg"]);
+    assert_eq!(stdout(&output).lines().count(), 1, "the good photo is answered: {output:?}");
+}
+
+#[test]
+fn bad_weights_exit_with_1() {
+    let keras = fs::read(model()).unwrap();
+    let cut = scratch("cut.keras", &keras[..keras.len() / 2]);
+    let text = scratch("text.h5", b"<!doctype html><title>Not found</title>");
+    let empty = scratch("empty.h5", b"");
+    let pytorch = scratch("model.pt", &zip_of("archive/data.pkl"));
+    refused(&xception(&["inspect", &cut]), 1, &["cut.keras", "damaged"]);
+    refused(&xception(&["inspect", &text]), 1, &["text.h5", "not a weights file"]);
+    refused(&xception(&["inspect", &empty]), 1, &["empty.h5", "empty"]);
+    refused(&xception(&["inspect", &pytorch]), 1, &["model.pt", "not a .keras file", "safetensors.torch.save_file"]);
+    let pickle = scratch("model.pth", b"\x80\x02}q\x00.and so on until the end");
+    refused(&xception(&["inspect", &pickle]), 1, &["model.pth", "pickle", "safetensors.torch.save_file"]);
+    refused(&xception(&["inspect", "no-such-file"]), 1, &["no-such-file"]);
+    let labels = scratch("two.txt", b"one\ntwo\n");
+    let target = scratch("never.safetensors", b"");
+    let output = xception(&["convert", &model(), &target, "--labels", &labels]);
+    refused(&output, 1, &["kitchenware.keras", "2 labels for 6 classes"]);
+    assert_eq!(fs::read(target).unwrap(), b"", "nothing is written");
+}
+
+/// A zip archive with one empty, stored entry.
+fn zip_of(name: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    zip.start_file(name, stored).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+/// Without any driver the CPU answers, or the sentence says what to install.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_adapter_is_named() {
+    let classify = |backend: &str| {
+        Command::new(env!("CARGO_BIN_EXE_xception"))
+            .args(["classify", "--backend", backend, "--model", &model(), &photo("0009.jpg")])
+            .env("VK_DRIVER_FILES", "/nonexistent.json")
+            .env("VK_ICD_FILENAMES", "/nonexistent.json")
+            .output()
+            .unwrap()
+    };
+    assert!(classify("auto").status.success());
+    refused(&classify("webgpu"), 1, &["no GPU adapter", "mesa-vulkan-drivers"]);
+}

@@ -1,0 +1,186 @@
+//! What measures and compares: `bench`, `profile`, `compare`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+use xception::classifier::Classifier;
+use xception::dtype::Dtype;
+
+use crate::common::{self, KITCHEN_LABELS};
+use crate::tool::{model, photo, refused, scratch, stdout, xception};
+
+/// What is counted; times are anybody's.
+#[test]
+fn bench_counts_and_times() {
+    let bench = |dtype: &str| {
+        let options = ["--backend", "webgpu", "--json", "--runs", "2", "--model", &model(), "--dtype", dtype];
+        let output = xception(&[&["bench"][..], &options].concat());
+        assert!(output.status.success(), "{output:?}");
+        let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!((&result["dtype"], &result["dispatches"]), (&dtype.into(), &80.into()), "{result}");
+        let [min, median, max] = ["min", "median", "max"].map(|key| result["ms"][key].as_f64().unwrap());
+        assert!(0.0 < min && min <= median && median <= max, "{result}");
+        assert!(["loadMs", "firstMs", "gflops"].iter().all(|key| result[*key].as_f64().unwrap() > 0.0), "{result}");
+        result["gpuBytes"].as_u64().unwrap()
+    };
+    let (single, half) = (bench("f32"), bench("f16"));
+    assert!(half < single * 51 / 100, "{half} of {single} bytes");
+
+    let options = ["--backend", "cpu", "--threads", "1", "--json", "--runs", "1", "--batch", "2", "--model", &model()];
+    let output = xception(&[&["bench"][..], &options].concat());
+    let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&result["backend"], &result["batch"]), (&"cpu".into(), &2.into()), "{result}");
+    assert!(result["adapter"].as_str().unwrap().ends_with(", 1 thread"), "{result}");
+    refused(&xception(&["bench", "--backend", "cpu", "--layers", "--model", &model()]), 1, &["leave out --layers"]);
+}
+
+/// Photos at once, by what was measured here: each has its own answer, and a bad one its own sentence.
+#[test]
+fn batches_and_tuning() {
+    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let _ = fs::remove_dir_all(&cache);
+    let tuned = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xception"));
+        // Where Linux, macOS and Windows have it below.
+        for variable in ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"] {
+            command.env(variable, &cache);
+        }
+        let model = model();
+        let options = ["--backend", "webgpu", "--json", "--tune", "again", "--batch", "2", "--model", &model];
+        command.args(arguments).args(options).output().unwrap()
+    };
+    let text = scratch("batch.jpg", b"no photo");
+    let photos = KITCHEN_LABELS[..4].iter().map(|(name, _)| photo(&format!("{name}.jpg"))).collect::<Vec<_>>();
+    let output = tuned(&["classify", &photos[0], &photos[1], &photos[2], &text, &photos[3]]);
+    refused(&output, 1, &["batch.jpg", "not a readable image"]);
+    let answers: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 4);
+    let classes = ["cup", "fork", "glass", "knife", "plate", "spoon"];
+    for (answer, (name, label)) in answers.iter().zip(KITCHEN_LABELS) {
+        let best = answer["predictions"][0]["index"].as_u64().unwrap() as usize;
+        assert!(answer["file"].as_str().unwrap().contains(name) && classes[best] == label, "{answer}");
+    }
+
+    let kept = if cfg!(target_os = "macos") { cache.join("Library/Caches") } else { cache.clone() };
+    let kept = fs::read_to_string(kept.join("xception-webgpu/tuning.json")).unwrap();
+    // For one photo, and for two.
+    for batch in [1, 2] {
+        assert!(kept.contains(&format!("to 728, {batch} at once: ")), "{kept}");
+    }
+
+    let output = tuned(&["bench", "--runs", "1", "--layers"]);
+    let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let passes = result["layers"]["passes"].as_array().unwrap();
+    assert_eq!((&result["batch"], passes.len() as u64 + 2), (&2.into(), result["dispatches"].as_u64().unwrap()));
+    for pass in passes {
+        assert!(["ms", "gbps", "roofline"].iter().all(|key| pass[*key].as_f64().unwrap() > 0.0), "{pass}");
+    }
+    fs::remove_dir_all(&cache).unwrap();
+    fs::remove_file(text).unwrap();
+}
+
+/// Each pass has its row in the tables, in the trace and in the CSV file, and all together take what the network takes.
+#[test]
+fn profile_times_each_pass() {
+    let [trace, svg] = ["trace.json", "roofline.svg"].map(|name| scratch(name, b""));
+    let (model, photo) = (model(), photo("0009.jpg"));
+    let run = |more: &[&str]| {
+        let output = xception(&[&["profile", "--runs", "3", "--model", &model, &photo], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        stdout(&output)
+    };
+    let profile: Value = serde_json::from_str(&run(&["--json", "--trace", &trace, "--svg", &svg])).unwrap();
+    let passes = profile["passes"].as_array().unwrap();
+    assert_eq!(passes.len(), 78);
+    let number = |value: &Value, key: &str| value[key].as_f64().unwrap();
+    for pass in passes {
+        assert!(0.0 < number(pass, "minMs") && number(pass, "minMs") <= number(pass, "ms"), "{pass}");
+        assert!(number(pass, "gbps") > 0.0 && number(pass, "roofline") > 0.0, "{pass}");
+    }
+    let first = &passes[0];
+    let fixed = json!({
+        "label": "block1_conv1", "block": "block1", "flow": "entry", "kernel": "conv3x3", "shape": [74, 74, 32],
+        "dtype": "f32", "grid": [1, 3, 74],
+    });
+    assert!(fixed.as_object().unwrap().iter().all(|(key, value)| first[key] == *value), "{first}");
+    let flows = |flow: &str| passes.iter().filter(|pass| pass["flow"] == flow).count();
+    assert_eq!(["entry", "middle", "exit"].map(flows), [17, 48, 13]);
+    let sum: f64 = passes.iter().map(|pass| number(pass, "ms")).sum();
+    let shares: f64 = passes.iter().map(|pass| number(pass, "share")).sum();
+    assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+    // Other programs may run beside one of both: the least that must hold is that nothing is counted twice or not at all.
+    assert!((0.5..2.0).contains(&(sum / number(&profile, "wholeMs"))), "{sum} of {}", profile["wholeMs"]);
+
+    let trace: Value = serde_json::from_str(&fs::read_to_string(trace).unwrap()).unwrap();
+    let events: Vec<&Value> = trace["traceEvents"].as_array().unwrap().iter().filter(|it| it["ph"] == "X").collect();
+    assert_eq!(events.len(), 78);
+    for (pair, pass) in events.windows(2).zip(passes) {
+        assert_eq!((&pair[0]["name"], &pair[0]["cat"]), (&pass["label"], &pass["kernel"]));
+        assert!((number(pair[0], "ts") + number(pair[0], "dur") - number(pair[1], "ts")).abs() < 1e-6);
+    }
+    let svg = fs::read_to_string(svg).unwrap();
+    // Softmax and mean multiply nothing; each kernel has a circle in the legend.
+    assert_eq!(svg.matches("<circle").count(), 76 + 4, "{svg}");
+    assert!(svg.contains("GFLOP/s"));
+
+    let csv = run(&["--csv"]);
+    assert_eq!(csv.lines().count(), 79);
+    assert!(csv.starts_with("label,block,flow,kernel,shape,dtype,grid,min_ms,ms,"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("block1_conv1,block1,entry,conv3x3,74x74x32,f32,1x3x74,"), "{csv}");
+    let tables = run(&[]);
+    for word in ["timed by", "in one compute pass", "middle", "block14", "depthwise"] {
+        assert!(tables.contains(word), "{word} in {tables}");
+    }
+    refused(&xception(&["profile", "--model", &model, "none.jpg"]), 1, &["none.jpg"]);
+}
+
+/// A witness that agrees, one with a value changed in the middle, and files that are none.
+#[test]
+fn compare_names_the_first_layer_that_is_off() {
+    let gpu = common::gpu();
+    let file = fs::read(model()).unwrap();
+    let file = xception::weights::convert(file, Default::default()).unwrap();
+    let mut classifier = common::block_on(Classifier::load(&gpu, &file, Default::default())).unwrap();
+    let photo = photo("0009.jpg");
+    let pixels = xception::image::decode(&fs::read(&photo).unwrap()).unwrap();
+    common::block_on(classifier.upload(&pixels)).unwrap();
+    let read = |layer: &str| common::block_on(classifier.activations(layer).unwrap().read()).unwrap();
+    let layers = [("block1_conv1", [74, 74, 32]), ("block5_sepconv3", [9, 9, 728]), ("avg_pool", [1, 1, 2048])];
+    let mut tensors: Vec<(&str, Vec<usize>, Vec<f32>)> =
+        layers.into_iter().map(|(name, shape)| (name, shape.to_vec(), read(name))).collect();
+    let write = |name: &str, tensors: &[(&str, Vec<usize>, Vec<f32>)]| {
+        let bytes = |values: &[f32]| Dtype::F32.encode(values);
+        let bytes: Vec<_> = tensors.iter().map(|(name, shape, values)| (*name, shape, bytes(values))).collect();
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            (*name, TensorView::new(safetensors::Dtype::F32, (*shape).clone(), bytes).unwrap())
+        });
+        scratch(name, &safetensors::serialize(views, None).unwrap())
+    };
+    let model = model();
+    let on = |more: &[&str], against: &str| {
+        xception(&[&["compare", "--model", &model, "--against", against, &photo], more].concat())
+    };
+    let compare = |against: &str| on(&["--backend", "webgpu"], against);
+
+    let agrees = write("agrees.safetensors", &tensors);
+    // Where a pixel of the resized photo lies between two values, the CPU may take the other one.
+    for output in [compare(&agrees), on(&["--backend", "cpu", "--atol", "0.1"], &agrees)] {
+        assert!(output.status.success() && stdout(&output).contains("all 3 agree"), "{output:?}");
+    }
+    tensors[1].2[700] += 0.5;
+    tensors[2].2[0] = f32::NAN;
+    let output = compare(&write("off.safetensors", &tensors));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = stdout(&output);
+    assert!(
+        text.contains("block5_sepconv3 is the first that is off: value 700 is ") && !text.contains("avg_pool"),
+        "{text}"
+    );
+    tensors[0].1 = vec![74, 37, 64];
+    refused(&compare(&write("shape.safetensors", &tensors)), 1, &["block1_conv1 has the shape [74, 37, 64]"]);
+    refused(&compare(&write("none.safetensors", &[])), 1, &["no tensor is called input or as a layer"]);
+    refused(&compare(&scratch("text.safetensors", b"no tensors")), 1, &["text.safetensors"]);
+}
