@@ -33,6 +33,7 @@ export async function compare({ size, runs, seconds, threads, only = [] }, { say
       const spent = row.runs.reduce((sum, ms) => sum + ms, 0);
       if (row.status !== 'ok' || (round > 1 && spent + last > seconds * 1000)) continue;
       say(`round ${round} of ${runs}: ${label(row)}`);
+      await settled();
       await attempt(row, async () => {
         const { ms, dispatches, bindGroups, ...answer } = await call('classify');
         check(row, answer, golden);
@@ -89,6 +90,12 @@ function missing({ backend, threads }) {
   if (backend === 'webgpu' && !navigator.gpu) return 'this browser has no WebGPU here';
   if (threads > 1 && !crossOriginIsolated) return 'threads need a page that is cross-origin isolated';
   return undefined;
+}
+
+/** Waits until the page has painted what changed: that takes a core from runtimes which leave the page's thread free. */
+async function settled() {
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+  await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
 async function attempt(row, task) {

@@ -226,16 +226,18 @@ pub struct Resizer {
     down: Taps,
     /// Rows of the photo that have come.
     came: usize,
-    /// Those of them that are needed, resized along x: `[rows][width][3]`.
+    /// Those of them that are needed, resized along x: `[rows][width][4]`.
     rows: Vec<u8>,
     pitch: usize,
+    /// Room for a row of the photo without transparency.
+    opaque: Vec<[u8; 4]>,
 }
 
 impl Resizer {
     /// For a photo of some width and height, to `[height, width]`.
     pub fn new(preprocessing: Preprocessing, [width, height]: [usize; 2], size: [usize; 2]) -> Self {
         let (across, down) = taps(preprocessing, (width, height), size);
-        Self { width, across, down, came: 0, rows: Vec::new(), pitch: 3 * size[1] }
+        Self { width, across, down, came: 0, rows: Vec::new(), pitch: 4 * size[1], opaque: Vec::new() }
     }
 
     /// Takes the next rows, RGBA.
@@ -246,19 +248,15 @@ impl Resizer {
             if !(first_row + 1..=end_row).contains(&(self.came as u32)) {
                 continue;
             }
+            let pixels = on_white(line, &mut self.opaque);
             let across = &self.across;
             for (&(first, count), weights) in across.spans.iter().zip(across.weights.chunks_exact(across.stride)) {
-                let mut sum = [0.0; 3];
-                let pixels = line[4 * first as usize..].chunks_exact(4).take(count as usize);
-                for (pixel, &weight) in pixels.zip(weights) {
-                    let alpha = f32::from(pixel[3]) / 255.0;
-                    for (sum, &value) in sum.iter_mut().zip(pixel) {
-                        let opaque = pixel[3] == 255;
-                        let value = f32::from(value);
-                        *sum += weight * if opaque { value } else { round(value * alpha + 255.0 * (1.0 - alpha)) };
-                    }
+                // With all four channels it is a vector.
+                let mut sums = [0.0; 4];
+                for (pixel, weight) in pixels[first as usize..][..count as usize].iter().zip(weights) {
+                    sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += weight * f32::from(value));
                 }
-                self.rows.extend(sum.map(|sum| round(sum) as u8));
+                self.rows.extend(sums.map(|sum| round(sum) as u8));
             }
         }
     }
@@ -273,16 +271,33 @@ impl Resizer {
         let Self { ref down, pitch, .. } = self;
         let (first_row, end_row) = down.range();
         self.rows.resize((end_row - first_row) as usize * pitch, 0);
-        let mut output = Vec::with_capacity(down.spans.len() * pitch);
+        let mut output = Vec::with_capacity(down.spans.len() * pitch / 4 * 3);
+        let mut sums = vec![0.0; pitch];
         for (&(first, count), weights) in down.spans.iter().zip(down.weights.chunks_exact(down.stride)) {
-            let first = (first - first_row) as usize * pitch;
-            for x in 0..pitch {
-                let column = self.rows[first + x..].iter().step_by(pitch).take(count as usize);
-                output.push(round(column.zip(weights).map(|(&value, &weight)| weight * f32::from(value)).sum()) as u8);
+            sums.fill(0.0);
+            let rows = self.rows[(first - first_row) as usize * pitch..].chunks_exact(pitch).take(count as usize);
+            for (row, weight) in rows.zip(weights) {
+                sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += weight * f32::from(value));
             }
+            output.extend(sums.chunks_exact(4).flat_map(|pixel| &pixel[..3]).map(|&sum| round(sum) as u8));
         }
         output
     }
+}
+
+/// A row of RGBA pixels, composited on white where it is transparent.
+fn on_white<'a>(line: &'a [u8], room: &'a mut Vec<[u8; 4]>) -> &'a [[u8; 4]] {
+    let (pixels, _) = line.as_chunks();
+    if pixels.iter().fold(255, |alpha, pixel| alpha & pixel[3]) == 255 {
+        return pixels;
+    }
+    let composite = |pixel: &[u8; 4]| {
+        let alpha = f32::from(pixel[3]) / 255.0;
+        pixel.map(|value| round(f32::from(value) * alpha + 255.0 * (1.0 - alpha)) as u8)
+    };
+    room.clear();
+    room.extend(pixels.iter().map(composite));
+    room
 }
 
 fn round(sum: f32) -> f32 {

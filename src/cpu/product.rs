@@ -7,12 +7,12 @@ use super::buffer::Buffer;
 use super::rows::rectify;
 use super::weights::{Panels, VECTORS};
 
-/// Rows of a tile. With two vectors each and one factor they fill the registers: more of them are spilled to memory, which
-/// V8 does already beyond four.
-pub const ROWS: usize = if cfg!(target_arch = "wasm32") {
-    4
-} else if cfg!(target_arch = "aarch64") {
+/// Rows of a tile. With two vectors each and one factor they fill the registers; without a fused multiply-add, products take some
+/// too. More would be spilled to memory.
+pub const ROWS: usize = if cfg!(target_arch = "aarch64") {
     8
+} else if cfg!(all(target_arch = "wasm32", not(target_feature = "relaxed-simd"))) {
+    4
 } else {
     6
 };

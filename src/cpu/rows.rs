@@ -108,24 +108,28 @@ impl SimdOp for MaxPool<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Self { input, shape, columns, before: [top, left], pixels, out } = self;
-        let (ops, channels) = (isa.f32(), shape.channels);
-        let inside =
-            |start: usize, before: usize, end: usize| start.saturating_sub(before)..(start + 3 - before).min(end);
+        let Self { input, shape: Shape { height, width, channels }, columns, before: [top, left], pixels, out } = self;
+        let ops = isa.f32();
+        assert!(channels >= ops.len() && input.len() >= height * width * channels);
+        // `max` also looks for NaN, which takes several instructions in wasm.
+        let larger = |a, b| ops.select(a, b, ops.gt(a, b));
+        // What is outside the image is the nearest pixel inside, which is in the window already.
+        let three = |first: usize, before: usize, length: usize| -> [usize; 3] {
+            std::array::from_fn(|i| (2 * first + i).saturating_sub(before).min(length - 1))
+        };
         for (pixel, out) in pixels.zip(out.chunks_exact_mut(channels)) {
-            let rows = inside(pixel / columns * 2, top, shape.height);
-            let across = inside(pixel % columns * 2, left, shape.width);
+            let [rows, across] = [three(pixel / columns, top, height), three(pixel % columns, left, width)];
             for block in (0..channels).step_by(ops.len()) {
+                // The last vector may overlap the one before.
                 let channel = block.min(channels - ops.len());
-                let mut largest = ops.splat(f32::NEG_INFINITY);
-                for y in rows.clone() {
-                    for x in across.clone() {
-                        let value = ops.load(&input[(y * shape.width + x) * channels + channel..]);
-                        // `max` also looks for NaN, which takes several instructions in wasm.
-                        largest = ops.select(value, largest, ops.gt(value, largest));
-                    }
-                }
-                ops.store(largest, &mut out[channel..]);
+                let [first, second, third] = rows.map(|y| {
+                    // SAFETY: row, x and channel are inside, as the assertion has it.
+                    let load =
+                        |x: usize| unsafe { ops.load_ptr(input.as_ptr().add((y * width + x) * channels + channel)) };
+                    let [first, second, third] = across.map(load);
+                    larger(larger(first, second), third)
+                });
+                ops.store(larger(larger(first, second), third), &mut out[channel..]);
             }
         }
     }
