@@ -52,7 +52,7 @@ export async function chart({ rows, size, adapter }) {
       padding: 12,
       font: 'system-ui, sans-serif',
       view: { stroke: null },
-      axis: { labelColor: COLOURS.ink, titleColor: COLOURS.soft, gridColor: COLOURS.line, domainColor: COLOURS.line, tickColor: COLOURS.line, labelLimit: 320, labelFontSize: 12 },
+      axis: { labelColor: COLOURS.ink, titleColor: COLOURS.soft, gridColor: COLOURS.line, domainColor: COLOURS.line, tickColor: COLOURS.line, labelLimit: 0, labelFontSize: 12 },
       legend: { labelColor: COLOURS.ink, orient: 'top', labelFontSize: 12 },
       title: { color: COLOURS.ink, subtitleColor: COLOURS.soft },
     },
