@@ -256,7 +256,7 @@ impl Resizer {
                 for (pixel, weight) in pixels[first as usize..][..count as usize].iter().zip(weights) {
                     sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += weight * f32::from(value));
                 }
-                self.rows.extend(sums.map(|sum| round(sum) as u8));
+                self.rows.extend(sums.map(round));
             }
         }
     }
@@ -279,7 +279,7 @@ impl Resizer {
             for (row, weight) in rows.zip(weights) {
                 sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += weight * f32::from(value));
             }
-            output.extend(sums.chunks_exact(4).flat_map(|pixel| &pixel[..3]).map(|&sum| round(sum) as u8));
+            output.extend(sums.chunks_exact(4).flat_map(|pixel| &pixel[..3]).map(|&sum| round(sum)));
         }
         output
     }
@@ -293,13 +293,14 @@ fn on_white<'a>(line: &'a [u8], room: &'a mut Vec<[u8; 4]>) -> &'a [[u8; 4]] {
     }
     let composite = |pixel: &[u8; 4]| {
         let alpha = f32::from(pixel[3]) / 255.0;
-        pixel.map(|value| round(f32::from(value) * alpha + 255.0 * (1.0 - alpha)) as u8)
+        pixel.map(|value| round(f32::from(value) * alpha + 255.0 * (1.0 - alpha)))
     };
     room.clear();
     room.extend(pixels.iter().map(composite));
     room
 }
 
-fn round(sum: f32) -> f32 {
-    (sum + 0.5).floor().clamp(0.0, 255.0)
+/// The nearest whole number from 0 to 255.
+fn round(sum: f32) -> u8 {
+    (sum + 0.5) as u8
 }

@@ -76,9 +76,11 @@ impl Tile<'_> {
         let mut sums = [[ops.zero(); VECTORS]; ROWS];
         assert!(left.len() >= ROWS * depth && self.panel.len() == depth * VECTORS * lanes);
         for k in 0..depth {
-            // SAFETY: the assertion has the lengths.
-            let factors: [_; VECTORS] =
-                std::array::from_fn(|v| unsafe { ops.load_ptr(self.panel.as_ptr().add((k * VECTORS + v) * lanes)) });
+            let mut factors = [ops.zero(); VECTORS];
+            for (v, factor) in factors.iter_mut().enumerate() {
+                // SAFETY: the assertion has the lengths.
+                *factor = unsafe { ops.load_ptr(self.panel.as_ptr().add((k * VECTORS + v) * lanes)) };
+            }
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: as before.
                 let value = ops.splat(unsafe { *left.get_unchecked(row * depth + k) });
@@ -95,7 +97,7 @@ impl Tile<'_> {
                     continue;
                 }
                 let at = row * self.columns + column;
-                let [scale, bias] = [self.scales, self.bias].map(|values| ops.load(&values[v * lanes..]));
+                let (scale, bias) = (ops.load(&self.scales[v * lanes..]), ops.load(&self.bias[v * lanes..]));
                 let mut value = ops.mul_add(sum, scale, bias);
                 if let Some(added) = added {
                     value = ops.add(value, ops.load_pad(&added[at..at + valid]).0);

@@ -51,28 +51,33 @@ impl SimdOp for Depthwise<'_> {
                 let channel = block.min(channels - lanes);
                 // A row outside the image is one inside, times zero.
                 let rows: [usize; 3] = std::array::from_fn(|i| (y + i).clamp(1, height) - 1);
-                let weights: [[_; 3]; 3] = std::array::from_fn(|i| {
-                    let inside = (1..=height).contains(&(y + i));
-                    std::array::from_fn(|j| match inside {
-                        true => ops.load(&window[(3 * i + j) * channels + channel..]),
-                        false => ops.zero(),
-                    })
-                });
-                let load = |row: usize, x: usize| {
-                    // SAFETY: row, x and channel are inside, as the assertions have it.
-                    let value = unsafe { ops.load_ptr(input.as_ptr().add((row * width + x) * channels + channel)) };
-                    if relu { rectify(isa, value) } else { value }
-                };
+                let mut weights = [[ops.zero(); 3]; 3];
+                for (i, weights) in weights.iter_mut().enumerate() {
+                    if !(1..=height).contains(&(y + i)) {
+                        continue;
+                    }
+                    for (j, weight) in weights.iter_mut().enumerate() {
+                        *weight = ops.load(&window[(3 * i + j) * channels + channel..]);
+                    }
+                }
                 // Each column of the image adds to three results, of which the first is then complete.
                 let [mut first, mut second] = [ops.zero(); 2];
                 for x in from..to + 2 {
                     let mut sums = [ops.zero(); 3];
                     if (1..=width).contains(&x) {
-                        let column = rows.map(|row| load(row, x - 1));
-                        sums = std::array::from_fn(|j| {
-                            let sum = ops.mul(column[0], weights[0][j]);
-                            ops.mul_add(column[2], weights[2][j], ops.mul_add(column[1], weights[1][j], sum))
-                        });
+                        let mut column = [ops.zero(); 3];
+                        for (value, row) in column.iter_mut().zip(rows) {
+                            let at = (row * width + x - 1) * channels + channel;
+                            // SAFETY: row, x and channel are inside, as the assertions have it.
+                            *value = unsafe { ops.load_ptr(input.as_ptr().add(at)) };
+                            if relu {
+                                *value = rectify(isa, *value);
+                            }
+                        }
+                        for (j, sum) in sums.iter_mut().enumerate() {
+                            let first = ops.mul(column[0], weights[0][j]);
+                            *sum = ops.mul_add(column[2], weights[2][j], ops.mul_add(column[1], weights[1][j], first));
+                        }
                     }
                     if x >= from + 2 {
                         let at = (x - 2 - from) * channels + channel;
@@ -111,8 +116,6 @@ impl SimdOp for MaxPool<'_> {
         let Self { input, shape: Shape { height, width, channels }, columns, before: [top, left], pixels, out } = self;
         let ops = isa.f32();
         assert!(channels >= ops.len() && input.len() >= height * width * channels);
-        // `max` also looks for NaN, which takes several instructions in wasm.
-        let larger = |a, b| ops.select(a, b, ops.gt(a, b));
         // What is outside the image is the nearest pixel inside, which is in the window already.
         let three = |first: usize, before: usize, length: usize| -> [usize; 3] {
             std::array::from_fn(|i| (2 * first + i).saturating_sub(before).min(length - 1))
@@ -122,14 +125,16 @@ impl SimdOp for MaxPool<'_> {
             for block in (0..channels).step_by(ops.len()) {
                 // The last vector may overlap the one before.
                 let channel = block.min(channels - ops.len());
-                let [first, second, third] = rows.map(|y| {
-                    // SAFETY: row, x and channel are inside, as the assertion has it.
-                    let load =
-                        |x: usize| unsafe { ops.load_ptr(input.as_ptr().add((y * width + x) * channels + channel)) };
-                    let [first, second, third] = across.map(load);
-                    larger(larger(first, second), third)
-                });
-                ops.store(larger(larger(first, second), third), &mut out[channel..]);
+                let mut largest = ops.splat(f32::NEG_INFINITY);
+                for y in rows {
+                    for x in across {
+                        // SAFETY: row, x and channel are inside, as the assertion has it.
+                        let value = unsafe { ops.load_ptr(input.as_ptr().add((y * width + x) * channels + channel)) };
+                        // `max` also looks for NaN, which takes several instructions in wasm.
+                        largest = ops.select(value, largest, ops.gt(value, largest));
+                    }
+                }
+                ops.store(largest, &mut out[channel..]);
             }
         }
     }
