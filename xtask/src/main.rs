@@ -48,7 +48,7 @@ struct Module {
     feature: &'static str,
     profile: &'static str,
     rustflags: &'static [&'static str],
-    /// wasm-opt's passes.
+    /// wasm-opt's options.
     optimize: &'static [&'static str],
 }
 
@@ -103,17 +103,17 @@ fn imagenet() -> Result<(), Box<dyn Error>> {
 impl Module {
     /// Builds the crate with the module's feature: `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm`.
     fn build(&self) -> Result<(), Box<dyn Error>> {
-        let Self { name, feature, profile, rustflags: own, optimize } = *self;
+        let Self { name, feature, profile, rustflags, optimize } = *self;
         // All modules are called xception.wasm: in one folder each would make cargo forget the other.
         let target = Path::new(&env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(name);
-        let mut rustflags = without_registry()?;
-        rustflags.extend(own.iter().map(|flag| flag.to_string()));
+        let mut flags = without_registry()?;
+        flags.extend(rustflags.iter().map(|flag| flag.to_string()));
         run(Command::new(env!("CARGO"))
             .arg("build")
             .arg("--target-dir")
             .arg(&target)
             .arg("--config")
-            .arg(format!("target.wasm32-unknown-unknown.rustflags={rustflags:?}"))
+            .arg(format!("target.wasm32-unknown-unknown.rustflags={flags:?}"))
             .args(["--lib", "--target=wasm32-unknown-unknown", "--no-default-features"])
             .args(["--profile", profile, "--features", feature]))?;
         let compiled = target.join("wasm32-unknown-unknown").join(profile).join("xception.wasm");
