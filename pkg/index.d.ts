@@ -92,8 +92,13 @@ export interface LoadOptions {
   /** The same of what computes on the CPU: `cpu_bg.wasm`, or `cpu_relaxed_bg.wasm` for browsers with relaxed SIMD. */
   wasmCpu?: LoadOptions['wasm'];
   /**
-   * How many threads compute on the CPU, each with a copy of the weights: as many as there are cores, at most 4, where the page is
-   * cross-origin isolated and the model in a worker; elsewhere always 1, which is enough.
+   * The same of what computes with threads: `cpu_threads_bg.wasm`, or `cpu_threads_relaxed_bg.wasm` for browsers with relaxed SIMD.
+   * Where `wasmCpu` is given and this is not, one thread computes.
+   */
+  wasmCpuThreads?: LoadOptions['wasm'];
+  /**
+   * How many threads compute on the CPU, at most 64: as many as there are cores, at most 4, where the page is cross-origin isolated and
+   * the model in a worker; elsewhere always 1. They share one memory. `info.adapter` tells how many have come.
    */
   threads?: number;
   /**

@@ -11,12 +11,15 @@ export function wasmModules() {
   if (!has('cargo')) stop('Rust is missing: install it from https://rustup.rs, then try again.');
   const advice = process.platform === 'win32' || has('cc') ? undefined : debian('gcc', 'libc6-dev');
   if (advice) stop(`Rust needs a C linker: ${advice}.`);
-  const target = 'wasm32-unknown-unknown';
   const sysroot = execFileSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).trim();
-  if (!existsSync(join(sysroot, 'lib/rustlib', target))) {
-    if (!has('rustup')) stop(`Rust has no target ${target}, and there is no rustup to add it: install it as your system does.`);
-    run('rustup', ['target', 'add', target]);
-  }
+  const rust = (kind, name, folder) => {
+    if (existsSync(join(sysroot, 'lib/rustlib', folder))) return;
+    if (!has('rustup')) stop(`Rust has no ${kind} ${name}, and there is no rustup to add it: install it as your system does.`);
+    run('rustup', [kind, 'add', name]);
+  };
+  rust('target', 'wasm32-unknown-unknown', 'wasm32-unknown-unknown');
+  // Threads need Rust's library with atomics, which is compiled here.
+  rust('component', 'rust-src', 'src/rust/library/Cargo.lock');
   run('cargo', ['xtask', 'wasm']);
 }
 

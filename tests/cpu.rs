@@ -92,7 +92,7 @@ fn check(op: Op, random: &mut Random) {
             slots: slots.iter().map(Vec::len).chain([op.output_len()]).map(slot).collect(),
             ..Plan::default()
         };
-        let mut runner = Runner::new(plan, tensors);
+        let mut runner = Runner::new(plan, tensors.into());
         slots.iter().enumerate().for_each(|(slot, values)| runner.slot_mut(slot).copy_from_slice(values));
         runner.run(0..1);
         let expected = reference::run(op, &values.iter().map(Vec::as_slice).collect::<Vec<_>>());

@@ -13,37 +13,50 @@ const BAND = 2 ** 18;
 
 const relaxed = WebAssembly.validate(new Uint8Array(RELAXED));
 
-/** Both have the same script. */
-export const cpu = new Module(
+/** Both kinds of vectors have the same script. */
+const alone = new Module(
   () => import('../glue/cpu.js'),
   relaxed ? '../dist/cpu_relaxed_bg.wasm' : '../dist/cpu_bg.wasm',
   relaxed ? new URL('cpu_relaxed_bg.wasm', import.meta.url) : undefined,
 );
 
-/** Takes a file's bytes behind its header, for each thread, and makes a model of them. */
-export async function loaderFor(header, { dtype, threads: asked, wasmCpu: wasm }) {
-  const loader = await cpu.call(({ Loader }) => new Loader(header, dtype));
-  const team = Team.start(threads(asked), { header, dtype, wasm });
+/** The same with a memory that threads share. */
+const shared = new Module(
+  () => import('../glue/cpu_threads.js'),
+  relaxed ? '../dist/cpu_threads_relaxed_bg.wasm' : '../dist/cpu_threads_bg.wasm',
+  relaxed ? new URL('cpu_threads_relaxed_bg.wasm', import.meta.url) : undefined,
+);
+
+/** The threads of `shared`. */
+let team;
+
+/** The module that computes, and how it takes weights and photos. */
+export async function open({ threads: asked, wasmCpu, wasmCpuThreads }) {
+  const count = threads(asked);
+  alone.source ??= wasmCpu;
+  shared.source ??= wasmCpuThreads;
+  // Whoever serves one module from elsewhere has the other there too, or none.
+  const able = count > 1 && !(wasmCpu && !wasmCpuThreads);
+  const module = able && (await shared.call(() => true).catch(() => false)) ? shared : alone;
+  return { module, upload, loaderFor: (header, { dtype }) => loaderFor(module, header, dtype, count) };
+}
+
+/** Takes a file's bytes behind its header, and makes a model of them. */
+async function loaderFor(module, header, dtype, count) {
+  const loader = await module.call(({ Loader }) => new Loader(header, dtype));
+  if (module === alone) return loader;
+  team ??= await shared.call(({ Team: Threads }) => new Team(new Threads()));
+  const grown = team.grow(count);
   return {
     length: loader.length,
-    push(bytes) {
-      loader.push(bytes);
-      team?.push(bytes);
-    },
+    push: (bytes) => loader.push(bytes),
     async finish() {
-      try {
-        const model = loader.finish();
-        await team?.finish(model);
-        return Object.assign(model, { team });
-      } catch (error) {
-        team?.close();
-        throw error;
-      }
+      const model = loader.finish();
+      await grown;
+      model.join(team.team, count);
+      return model;
     },
-    free() {
-      team?.close();
-      loader.free();
-    },
+    free: () => loader.free(),
   };
 }
 

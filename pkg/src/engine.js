@@ -33,7 +33,7 @@ export class Engine {
         'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
       );
     }
-    const { cpu: module = core, loaderFor, upload } = backend === 'cpu' ? await part(import('./cpu.js')) : {};
+    const { module = core, loaderFor, upload } = backend === 'cpu' ? await (await part(import('./cpu.js'))).open(options) : {};
     const engine = new Engine(await load({ module, loaderFor }, options), { module, upload, backend, reason });
     if (options.profile) await engine.#trace();
     return engine;
@@ -87,7 +87,6 @@ export class Engine {
   /** Frees the GPU's memory, after what waits. */
   async dispose() {
     await this.#queue;
-    this.#model?.team?.close();
     try {
       this.#model?.free();
     } catch {

@@ -4,13 +4,14 @@ import { XceptionError, part, settle } from './errors.js';
 import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
 import { tuning } from './tuning.js';
+import { core } from './wasm.js';
 
 /** Errors after which a cached file is fetched anew. */
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
 
 /** Brings weights to where `module` computes, by `loaderFor`, and returns its model. The options are described in index.d.ts. */
 export async function load({ module, loaderFor = onGpu }, options) {
-  const { weights, backend, threads, wasm, wasmCpu, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
+  const { weights, wasm, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
   // A Request may bring its own signal.
   const signal = AbortSignal.any([options.signal, weights?.signal].filter(Boolean));
   const { labels, filter, fit, inputSize, head } = options;
@@ -19,8 +20,6 @@ export async function load({ module, loaderFor = onGpu }, options) {
   const job = {
     module,
     loaderFor,
-    threads,
-    wasmCpu,
     dtype: dtype === 'auto' ? undefined : dtype,
     tune,
     head,
@@ -29,7 +28,7 @@ export async function load({ module, loaderFor = onGpu }, options) {
     signal,
     overrides: JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] }),
   };
-  module.source ??= backend === 'cpu' ? wasmCpu : wasm;
+  core.source ??= wasm;
   return settle(signal, async () => {
     if (integrity !== undefined) {
       const { Integrity } = await part(import('./integrity.js'));

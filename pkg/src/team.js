@@ -1,9 +1,10 @@
-/** Threads of the CPU: workers with the same weights, each of which computes some rows of every activation. */
+/** Threads of the CPU: workers whose wasm module has one memory with this thread's. */
 
-import { exchanger, sharedBytes } from './exchange.js';
-
-/** The most threads where nobody says how many: each has the weights once more. */
+/** The most threads where nobody says how many. */
 const MOST = 4;
+
+/** How long a thread may take to come, in ms; the others do not wait for it any longer. */
+const PATIENCE = 10_000;
 
 /** How many threads compute: one where memory cannot be shared, or where a thread must not wait. */
 export function threads(asked) {
@@ -11,55 +12,35 @@ export function threads(asked) {
   return able ? (asked ?? Math.min(MOST, navigator.hardwareConcurrency)) : 1;
 }
 
+/** The threads of a module, for all its models. They stay, asleep, as long as this thread does. */
 export class Team {
-  #workers;
-  #ready;
+  #coming = [];
 
-  /** The other threads, where there are some and the page's policy allows them. */
-  static start(count, options) {
+  /** `team` is what the module knows of its threads. */
+  constructor(team) {
+    this.team = team;
+  }
+
+  /** Sees to it that there are `count` threads, this one included; those that do not come are done without. */
+  async grow(count) {
+    const most = Math.min(count, this.team.most);
+    while (this.#coming.length < most - 1) this.#coming.push(start({ ...this.team.place(), rank: this.#coming.length + 1 }));
+    await Promise.all(this.#coming);
+  }
+}
+
+/** Starts a thread; resolves when it has come, or will not. */
+function start(place) {
+  return new Promise((resolve) => {
     try {
-      return count > 1 ? new Team(count, options) : undefined;
+      const worker = new Worker(new URL('./thread.js', import.meta.url), { type: 'module', name: 'xception thread' });
+      worker.addEventListener('message', resolve);
+      worker.addEventListener('error', resolve);
+      worker.postMessage(place);
+      setTimeout(resolve, PATIENCE);
     } catch {
-      return undefined;
+      // A policy of the page forbids it.
+      resolve();
     }
-  }
-
-  /** Starts `count - 1` threads beside this one; `options` are a loader's, and where the compiled code is. */
-  constructor(count, options) {
-    this.#workers = Array.from({ length: count - 1 }, () => new Worker(new URL('./thread.js', import.meta.url), { type: 'module', name: 'xception thread' }));
-    const answer = (worker) =>
-      new Promise((accept, reject) => {
-        worker.addEventListener('message', ({ data }) => (data === 'ready' ? accept() : reject(new Error(data))), { once: true });
-        worker.addEventListener('error', ({ message }) => reject(new Error(message)), { once: true });
-      });
-    this.#ready = Promise.all(this.#workers.map(answer));
-    this.#ready.catch(() => {});
-    this.#workers.forEach((worker, i) => worker.postMessage({ call: 'load', values: [{ index: i + 1, count, ...options }] }));
-  }
-
-  push(bytes) {
-    this.#post('push', bytes);
-  }
-
-  /** Lets `model` lead, once the others are there; where one is not, for want of memory say, it computes alone. */
-  async finish(model) {
-    const shared = new SharedArrayBuffer(sharedBytes(model.largest()));
-    this.#post('finish', shared);
-    const count = this.#workers.length + 1;
-    try {
-      await this.#ready;
-      model.join(0, count, exchanger(shared, count), (pixels, end) => this.#post('follow', pixels, end));
-    } catch {
-      this.close();
-    }
-  }
-
-  close() {
-    this.#workers.forEach((worker) => worker.terminate());
-    this.#workers = [];
-  }
-
-  #post(call, ...values) {
-    for (const worker of this.#workers) worker.postMessage({ call, values });
-  }
+  });
 }

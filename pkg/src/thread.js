@@ -1,27 +1,13 @@
-/** A thread of the CPU; `team.js` leads it. */
+/** A thread of the CPU, which `team.js` starts: it computes strips in the module's memory until it is terminated. */
 
-import { cpu } from './cpu.js';
-import { exchanger } from './exchange.js';
+import init, { serve } from '../glue/cpu_threads.js';
 
-let loader, model, place;
-
-const calls = {
-  async load({ header, dtype, wasm, ...rest }) {
-    place = rest;
-    cpu.source ??= wasm;
-    loader = await cpu.call(({ Loader }) => new Loader(header, dtype));
-  },
-  push: (bytes) => loader.push(bytes),
-  finish(shared) {
-    model = loader.finish();
-    model.join(place.index, place.count, exchanger(shared, place.count));
-    postMessage('ready');
-  },
-  follow: (pixels, end) => model.follow(pixels, end),
-};
-
-let turn = Promise.resolve();
-
-addEventListener('message', ({ data: { call, values } }) => {
-  turn = turn.then(() => calls[call](...values)).catch((error) => postMessage(error.message));
+addEventListener('message', async ({ data: { module, memory, address, rank } }) => {
+  try {
+    await init({ module_or_path: module, memory });
+  } catch ({ message }) {
+    return postMessage({ failed: message });
+  }
+  postMessage({ ready: true });
+  serve(address, rank);
 });

@@ -11,10 +11,14 @@ mod buffer;
 mod product;
 mod rows;
 mod run;
+mod threads;
 mod weights;
 
-pub use run::{Exchange, Runner, Team};
+pub use run::Runner;
+pub use threads::{MAX_THREADS, ThreadTeam};
 pub use weights::Weights;
+
+use std::sync::Arc;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -37,9 +41,6 @@ pub struct Loader {
     splitter: Splitter,
 }
 
-/// What the leader of a team calls before it runs.
-pub type Begin = Box<dyn Fn(&[u8], usize)>;
-
 /// A model on the CPU.
 pub struct Classifier {
     meta: Meta,
@@ -49,7 +50,6 @@ pub struct Classifier {
     runner: Runner,
     /// The photo that was uploaded last, resized: `[height][width][3]`.
     pixels: Vec<u8>,
-    begin: Option<Begin>,
 }
 
 impl std::fmt::Debug for Classifier {
@@ -95,9 +95,12 @@ impl Loader {
             }
         }
         let explanation = Explanation::new(&Plan::new(&network, Dtype::F32, &Tuning::untuned(false), 1));
-        let runner = Runner::new(explanation.plan.clone(), weights);
+        #[cfg_attr(target_arch = "wasm32", expect(unused_mut, reason = "threads come from JavaScript"))]
+        let mut runner = Runner::new(explanation.plan.clone(), weights.into());
+        #[cfg(not(target_arch = "wasm32"))]
+        runner.join(ThreadTeam::global(), MAX_THREADS);
         let pixels = vec![0; 3 * meta.input_size[0] * meta.input_size[1]];
-        Ok(Classifier { meta, network, storage, explanation, runner, pixels, begin: None })
+        Ok(Classifier { meta, network, storage, explanation, runner, pixels })
     }
 }
 
@@ -148,26 +151,9 @@ impl Classifier {
         format!("{instructions}, {threads} thread{}", if threads == 1 { "" } else { "s" })
     }
 
-    /// Makes this the member of a team: whoever leads it calls `begin` with the photo and the number of passes before each run, upon
-    /// which the others [follow](Self::follow).
-    pub fn join(&mut self, team: Team, begin: Option<Begin>) {
-        self.runner.team = Some(team);
-        self.begin = begin;
-    }
-
-    /// Runs what the leader of the team runs.
-    ///
-    /// # Errors
-    /// As [`Self::upload_pixels`].
-    pub fn follow(&mut self, pixels: Vec<u8>, end: usize) -> Result<()> {
-        self.upload_pixels(pixels)?;
-        self.run(end);
-        Ok(())
-    }
-
-    /// Values of the largest activation.
-    pub fn largest(&self) -> usize {
-        self.explanation.plan.slots.iter().map(|slot| slot.len).max().unwrap_or_default()
+    /// Computes with up to `threads` threads of a team, the caller's included; else natively with a thread for each core.
+    pub fn join(&mut self, team: Arc<ThreadTeam>, threads: usize) {
+        self.runner.join(team, threads);
     }
 
     /// Bytes of weights and activations.
@@ -208,9 +194,6 @@ impl Classifier {
 
     /// Runs the network on that photo, up to the pass of this number.
     fn run(&mut self, end: usize) {
-        if let Some(begin) = &self.begin {
-            begin(&self.pixels, end);
-        }
         // Later passes write where the image was.
         let image = self.runner.slot_mut(self.explanation.plan.image);
         self.meta.preprocessing.normalise(&self.pixels, image);

@@ -1,12 +1,15 @@
 //! A plan's passes on the CPU, strip by strip: what a product reads is made for some pixels, and used while it is in the cache.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::{mem, slice};
 
 use rten_simd::SimdOp;
 
 use super::buffer::Buffer;
 use super::product::{Product, ROWS};
 use super::rows::{Depthwise, MaxPool, strided, windows};
+use super::threads::{Lost, ThreadTeam};
 use super::weights::{Panels, Weights};
 use crate::kernel::{Add, Op};
 use crate::layer::Shape;
@@ -18,49 +21,28 @@ const STRIP: usize = 64;
 /// The same where panels have to be brought to f32 for each strip.
 const LONG_STRIP: usize = 192;
 
-/// A plan and what it works on.
+/// A plan, its weights and activations, and the threads that compute it.
 #[derive(Debug)]
 pub struct Runner {
     /// What runs, for one image.
     pub plan: Plan,
-    weights: Vec<Weights>,
+    weights: Arc<[Weights]>,
     slots: Vec<Buffer>,
-    /// Whose member this is, if of any.
-    pub team: Option<Team>,
-}
-
-/// Takes an activation of which the values of this range are there, and fills in so many of the others' on both sides.
-pub type Exchange = Box<dyn Fn(&mut [f32], Range<usize>, usize)>;
-
-/// Rows of the others that a member needs beside its own: a window's one, and those by which the shares of two sizes differ, one of
-/// which is half the other.
-const MARGIN: usize = 6;
-
-/// Several runners of the same plan and weights, in memories of their own, such as a browser's workers.
-pub struct Team {
-    /// Which of them this is.
-    pub index: usize,
-    /// How many there are.
-    pub count: usize,
-    /// How it comes to what the others computed.
-    pub exchange: Exchange,
-}
-
-impl std::fmt::Debug for Team {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Team").field("index", &self.index).field("count", &self.count).finish_non_exhaustive()
-    }
+    /// The threads, and how many of them compute this plan; one without a team.
+    team: Option<(Arc<ThreadTeam>, usize)>,
+    scratch: Scratch,
 }
 
 /// What one thread works with.
-#[derive(Default)]
-struct Scratch {
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
     left: Buffer,
     pooled: Buffer,
     panel: Buffer,
 }
 
 /// A product, whose left side is made strip by strip.
+#[derive(Clone, Copy)]
 struct Work<'a> {
     op: Op,
     input: &'a [f32],
@@ -72,9 +54,14 @@ struct Work<'a> {
 
 impl Runner {
     /// Room for a plan's activations.
-    pub fn new(plan: Plan, weights: Vec<Weights>) -> Self {
+    pub fn new(plan: Plan, weights: Arc<[Weights]>) -> Self {
         let slots = plan.slots.iter().map(|slot| Buffer::new(slot.len)).collect();
-        Self { plan, weights, slots, team: None }
+        Self { plan, weights, slots, team: None, scratch: Scratch::default() }
+    }
+
+    /// Computes with up to `threads` threads of a team, the caller's included.
+    pub fn join(&mut self, team: Arc<ThreadTeam>, threads: usize) {
+        self.team = (threads > 1).then_some((team, threads));
     }
 
     /// The values of a slot.
@@ -96,25 +83,36 @@ impl Runner {
         weights.sum::<usize>() as u64 + self.plan.activation_bytes()
     }
 
-    /// How many threads compute.
+    /// How many threads compute: those that have come, of those that were asked for.
     pub fn threads(&self) -> usize {
-        self.team.as_ref().map_or(threads(), |team| team.count)
+        self.team.as_ref().map_or(1, |(team, threads)| team.threads().min(*threads))
     }
 
     /// Runs some of the passes.
     pub fn run(&mut self, passes: Range<usize>) {
-        for index in passes.clone() {
-            let Pass { op, ref reads, writes, .. } = self.plan.passes[index];
+        let mut scratch = mem::take(&mut self.scratch);
+        for index in passes {
+            let writes = self.plan.passes[index].writes;
             // Nothing reads what it writes.
-            let mut out = std::mem::take(&mut self.slots[writes]);
-            // What is read as a whole is needed as a whole.
-            let whole = index + 1 == passes.end || matches!(self.plan.passes[index + 1].op, Op::Mean { .. });
-            self.pass(op, reads, &mut out[..op.output_len()], whole);
+            let mut out = mem::take(&mut self.slots[writes]);
+            if self.pass(index, &mut out, &mut scratch) == Err(Lost) {
+                // The lost thread keeps what it knows of.
+                self.team = None;
+                let slots = self.slots.clone();
+                mem::forget((mem::replace(&mut self.slots, slots), self.weights.clone()));
+                let room = Buffer::new(out.len());
+                mem::forget(mem::replace(&mut out, room));
+                // Alone nothing can be lost.
+                let _ = self.pass(index, &mut out, &mut scratch);
+            }
             self.slots[writes] = out;
         }
+        self.scratch = scratch;
     }
 
-    fn pass(&self, op: Op, reads: &[Binding], out: &mut [f32], whole: bool) {
+    fn pass(&self, index: usize, out: &mut [f32], scratch: &mut Scratch) -> Result<(), Lost> {
+        let Pass { op, ref reads, .. } = self.plan.passes[index];
+        let out = &mut out[..op.output_len()];
         let slot = |index: usize| match reads.get(index) {
             Some(&Binding::Slot(slot)) => &self.slots[slot][..],
             _ => &[],
@@ -132,18 +130,19 @@ impl Runner {
             _ => None,
         };
         let Some(matrix) = reads.iter().find_map(matrix) else {
-            return match op {
+            match op {
                 Op::Mean { input } => mean(slot(0), input, out),
                 Op::ClassMap { input } => class_map(slot(0), slot(1), input, out),
                 // Whoever wants probabilities has logits.
                 _ => {}
-            };
+            }
+            return Ok(());
         };
         match op {
             Op::Conv { output, .. } | Op::Pointwise { output, .. } | Op::Sepconv { output, .. } => {
                 let (bias, added, window) = (values(2), slot(3), values(4));
                 let work = Work { op, input: slot(0), window, right: matrix, bias, added };
-                work.all(self.team.as_ref(), output, out, whole);
+                return work.all(self.team.as_ref(), output, out, scratch);
             }
             // A layer that has parts, because GPUs bind so much and no more, is computed whole by its first.
             Op::Dense { relu_after: relu, inputs, first: 0, .. } => {
@@ -160,39 +159,45 @@ impl Runner {
             }
             _ => {}
         }
+        Ok(())
     }
 }
 
+/// The result of a pass, to be written strip by strip.
+#[derive(Clone, Copy)]
+struct Out(*mut f32);
+
+// SAFETY: strips do not overlap.
+unsafe impl Send for Out {}
+unsafe impl Sync for Out {}
+
 impl Work<'_> {
-    /// Computes the whole result: by strips, natively on as many threads as rayon has; of a team's member its share alone, which it
-    /// exchanges for what it needs of the others'.
-    fn all(&self, team: Option<&Team>, output: Shape, out: &mut [f32], whole: bool) {
-        let Shape { channels, width, .. } = output;
-        let (index, count) = team.map_or((0, 1), |team| (team.index, team.count));
-        let share = output.pixels().div_ceil(count).next_multiple_of(ROWS);
-        let (begin, end) = (output.pixels().min(index * share), output.pixels().min((index + 1) * share));
+    /// Computes the whole result strip by strip, on the threads of a team.
+    fn all(
+        self,
+        team: Option<&(Arc<ThreadTeam>, usize)>,
+        output: Shape,
+        out: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> Result<(), Lost> {
+        let (pixels, channels) = (output.pixels(), output.channels);
         let most = if self.right.is_ready() { STRIP } else { LONG_STRIP };
-        let strips = share.div_ceil(most).next_multiple_of(threads());
-        let strip = share.div_ceil(strips).next_multiple_of(ROWS);
-        let compute = |scratch: &mut Scratch, (index, out): (usize, &mut [f32])| {
-            let first = begin + index * strip;
-            self.strip(first..end.min(first + strip), out, scratch);
+        let Some((team, threads)) = team else {
+            let strip = pixels.div_ceil(pixels.div_ceil(most)).next_multiple_of(ROWS);
+            for (index, out) in out.chunks_mut(strip * channels).enumerate() {
+                self.strip(index * strip..pixels.min((index + 1) * strip), out, scratch);
+            }
+            return Ok(());
         };
-        let own = &mut out[begin * channels..end * channels];
-        #[cfg(not(target_arch = "wasm32"))]
-        {
-            use rayon::prelude::*;
-            own.par_chunks_mut(strip * channels).enumerate().for_each_init(Scratch::default, compute);
-        }
-        #[cfg(target_arch = "wasm32")]
-        {
-            let mut scratch = Scratch::default();
-            own.chunks_mut(strip * channels).enumerate().for_each(|part| compute(&mut scratch, part));
-        }
-        if let Some(team) = team {
-            let margin = if whole { out.len() } else { MARGIN * width * channels };
-            (team.exchange)(out, begin * channels..end * channels, margin);
-        }
+        let out = Out(out.as_mut_ptr());
+        let strip = move |pixels: Range<usize>, scratch: &mut Scratch| {
+            let Out(out) = { out };
+            // SAFETY: `out` has `output`'s values, of which a strip is one thread's.
+            let out = unsafe { slice::from_raw_parts_mut(out.add(pixels.start * channels), pixels.len() * channels) };
+            self.strip(pixels, out, scratch);
+        };
+        // SAFETY: `Runner::run` forgets what was lost.
+        unsafe { team.run(*threads, pixels, most.next_multiple_of(ROWS), scratch, Box::new(strip)) }
     }
 
     fn strip(&self, pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch) {
@@ -226,14 +231,6 @@ impl Work<'_> {
         };
         Product { left, right, bias, added, relu, out, room: panel }.dispatch();
     }
-}
-
-/// How many threads share this memory.
-fn threads() -> usize {
-    #[cfg(not(target_arch = "wasm32"))]
-    return rayon::current_num_threads();
-    #[cfg(target_arch = "wasm32")]
-    return 1;
 }
 
 /// The mean of each channel.

@@ -10,7 +10,8 @@ use crate::resize::{Fit, Preprocessing};
 use crate::weights::Format;
 use crate::weights::safetensors::{Header, Meta, Source};
 
-/// Half the code of Rust's own.
+/// Half the code of Rust's own, which is for threads.
+#[cfg(not(target_feature = "atomics"))]
 #[global_allocator]
 static ALLOCATOR: talc::wasm::WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 

@@ -1,12 +1,15 @@
 //! The module for machines without a GPU: weights of the project's own format, and photos, on the CPU.
 
-use std::ops::Range;
+#[cfg(target_feature = "atomics")]
+use std::sync::Arc;
 
-use js_sys::{Float32Array, Object, Uint8Array};
+use js_sys::Object;
 
 use super::common::{array, info, object, parse_fit, predictions, storage, text};
 use super::*;
-use crate::cpu::{Begin, Classifier, Loader, Team};
+use crate::cpu::{Classifier, Loader};
+#[cfg(target_feature = "atomics")]
+use crate::cpu::{MAX_THREADS, ThreadTeam};
 use crate::resize::Resizer;
 use crate::weights::safetensors::Header;
 
@@ -83,34 +86,10 @@ impl CpuModel {
         passes.map(|pass| object(&[("label", text(&pass.label)), ("shape", shape(pass.op.output_shape()))])).collect()
     }
 
-    /// Values of the largest activation.
-    pub fn largest(&self) -> usize {
-        self.classifier.largest()
-    }
-
-    /// Makes this one of `count` that compute together. `exchange(values, begin, end, margin)` takes an activation of which those
-    /// values are there and fills in `margin` more on both sides; the leader's `begin(pixels, passes)` lets the others [`Self::follow`].
-    pub fn join(&mut self, index: usize, count: usize, exchange: Function, begin: Option<Function>) {
-        let exchange = move |values: &mut [f32], own: Range<usize>, margin: usize| {
-            // SAFETY: nothing is allocated while JavaScript has the view, which would move the memory.
-            let view = unsafe { Float32Array::view_mut_raw(values.as_mut_ptr(), values.len()) };
-            let numbers = [own.start, own.end, margin].map(JsValue::from);
-            let arguments = [&[view.into()][..], &numbers].concat().into_iter().collect();
-            let exchanged = exchange.apply(&JsValue::NULL, &arguments);
-            exchanged.unwrap_or_else(|error| wasm_bindgen::throw_val(error));
-        };
-        let begin = begin.map(|begin| -> Begin {
-            Box::new(move |pixels, end| {
-                let begun = begin.call2(&JsValue::NULL, &Uint8Array::from(pixels), &end.into());
-                begun.unwrap_or_else(|error| wasm_bindgen::throw_val(error));
-            })
-        });
-        self.classifier.join(Team { index, count, exchange: Box::new(exchange) }, begin);
-    }
-
-    /// Runs what the leader runs.
-    pub fn follow(&mut self, pixels: Vec<u8>, end: usize) -> Result<(), JsValue> {
-        self.classifier.follow(pixels, end).map_err(|error| throw(&error))
+    /// Computes with up to `threads` threads of a team, this one included.
+    #[cfg(target_feature = "atomics")]
+    pub fn join(&mut self, team: &WebTeam, threads: usize) {
+        self.classifier.join(team.team.clone(), threads);
     }
 
     /// Runs once, so that the first photo takes no longer than others.
@@ -180,4 +159,42 @@ impl CpuModel {
     pub fn activations(&mut self, layer: &str) -> Result<Vec<f32>, JsValue> {
         self.classifier.activations(layer).map_err(|error| throw(&error))
     }
+}
+
+/// Threads that share this module's memory.
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen(js_name = Team)]
+pub struct WebTeam {
+    team: Arc<ThreadTeam>,
+}
+
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen(js_class = Team)]
+impl WebTeam {
+    /// A team to which nobody has come.
+    #[wasm_bindgen(constructor)]
+    #[expect(clippy::new_without_default, reason = "JavaScript has no default")]
+    pub fn new() -> Self {
+        Self { team: Arc::default() }
+    }
+
+    /// What a thread needs to come to it: the compiled `module`, its `memory`, and the team's `address` there.
+    pub fn place(&self) -> Object {
+        let address = self.team.address().into();
+        object(&[("module", wasm_bindgen::module()), ("memory", wasm_bindgen::memory()), ("address", address)])
+    }
+
+    /// The most threads that it can have.
+    #[wasm_bindgen(getter)]
+    pub fn most(&self) -> usize {
+        MAX_THREADS
+    }
+}
+
+/// Helps the team at an address, as the thread of this rank, from 1 on, until the team ends.
+#[cfg(target_feature = "atomics")]
+#[wasm_bindgen]
+pub fn serve(address: usize, rank: usize) {
+    // SAFETY: a team is never freed by JavaScript, which gives each thread a rank of its own.
+    unsafe { ThreadTeam::serve(address, rank) };
 }

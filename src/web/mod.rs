@@ -12,6 +12,8 @@ mod formats;
 #[cfg(feature = "gpu")]
 mod gpu;
 
+use std::cell::OnceCell;
+
 use js_sys::{Error as JsError, Function, Reflect};
 use wasm_bindgen::prelude::*;
 
@@ -25,16 +27,13 @@ fn throw(error: &Error) -> JsValue {
     thrown.into()
 }
 
-/// Calls back with a panic's message. A panic leaves promises unsettled: their owner rejects them then.
+/// Calls back with the message of this thread's panic. A panic leaves promises unsettled: their owner rejects them then.
 #[wasm_bindgen(js_name = onPanic)]
 pub fn on_panic(callback: Function) {
-    struct Callback(Function);
-    // SAFETY: without atomics a wasm module has one thread.
-    unsafe impl Send for Callback {}
-    unsafe impl Sync for Callback {}
-    let callback = Callback(callback);
-    std::panic::set_hook(Box::new(move |info| {
-        let Callback(function) = &callback;
-        let _ = function.call1(&JsValue::NULL, &info.to_string().into());
+    thread_local! { static CALLBACK: OnceCell<Function> = const { OnceCell::new() } }
+    CALLBACK.with(|own| drop(own.set(callback)));
+    std::panic::set_hook(Box::new(|info| {
+        let message = info.to_string().into();
+        CALLBACK.with(|own| own.get().map(|callback| callback.call1(&JsValue::NULL, &message)));
     }));
 }

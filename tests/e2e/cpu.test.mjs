@@ -1,9 +1,9 @@
 // The CPU in place of a GPU: when it is taken and what is said of it, the same answers, threads, and what cannot be.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { emptyPage, launch } from './browser.mjs';
@@ -108,17 +108,141 @@ test('without a fused multiply-add, from other dtypes, and where no worker may s
   await page.close();
 });
 
-test('threads share the work where memory can be shared', async () => {
-  const { page } = await open('isolated', isolated);
-  const { able, one, two, three, five } = await page.evaluate(async () => {
-    const result = { able: crossOriginIsolated };
-    for (const [name, threads] of Object.entries({ one: 1, two: 2, three: 3, five: 5 })) result[name] = await answer({ threads });
-    return result;
+/** In a page: makes `sized([height, width])`, the kitchenware model for another input size. */
+async function sizes(page) {
+  await page.evaluate(async () => {
+    const file = new Uint8Array(await (await fetch(weights)).arrayBuffer());
+    const length = Number(new DataView(file.buffer).getBigUint64(0, true));
+    globalThis.sized = (size) => {
+      const header = new TextDecoder().decode(file.subarray(8, 8 + length)).replace('[150,150]', JSON.stringify(size));
+      const bytes = new TextEncoder().encode(header);
+      const start = new Uint8Array(8);
+      new DataView(start.buffer).setBigUint64(0, BigInt(bytes.length), true);
+      return new Blob([start, bytes, file.subarray(8 + length)]);
+    };
+    /** What some threads make of a photo: a hash of every fifth layer, and how many they were. */
+    globalThis.computed = async (size, threads) => {
+      const model = await Xception.load({ weights: sized(size), threads, cache: false, backend: 'cpu' });
+      const hashes = {};
+      for (const { name } of model.info.layers.filter((_, index) => index % 5 === 0)) {
+        const { values } = await model.activations(cup, name);
+        const digest = await crypto.subtle.digest('SHA-256', values);
+        hashes[name] = [...new Uint8Array(digest, 0, 8)].join();
+      }
+      const { predictions } = await model.classify(cup, { topK: 6 });
+      await model.dispose();
+      return { hashes, predictions, threads: Number(model.info.adapter.match(/(\d+) thread/)[1]) };
+    };
   });
-  assert.equal(able, true);
-  assert.deepEqual([one, two, three, five].map(({ adapter }) => adapter.match(/\d/)?.[0]), ['1', '2', '3', '5']);
-  assert.deepEqual(two.predictions, one.predictions, 'each value is computed as by one thread');
-  assert.deepEqual([three.predictions, five.predictions], [one.predictions, one.predictions]);
+}
+
+test('any number of threads computes what one does, for images of any size', async () => {
+  const { page, modules } = await open('isolated', isolated);
+  await sizes(page);
+  assert.equal(await page.evaluate(() => crossOriginIsolated), true);
+  for (const [size, counts] of [[[320, 96], [4]], [[400, 71], [3, 16]], [[299, 299], [2, 16]], [[71, 71], [5]]]) {
+    const one = await page.evaluate((size) => computed(size, 1), size);
+    assert.equal(one.threads, 1);
+    for (const count of counts) {
+      const { hashes, predictions, threads } = await page.evaluate(([size, count]) => computed(size, count), [size, count]);
+      assert.equal(threads, count);
+      assert.deepEqual({ hashes, predictions }, { hashes: one.hashes, predictions: one.predictions }, `${size.join('×')} on ${count} threads`);
+    }
+  }
+  assert.deepEqual([...new Set(modules)], ['cpu_relaxed', 'cpu_threads_relaxed'], 'one thread fetches its own module');
+  await page.close();
+});
+
+test('without a fused multiply-add too', async () => {
+  const { page, modules } = await open('isolated', isolated);
+  await sizes(page);
+  // The module is chosen in the worker.
+  const script = 'const { validate } = WebAssembly; WebAssembly.validate = (bytes) => bytes.length > 40 && validate(bytes);';
+  await page.route('**/worker.js', async (route) => {
+    const response = await route.fetch();
+    return route.fulfill({ response, body: script + (await response.text()) });
+  });
+  const [one, two] = await page.evaluate(async () => [await computed([96, 200], 1), await computed([96, 200], 2)]);
+  assert.deepEqual([one.threads, two.threads], [1, 2]);
+  assert.deepEqual(two.hashes, one.hashes);
+  assert.deepEqual([...new Set(modules)], ['cpu', 'cpu_threads']);
+  await page.close();
+});
+
+/** What becomes of photos where threads run another script than their own; none where it is null. */
+async function troubled(script, ms = 0) {
+  const folder = join(scratch, `dist${troubled.count++}`);
+  cpSync('pkg/dist', folder, { recursive: true });
+  if (script) renameSync(join(folder, 'thread.js'), join(folder, 'real.js'));
+  if (script) writeFileSync(join(folder, 'thread.js'), script);
+  if (script === null) rmSync(join(folder, 'thread.js'));
+  const { page } = await open('isolated', isolated);
+  const result = await page.evaluate(async ([folder, ms]) => {
+    const { Xception } = await import(`/scratch/${folder}/index.js`);
+    const model = await Xception.load({ weights, cache: false, backend: 'cpu', threads: 3 });
+    const answers = [];
+    const end = performance.now() + ms;
+    while (answers.length < 3 || performance.now() < end) answers.push((await model.classify(cup)).predictions[0]);
+    await model.dispose();
+    const different = answers.filter(({ label, score }) => label !== answers[0].label || score !== answers[0].score);
+    return { label: answers[0].label, different, threads: Number(model.info.adapter.match(/(\d+) thread/)[1]) };
+  }, [basename(folder), ms]);
+  await page.close();
+  return result;
+}
+troubled.count = 0;
+
+test('threads that cannot start, never come or die leave an answer', async () => {
+  const right = (threads) => ({ label: 'cup', different: [], threads });
+  assert.deepEqual(await troubled(undefined), right(3), 'as it should be');
+  assert.deepEqual(await troubled(null), right(1), 'their script is not there');
+  assert.deepEqual(await troubled('throw new Error("this thread cannot start")'), right(1), 'their script throws');
+  assert.deepEqual(await troubled('addEventListener("message", () => postMessage({ failed: "no memory" }))'), right(1), 'they say so');
+  assert.deepEqual(await troubled('addEventListener("message", () => postMessage({ ready: true }))'), right(1), 'they come and do nothing');
+  assert.deepEqual(await troubled(' '), right(1), 'they never answer');
+  // Ended by somebody else in the middle of a strip, as browsers do where memory is short.
+  const dying = `
+    const thread = new Worker(new URL('./real.js', import.meta.url), { type: 'module' });
+    thread.onmessage = ({ data }) => postMessage(data);
+    addEventListener('message', ({ data }) => {
+      thread.postMessage(data);
+      setTimeout(() => thread.terminate(), 300 * data.rank);
+    });`;
+  // Chromium takes 2 s for it.
+  assert.deepEqual(await troubled(dying, 5000), right(3), 'they die');
+});
+
+test('four threads take hardly more memory than one', async (context) => {
+  const { page } = await open('isolated', isolated);
+  const script = `
+    import { Xception } from '/pkg/dist/index.js';
+    // The module's memory is nobody else's business: so it is asked of the browser.
+    const memories = [];
+    const { instantiateStreaming } = WebAssembly;
+    WebAssembly.instantiateStreaming = async (...args) => {
+      const result = await instantiateStreaming.apply(WebAssembly, args);
+      memories.push(result.instance.exports.memory);
+      return result;
+    };
+    addEventListener('message', async ({ data: threads }) => {
+      const model = await Xception.load({ weights: '/models/kitchenware.safetensors', cache: false, backend: 'cpu', threads });
+      await model.classify('/models/kitchenware/photos/0009.jpg');
+      postMessage([Math.max(...memories.map(({ buffer }) => buffer.byteLength)), model.info.adapter]);
+    });`;
+  await page.route('**/measure.js', (route) => route.fulfill({ contentType: 'text/javascript', body: script, headers: isolated }));
+  const [[one], [four, adapter]] = await page.evaluate(async () => {
+    const measure = (threads) =>
+      new Promise((resolve, reject) => {
+        const worker = new Worker('/measure.js', { type: 'module' });
+        worker.onmessage = ({ data }) => resolve(data);
+        worker.onerror = ({ message }) => reject(new Error(message));
+        worker.postMessage(threads);
+      });
+    return [await measure(1), await measure(4)];
+  });
+  context.diagnostic(`${one} bytes with one thread, ${four} with four`);
+  assert.match(adapter, /4 threads$/);
+  assert.ok(four < one + 20e6, `${one} bytes with one thread, ${four} with four`);
   await page.close();
 });
 

@@ -42,35 +42,52 @@ const FAST: [&str; 6] = [
     "--reorder-functions-by-name",
 ];
 
+/// The compiler's options for the CPU's vectors.
+const SIMD: [&str; 1] = ["-Ctarget-feature=+simd128"];
+
+/// With a fused multiply-add, where the machine has one. Left to itself, LLVM moves all that a round of the product's loop loads to
+/// its beginning, and V8 has no registers left for the sums then.
+const RELAXED: [&str; 2] = ["-Ctarget-feature=+simd128,+relaxed-simd", "-Cllvm-args=-pre-RA-sched=source"];
+
+/// What makes a module share its memory with other threads' instances: up to 4 GiB, made by JavaScript.
+const SHARED_MEMORY: [&str; 8] = [
+    "-Ctarget-feature=+atomics",
+    "-Clink-arg=--shared-memory",
+    "-Clink-arg=--import-memory",
+    "-Clink-arg=--max-memory=4294967296",
+    "-Clink-arg=--export=__wasm_init_tls",
+    "-Clink-arg=--export=__tls_size",
+    "-Clink-arg=--export=__tls_align",
+    "-Clink-arg=--export=__tls_base",
+];
+
 /// A wasm module of the crate.
 struct Module {
     name: &'static str,
     feature: &'static str,
     profile: &'static str,
     rustflags: &'static [&'static str],
+    /// Whether threads share its memory.
+    threads: bool,
     /// wasm-opt's options.
     optimize: &'static [&'static str],
 }
 
-const MODULES: [Module; 4] = [
-    Module { name: "xception", feature: "gpu", profile: "wasm", rustflags: &[], optimize: &SMALL },
-    Module { name: "formats", feature: "formats", profile: "wasm", rustflags: &[], optimize: &SMALL },
-    Module {
-        name: "cpu",
-        feature: "cpu",
-        profile: "wasm-simd",
-        rustflags: &["-Ctarget-feature=+simd128"],
-        optimize: &FAST,
-    },
-    // With a fused multiply-add, where the machine has one. Left to itself, LLVM moves all that a round of the product's loop loads to
-    // its beginning, and V8 has no registers left for the sums then.
-    Module {
-        name: "cpu_relaxed",
-        feature: "cpu",
-        profile: "wasm-simd",
-        rustflags: &["-Ctarget-feature=+simd128,+relaxed-simd", "-Cllvm-args=-pre-RA-sched=source"],
-        optimize: &FAST,
-    },
+const fn small(name: &'static str, feature: &'static str) -> Module {
+    Module { name, feature, profile: "wasm", rustflags: &[], threads: false, optimize: &SMALL }
+}
+
+const fn fast(name: &'static str, rustflags: &'static [&'static str], threads: bool) -> Module {
+    Module { name, feature: "cpu", profile: "wasm-simd", rustflags, threads, optimize: &FAST }
+}
+
+const MODULES: [Module; 6] = [
+    small("xception", "gpu"),
+    small("formats", "formats"),
+    fast("cpu", &SIMD, false),
+    fast("cpu_relaxed", &RELAXED, false),
+    fast("cpu_threads", &SIMD, true),
+    fast("cpu_threads_relaxed", &RELAXED, true),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -103,12 +120,18 @@ fn imagenet() -> Result<(), Box<dyn Error>> {
 impl Module {
     /// Builds the crate with the module's feature: `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm`.
     fn build(&self) -> Result<(), Box<dyn Error>> {
-        let Self { name, feature, profile, rustflags, optimize } = *self;
+        let Self { name, feature, profile, rustflags, threads, optimize } = *self;
         // All modules are called xception.wasm: in one folder each would make cargo forget the other.
         let target = Path::new(&env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(name);
-        let mut flags = without_registry()?;
-        flags.extend(rustflags.iter().map(|flag| flag.to_string()));
-        run(Command::new(env!("CARGO"))
+        let mut flags = without_folders()?;
+        let more = if threads { &SHARED_MEMORY[..] } else { &[] };
+        flags.extend(rustflags.iter().chain(more).map(|flag| flag.to_string()));
+        let mut cargo = Command::new(env!("CARGO"));
+        if threads {
+            // Rust's library as it is delivered has no atomics. That it can be built with them is not stable yet.
+            cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=panic_abort,std");
+        }
+        run(cargo
             .arg("build")
             .arg("--target-dir")
             .arg(&target)
@@ -117,7 +140,8 @@ impl Module {
             .args(["--lib", "--target=wasm32-unknown-unknown", "--no-default-features"])
             .args(["--profile", profile, "--features", feature]))?;
         let compiled = target.join("wasm32-unknown-unknown").join(profile).join("xception.wasm");
-        let options: Vec<&str> = FEATURES.iter().chain(optimize).copied().collect();
+        let threaded = threads.then_some(&"--enable-threads");
+        let options: Vec<&str> = FEATURES.iter().chain(threaded).chain(optimize).copied().collect();
         let mut hasher = DefaultHasher::new();
         hasher.write(&fs::read(&compiled)?);
         hasher.write(options.concat().as_bytes());
@@ -162,12 +186,15 @@ fn scripts() -> Result<(), Box<dyn Error>> {
     bundle(&["pkg/src/thread.js"], &[])
 }
 
-/// The compiler's options for panics in dependencies to name `crate/src/file.rs`, without where the builder keeps them.
-fn without_registry() -> Result<Vec<String>, Box<dyn Error>> {
+/// The compiler's options for panics in dependencies to name `crate/src/file.rs`, and in Rust's library `library/…`, without where the
+/// builder keeps them.
+fn without_folders() -> Result<Vec<String>, Box<dyn Error>> {
     let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     let registries = cargo.ok_or("there is no home folder with cargo's files")?.join("registry/src");
-    let option = |entry: fs::DirEntry| format!("--remap-path-prefix={}=", entry.path().display());
-    Ok(fs::read_dir(registries)?.map(|entry| entry.map(option)).collect::<Result<_, _>>()?)
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output()?.stdout;
+    let library = Path::new(str::from_utf8(&sysroot)?.trim()).join("lib/rustlib/src/rust");
+    let folders = fs::read_dir(registries)?.map(|entry| entry.map(|entry| entry.path())).chain([Ok(library)]);
+    folders.map(|folder| Ok(format!("--remap-path-prefix={}=", folder?.display()))).collect()
 }
 
 /// Gives what the module imports short names, in it and in its glue: wasm-bindgen's end in 16 random digits, which no compression
@@ -177,7 +204,8 @@ fn shorten(wasm: &Path, glue: &Path) -> Result<(), Box<dyn Error>> {
     let mut script = fs::read_to_string(glue)?;
     for (number, import) in module.imports.iter_mut().enumerate() {
         let short = format!("i{number}");
-        let [old, new] = [&import.name, &short].map(|name| format!(" {name}: function("));
+        let value = if matches!(import.kind, walrus::ImportKind::Memory(_)) { "memory ||" } else { "function(" };
+        let [old, new] = [&import.name, &short].map(|name| format!(" {name}: {value}"));
         if script.matches(&old).count() != 1 {
             return Err(format!("{} has not one {}", glue.display(), import.name).into());
         }

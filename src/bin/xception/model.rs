@@ -118,15 +118,15 @@ impl Run {
     }
 
     fn on_cpu(&self, path: &Path, overrides: Overrides, dtype: Option<Dtype>) -> Result<cpu::Classifier, Failure> {
-        if let Some(threads) = self.threads {
-            // A second model has the same threads.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-        }
         let (header, data) = open(path, overrides)?;
         let len = header.file_len - header.data_start;
         let mut loader = cpu::Loader::new(header, dtype).map_err(about(path))?;
         pieces(path, data, len, |piece| loader.push(piece))?;
-        loader.finish().map_err(about(path))
+        let mut model = loader.finish().map_err(about(path))?;
+        if let Some(threads) = self.threads.map(usize::from) {
+            model.join(cpu::ThreadTeam::spawn(threads).into(), threads);
+        }
+        Ok(model)
     }
 }
 

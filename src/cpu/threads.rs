@@ -1,0 +1,407 @@
+//! Threads that share this memory and take strips of a pass as they come free.
+//!
+//! Natively they are threads of the process, in browsers workers whose module has the same memory. A strip belongs to one thread,
+//! and no value depends on where strips begin, so any number of threads computes the same bits. A fast thread takes more of them than a
+//! slow one, and one that never comes takes none. One that dies or hangs inside a strip makes the pass [`Lost`]: the caller
+//! computes it again, alone.
+//!
+//! No lock is held while a thread works or waits, since a browser may end a worker anywhere.
+
+use std::ops::Range;
+use std::ptr::null_mut;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
+use std::{fmt, hint, mem};
+
+use super::product::ROWS;
+use super::run::Scratch;
+
+/// The most threads of a team.
+pub const MAX_THREADS: usize = 64;
+
+/// How often a thread looks before it sleeps: waking takes longer than most waits. wasm has no instruction that pauses.
+const LOOKS: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 1_000 };
+
+/// How long the leader waits for threads that are in a strip, which takes milliseconds: 500 naps, 5 s.
+const NAPS: u32 = 500;
+const NAP: Duration = Duration::from_millis(10);
+
+/// A thread did not finish its strip, and may still read and write what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
+
+/// What computes some pixels of a pass.
+type Work<'a> = Box<dyn Fn(Range<usize>, &mut Scratch) + Send + Sync + 'a>;
+
+/// Threads that help whoever leads them, until it is dropped.
+pub struct ThreadTeam(Arc<Board>);
+
+/// What the threads of a team see. The leader, rank 0, is whoever calls [`ThreadTeam::run`].
+struct Board {
+    /// What there is to do; null between two passes.
+    job: AtomicPtr<Job>,
+    /// The number of passes so far.
+    round: AtomicU32,
+    /// Helpers that may be reading `job`.
+    busy: AtomicUsize,
+    /// Whether somebody leads.
+    led: AtomicBool,
+    /// Whether helpers are to end.
+    ended: AtomicBool,
+    /// Those that have come, by rank.
+    helpers: [OnceLock<Thread>; MAX_THREADS - 1],
+}
+
+impl fmt::Debug for ThreadTeam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadTeam").field("threads", &self.threads()).finish_non_exhaustive()
+    }
+}
+
+struct Job {
+    pixels: usize,
+    /// The longest strip.
+    most: usize,
+    threads: usize,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    leader: Thread,
+    work: Work<'static>,
+}
+
+impl Job {
+    /// Computes strips until none is left.
+    fn take_part(&self, scratch: &mut Scratch) {
+        // Strips become shorter towards the end, so that threads end together.
+        let end = |first: usize| {
+            let left = self.pixels - first;
+            let share = (left / (2 * self.threads)).max(self.most / 4).next_multiple_of(ROWS);
+            first + share.min(self.most).min(left)
+        };
+        let next = |first: usize| (first < self.pixels).then(|| end(first));
+        while let Ok(first) = self.next.fetch_update(SeqCst, SeqCst, next) {
+            let strip = first..end(first);
+            let pixels = strip.len();
+            (self.work)(strip, scratch);
+            self.done.fetch_add(pixels, SeqCst);
+        }
+    }
+}
+
+impl Default for ThreadTeam {
+    /// A team to which nobody has come.
+    fn default() -> Self {
+        Self(Arc::new(Board {
+            job: AtomicPtr::new(null_mut()),
+            round: AtomicU32::new(0),
+            busy: AtomicUsize::new(0),
+            led: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            helpers: [const { OnceLock::new() }; MAX_THREADS - 1],
+        }))
+    }
+}
+
+impl Drop for ThreadTeam {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl ThreadTeam {
+    /// A leader and `threads - 1` threads of this process.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn spawn(threads: usize) -> Self {
+        let team = Self::default();
+        for rank in 1..threads.min(MAX_THREADS) {
+            let board = team.0.clone();
+            // Without it the others do its work.
+            let _ = thread::Builder::new().name(format!("xception {rank}")).spawn(move || board.serve(rank));
+        }
+        team
+    }
+
+    /// A thread for each core of this machine, started at the first call.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn global() -> Arc<Self> {
+        static TEAM: LazyLock<Arc<ThreadTeam>> =
+            LazyLock::new(|| Arc::new(ThreadTeam::spawn(thread::available_parallelism().map_or(1, usize::from))));
+        TEAM.clone()
+    }
+
+    /// How many threads have come, the leader included.
+    pub fn threads(&self) -> usize {
+        1 + self.0.helpers.iter().filter(|helper| helper.get().is_some()).count()
+    }
+
+    /// Where threads that share this memory find the team.
+    #[cfg(target_arch = "wasm32")]
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    /// Helps the team at an [`address`](Self::address), as the thread of this rank, from 1 on. This returns when the team ends.
+    ///
+    /// # Safety
+    /// The team must not have been dropped before this call; no two threads have one rank.
+    #[cfg(target_arch = "wasm32")]
+    pub unsafe fn serve(address: usize, rank: usize) {
+        // SAFETY: the caller's, that the address is of a board that somebody has.
+        let board = unsafe {
+            Arc::increment_strong_count(address as *const Board);
+            Arc::from_raw(address as *const Board)
+        };
+        board.serve(rank);
+    }
+
+    /// Computes `pixels` pixels by `work`, in strips of at most `most`, on up to `threads` threads.
+    ///
+    /// # Errors
+    /// [`Lost`] where a thread did not finish a strip.
+    ///
+    /// # Safety
+    /// Where it returns `Lost`, all that `work` refers to must stay where it is for ever: forget it instead of freeing it.
+    pub(super) unsafe fn run(
+        &self,
+        threads: usize,
+        pixels: usize,
+        most: usize,
+        scratch: &mut Scratch,
+        work: Work<'_>,
+    ) -> Result<(), Lost> {
+        let board = &*self.0;
+        // SAFETY: no thread is in it after `Ok`, and after `Lost` the caller keeps what it refers to.
+        let work = unsafe { mem::transmute::<Work<'_>, Work<'static>>(work) };
+        let (next, done, leader) = (AtomicUsize::new(0), AtomicUsize::new(0), thread::current());
+        let job = Box::new(Job { pixels, most, threads, next, done, leader, work });
+        if board.ended.load(SeqCst) || board.led.swap(true, SeqCst) {
+            // The threads are gone, or somebody else leads them.
+            job.take_part(scratch);
+            return Ok(());
+        }
+        let job = Box::into_raw(job);
+        board.job.store(job, SeqCst);
+        board.round.fetch_add(1, SeqCst);
+        board.wake(threads - 1);
+        let panicking = EndOnDrop(board);
+        // SAFETY: it is freed below.
+        unsafe { &*job }.take_part(scratch);
+        mem::forget(panicking);
+        if board.close() {
+            // SAFETY: nobody is busy with it any more.
+            let job = unsafe { Box::from_raw(job) };
+            board.led.store(false, SeqCst);
+            if job.done.load(SeqCst) == pixels {
+                return Ok(());
+            }
+        }
+        board.end();
+        Err(Lost)
+    }
+}
+
+impl Board {
+    fn wake(&self, helpers: usize) {
+        self.helpers.iter().take(helpers).filter_map(OnceLock::get).for_each(Thread::unpark);
+    }
+
+    /// Ends the helpers.
+    fn end(&self) {
+        self.ended.store(true, SeqCst);
+        self.wake(MAX_THREADS);
+    }
+
+    /// Helps whoever leads until the team ends.
+    fn serve(&self, rank: usize) {
+        let Some(helper) = self.helpers.get(rank - 1) else { return };
+        let _ = helper.set(thread::current());
+        let mut scratch = Scratch::default();
+        let (mut seen, mut looks) = (0, 0);
+        while !self.ended.load(SeqCst) {
+            let round = self.round.load(SeqCst);
+            if round != seen {
+                (seen, looks) = (round, 0);
+                self.help(rank, &mut scratch);
+            } else if looks < LOOKS {
+                looks += 1;
+                hint::spin_loop();
+            } else {
+                thread::park();
+            }
+        }
+    }
+
+    fn help(&self, rank: usize, scratch: &mut Scratch) {
+        /// Tells the leader when the helper has left, or panicked.
+        struct Busy<'a>(&'a Board, Option<Thread>);
+        impl Drop for Busy<'_> {
+            fn drop(&mut self) {
+                self.0.busy.fetch_sub(1, SeqCst);
+                if let Some(leader) = &self.1 {
+                    leader.unpark();
+                }
+            }
+        }
+        self.busy.fetch_add(1, SeqCst);
+        let mut busy = Busy(self, None);
+        // SAFETY: the leader takes the job back before it waits until nobody is busy, and frees it then.
+        if let Some(job) = unsafe { self.job.load(SeqCst).as_ref() }.filter(|job| rank < job.threads) {
+            busy.1 = Some(job.leader.clone());
+            job.take_part(scratch);
+        }
+    }
+
+    /// Takes the job back and waits until no helper is in it; whether that came about.
+    fn close(&self) -> bool {
+        self.job.store(null_mut(), SeqCst);
+        let (mut looks, mut naps) = (0, 0);
+        while self.busy.load(SeqCst) > 0 {
+            if looks < LOOKS {
+                looks += 1;
+                hint::spin_loop();
+            } else if naps < NAPS {
+                naps += 1;
+                thread::park_timeout(NAP);
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Ends the team where its leader panics, since what the job refers to is freed then.
+struct EndOnDrop<'a>(&'a Board);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+    use crate::cpu::{Runner, Weights};
+    use crate::dtype::Dtype;
+    use crate::kernel::{Add, Op};
+    use crate::layer::{Role, Shape, Tensor};
+    use crate::plan::{Binding, Pass, Plan, Slot};
+
+    /// How often each of `pixels` pixels is computed by a team, and whether that succeeds.
+    fn counts(team: &ThreadTeam, threads: usize, pixels: usize, most: usize) -> (Vec<usize>, Result<(), Lost>) {
+        let counts: Vec<AtomicUsize> = (0..pixels).map(|_| AtomicUsize::new(0)).collect();
+        let work = |strip: Range<usize>, _: &mut Scratch| {
+            assert!(strip.len() <= most && (strip.len().is_multiple_of(ROWS) || strip.end == pixels));
+            for count in &counts[strip] {
+                count.fetch_add(1, Relaxed);
+            }
+        };
+        // SAFETY: nothing is lost, as is asserted.
+        let result = unsafe { team.run(threads, pixels, most, &mut Scratch::default(), Box::new(work)) };
+        (counts.into_iter().map(AtomicUsize::into_inner).collect(), result)
+    }
+
+    #[test]
+    fn each_pixel_is_computed_once() {
+        for threads in [1, 2, 3, 16] {
+            let team = ThreadTeam::spawn(threads);
+            for pixels in [1, ROWS, ROWS + 1, 100, 361, 5329] {
+                for most in [ROWS, 11 * ROWS, 32 * ROWS] {
+                    let what = format!("{pixels} pixels in strips of {most} on {threads} threads");
+                    assert_eq!(counts(&team, threads, pixels, most), (vec![1; pixels], Ok(())), "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn leaders_at_once_do_not_wait_for_one_another() {
+        let team = ThreadTeam::spawn(3);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..200).for_each(|_| assert_eq!(counts(&team, 3, 361, 66), (vec![1; 361], Ok(())))));
+            }
+        });
+    }
+
+    #[test]
+    fn a_thread_that_dies_or_hangs_is_lost_and_the_leader_goes_on_alone() {
+        for hang in [false, true] {
+            let team = ThreadTeam::spawn(2);
+            let leader = thread::current().id();
+            let taken = Arc::new(AtomicBool::new(false));
+            let seen = taken.clone();
+            let work = move |_: Range<usize>, _: &mut Scratch| {
+                if thread::current().id() != leader {
+                    seen.store(true, SeqCst);
+                    if hang {
+                        loop {
+                            thread::park();
+                        }
+                    }
+                    panic!("this thread dies, as it should");
+                }
+                // The leader is in its first strip until the other has one.
+                while !seen.load(SeqCst) {
+                    thread::yield_now();
+                }
+            };
+            // SAFETY: the work owns what it refers to.
+            let result = unsafe { team.run(2, 361, ROWS, &mut Scratch::default(), Box::new(work)) };
+            assert_eq!((result, taken.load(SeqCst)), (Err(Lost), true), "hang: {hang}");
+            assert_eq!(counts(&team, 2, 361, 66), (vec![1; 361], Ok(())));
+        }
+    }
+
+    #[test]
+    fn a_pass_whose_thread_is_lost_is_computed_again() {
+        let shape = Shape::new(19, 23, 32);
+        let (op, bias) = (
+            Op::Pointwise { input: shape, output: shape, stride: 1, add: Add::Nothing, relu_after: true, tile: None },
+            Tensor { name: String::new(), shape: vec![32], role: Role::Bias },
+        );
+        let weight = Tensor { shape: vec![32, 32], role: Role::Matrix(1), ..bias.clone() };
+        let pass = |from, writes| {
+            let reads = vec![Binding::Slot(from), Binding::Tensor(0), Binding::Tensor(1)];
+            Pass { label: String::new(), op, reads, writes }
+        };
+        let slots = vec![Slot { len: shape.len(), dtype: Dtype::F32 }; 3];
+        let plan = Plan { passes: vec![pass(0, 1), pass(1, 2), pass(2, 1)], slots, ..Plan::default() };
+        let weights: Arc<[Weights]> = [weight, bias]
+            .iter()
+            .map(|tensor| {
+                let mut weights = Weights::new(tensor, Dtype::F32);
+                let values: Vec<f32> = (0..tensor.len()).map(|i| (i % 7) as f32 / 16.0 - 0.125).collect();
+                weights.write(0, &Dtype::F32.encode(&values));
+                weights
+            })
+            .collect();
+        let results = [false, true].map(|lost| {
+            let team = Arc::new(ThreadTeam::spawn(2));
+            let mut runner = Runner::new(plan.clone(), weights.clone());
+            runner.join(team.clone(), 2);
+            while runner.threads() < 2 {
+                thread::yield_now();
+            }
+            runner.slot_mut(0).iter_mut().zip(0..).for_each(|(value, i)| *value = (i % 11) as f32 - 4.0);
+            runner.run(0..1);
+            if lost {
+                // A thread that is in a strip and never leaves it.
+                team.0.busy.fetch_add(1, SeqCst);
+            }
+            runner.run(1..3);
+            assert_eq!(runner.threads() == 1, lost);
+            [1, 2].map(|slot| runner.slot(slot).to_vec())
+        });
+        assert_eq!(results[0], results[1]);
+        assert!(results[0][0].iter().any(|&value| value > 0.0));
+    }
+}

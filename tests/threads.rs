@@ -1,0 +1,71 @@
+//! The network on the CPU with any number of threads, against one: the same bits, whatever the size of the image.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::kitchen::random_file;
+use common::{Random, pattern};
+use xception::cpu::{Runner, ThreadTeam, Weights};
+use xception::dtype::Dtype;
+use xception::network::Network;
+use xception::plan::Plan;
+use xception::resize::Preprocessing;
+use xception::tile::Tuning;
+use xception::weights::safetensors::{Meta, Model};
+
+/// A model's weights as the CPU has them.
+fn weights(meta: &Meta, tensors: &[Vec<f32>], dtype: Dtype) -> Arc<[Weights]> {
+    let of = |(tensor, values): (_, &Vec<f32>)| {
+        let mut weights = Weights::new(tensor, dtype);
+        weights.write(0, &tensor.dtype(dtype).encode(values));
+        weights
+    };
+    meta.network().unwrap().tensors().iter().zip(tensors).map(of).collect()
+}
+
+/// Runs the network for one size of images, pass by pass, alone and with some threads of a team.
+fn compare(meta: &Meta, weights: &Arc<[Weights]>, team: &Arc<ThreadTeam>, [height, width]: [usize; 2], threads: usize) {
+    let network = Network::new([height, width], &meta.head, meta.preset).unwrap();
+    let plan = Plan::new(&network, Dtype::F32, &Tuning::untuned(false), 1);
+    let pixels = pattern(height, width);
+    let [mut alone, mut together] = [1, threads].map(|threads| {
+        let mut runner = Runner::new(plan.clone(), weights.clone());
+        runner.join(team.clone(), threads);
+        Preprocessing::default().normalise(&pixels, runner.slot_mut(plan.image));
+        runner
+    });
+    for (index, pass) in plan.passes.iter().enumerate() {
+        for runner in [&mut alone, &mut together] {
+            runner.run(index..index + 1);
+        }
+        let [expected, values] = [&alone, &together].map(|runner| &runner.slot(pass.writes)[..pass.op.output_len()]);
+        let differ = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
+        let off = values.iter().zip(expected).filter(|&pair| differ(pair)).count();
+        let what = format!("{height}×{width} on {threads} threads, {}", pass.label);
+        assert_eq!(off, 0, "{what}: so many of {} values differ from those of one thread", values.len());
+        assert!(index + 1 == plan.passes.len() || expected.iter().any(|&value| value != 0.0), "{what}: all zeros");
+    }
+    assert_eq!(together.threads(), threads, "a thread was lost");
+}
+
+#[test]
+fn any_number_of_threads_computes_the_same_bits() {
+    let Model { meta, tensors } = Model::deserialize(&random_file("keras3.weights.h5", 71, None)).unwrap();
+    let team = Arc::new(ThreadTeam::spawn(16));
+    while team.threads() < 16 {
+        std::thread::yield_now();
+    }
+    let mut random = Random(31);
+    for (dtype, sizes) in [(Dtype::F32, 170), (Dtype::F16, 30)] {
+        let weights = weights(&meta, &tensors, dtype);
+        for _ in 0..sizes {
+            let size = [71 + random.below(330), 71 + random.below(330)];
+            compare(&meta, &weights, &team, size, 2 + random.below(15));
+        }
+    }
+    let weights = weights(&meta, &tensors, Dtype::F32);
+    for (size, threads) in [([96, 320], 4), ([71, 400], 3), ([71, 400], 16), ([299, 299], 16), ([71, 71], 16)] {
+        compare(&meta, &weights, &team, size, threads);
+    }
+}
