@@ -45,7 +45,8 @@ export async function build() {
     logLevel: 'warning',
   });
   const made = Object.entries(metafile.outputs).map(([path, { entryPoint, inputs }]) => [entryPoint ?? Object.keys(inputs)[0], path.slice(SITE.length + 1)]);
-  const kept = shipped.map(([name]) => `${library}/${name}`).filter((name) => !name.includes('formats'));
+  // What few need comes on demand, and is kept then.
+  const kept = shipped.map(([name]) => `${library}/${name}`).filter((name) => !/\/(formats|thread|cpu_threads)/.test(name));
   const named = (text) => made.reduce((text, [from, to]) => text.replaceAll(`"${from.slice('www/'.length)}"`, `"${to}"`), text);
   for (const name of ['index.html', 'manifest.webmanifest']) writeFileSync(`${SITE}/${name}`, named(readFileSync(`www/${name}`, 'utf8')));
   // Scripts that are imported by others are known at once.
