@@ -35,7 +35,11 @@ function start(place) {
     try {
       const worker = new Worker(new URL('./thread.js', import.meta.url), { type: 'module', name: 'xception thread' });
       worker.addEventListener('message', resolve);
-      worker.addEventListener('error', resolve);
+      worker.addEventListener('error', (event) => {
+        // Nobody else's error.
+        event.preventDefault();
+        resolve();
+      });
       worker.postMessage(place);
       setTimeout(resolve, PATIENCE);
     } catch {
