@@ -115,7 +115,7 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-/** A class and its probability. */
+/** A class and its probability. A model that ends in the sigmoid of a single output has two classes, of which that is the second. */
 export interface Prediction {
   /** The class's number, from 0. */
   index: number;
@@ -218,6 +218,16 @@ export interface Profile {
 /** What computes. */
 export type Backend = 'webgpu' | 'cpu';
 
+/** Something that a weights file does not tell, and what is assumed instead. */
+export interface Assumption {
+  /** What it is about, in words: `input size`. */
+  readonly name: string;
+  /** What is assumed, in words: `299×299`. */
+  readonly value: string;
+  /** The option of `load` that says it; none where only another file can: a whole Keras model (`.keras`, `.h5`), which tells it. */
+  readonly option?: 'inputSize' | 'filter' | 'fit' | 'labels';
+}
+
 /** What a loaded model is. */
 export interface ModelInfo {
   /** What computes it. */
@@ -239,6 +249,11 @@ export interface ModelInfo {
   };
   /** What kind of file the weights came from, that file's SHA-256 in hex digits, and a note on its licence. */
   readonly source: { readonly kind: string; readonly sha256: string; readonly license: string };
+  /**
+   * What neither that file nor the options of `load` tell: if one of these is not as the model was trained, its answers are wrong. A file
+   * of this project lists what its original did not tell, but for those that a version before this list made.
+   */
+  readonly assumed: readonly Assumption[];
   /** The layers that `activations` knows, in their order, and the height, width and channels of their results. */
   readonly layers: ReadonlyArray<{ readonly name: string; readonly shape: readonly [number, number, number] }>;
   /** How the GPU stores weights and activations, or the CPU weights. */
@@ -376,7 +391,8 @@ export class Xception extends EventTarget {
   profile(image: ImageInput, options?: ViewOptions & { runs?: number }): Promise<Profile>;
   /**
    * What a layer of `info.layers` makes of an image: `[height, width, channels]`, row by row, with what is added to it and the
-   * ReLU that follows, if any. A block's last layer has the block's result.
+   * ReLU that follows, if any. A block's last layer has the block's result. Where the model ends in the sigmoid of a single output z,
+   * its last layer has two, −z/2 and z/2, whose softmax is the same.
    */
   activations(
     image: ImageInput,

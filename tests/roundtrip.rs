@@ -137,7 +137,7 @@ fn torch(shapes: &[(&str, &[usize])]) -> Vec<u8> {
 fn heads_are_ordered_as_people_count_or_refused() {
     let layers = [("b.10.weight", &[64, 64][..]), ("b.8.weight", &[64, 64]), ("b.0.weight", &[64, 2048])];
     let named = [&layers[..], &[("b.12.weight", &[7, 64])]].concat();
-    let (dense, _) = timm::read_head(&torch(&named)).unwrap();
+    let dense = timm::read_head(&torch(&named)).unwrap().dense;
     let names: Vec<&str> = dense.iter().map(|dense| &*dense.name).collect();
     assert_eq!(names, ["b.0", "b.8", "b.10", "b.12"]);
     let refused = |more: (&'static str, &'static [usize]), reason: &str| {

@@ -106,6 +106,13 @@ def head(layers):
     ]
 
 
+def sigmoid():
+    """A head of one output, the probability of the second of two classes."""
+    dense = keras.layers.Dense
+    layers = [dense(64, activation="relu", name="hidden"), dense(1, activation="sigmoid", name="predictions")]
+    return fill(keras.Sequential([keras.Input((2048,)), *layers]))
+
+
 def fixtures():
     def path(name):
         return os.path.join(SCRATCH, name)
@@ -138,6 +145,9 @@ def fixtures():
     heads = ["head.keras", "head.h5", "head.weights.h5"]
     for name in heads:
         (model.save_weights if "weights" in name else model.save)(path(name))
+    heads += ["sigmoid.keras", "sigmoid.weights.h5"]
+    sigmoid().save(path(heads[-2]))
+    sigmoid().save_weights(path(heads[-1]))
     for name in ["keras3.weights.h5", "keras3.h5", "sequential.keras", "keras1.h5", "keras2.h5", "notop.h5", *heads]:
         keep(path(name))
 
@@ -155,6 +165,8 @@ def network(golden):
         image = pattern(size, size)[None].astype(np.float32) / 127.5 - 1
         for name, value in zip(outputs, probe.predict(image, verbose=0)):
             record(golden, f"{size}.{name}", value[0])
+            if name == "avg_pool":
+                golden[f"{size}.sigmoid"] = sigmoid().predict(value, verbose=0)[0]
         if size == 150:
             explained(golden, "150", probe(image)[-3][0], lambda mean: model.get_layer("predictions")(mean), [0, 7, 999])
 

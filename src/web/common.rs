@@ -8,6 +8,7 @@ use crate::dtype::Dtype;
 use crate::prediction::Prediction;
 use crate::resize::{Fit, Preprocessing};
 use crate::weights::Format;
+use crate::weights::assumed::Assumption;
 use crate::weights::safetensors::{Header, Meta, Source};
 
 /// Half the code of Rust's own, which is for threads.
@@ -104,12 +105,18 @@ pub fn info(meta: &Meta, classes: usize) -> Vec<(&'static str, JsValue)> {
     ]);
     let Source { kind, sha256, license } = &meta.source;
     let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
+    let assumption = |assumption: &Assumption| {
+        let mut entries = vec![("name", text(&assumption.name)), ("value", text(&assumption.value))];
+        entries.extend(assumption.option().map(|option| ("option", text(option))));
+        object(&entries).into()
+    };
     vec![
         ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
         ("classes", (classes as u32).into()),
         ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
         ("preprocessing", preprocessing.into()),
         ("source", source.into()),
+        ("assumed", array(meta.assumed.iter().map(assumption))),
     ]
 }
 

@@ -21,6 +21,10 @@ pub(super) struct Config {
     pub rescaling: Option<(f64, f64)>,
     /// ε of the batch norms.
     pub epsilon: Option<f64>,
+    /// Whether it has the mean before the dense layers.
+    pub mean: bool,
+    /// Whether it ends in a softmax, or in the sigmoid of a single output.
+    pub final_activation: bool,
 }
 
 /// Layers of the backbone that need no look.
@@ -56,9 +60,6 @@ impl Config {
             Some((last, _)) if last.relu => {
                 Err(Error::Weights(format!("{} ends the model in a ReLU instead of logits or softmax", last.name)))
             }
-            Some((last, _)) if last.units == 1 => {
-                Err(Error::Weights(format!("{} has a single output: train the two classes as two outputs", last.name)))
-            }
             _ => Ok(walk.config),
         }
     }
@@ -71,7 +72,6 @@ struct Walk {
     path: String,
     backbone: bool,
     pooled: bool,
-    softmax: bool,
 }
 
 impl Walk {
@@ -124,8 +124,8 @@ impl Walk {
             }
             "Dense" if !self.pooled => return unsupported(", before the mean"),
             "Dense" => {
-                if self.softmax {
-                    return unsupported(", behind a softmax");
+                if self.config.final_activation {
+                    return unsupported(", behind a softmax or sigmoid");
                 }
                 // Each is kept with its path, which may be long.
                 if self.config.head.len() == MAX_DENSE {
@@ -138,7 +138,7 @@ impl Walk {
             }
             "Activation" => self.activation(&config["activation"], name)?,
             "ReLU" | "Softmax" => self.activation(layer, name)?,
-            "GlobalAveragePooling2D" => self.pooled = true,
+            "GlobalAveragePooling2D" => (self.pooled, self.config.mean) = (true, true),
             "Flatten" if self.pooled => {}
             _ if BACKBONE.contains(&class) && !self.pooled => {
                 self.backbone = true;
@@ -154,15 +154,24 @@ impl Walk {
     /// Notes an activation: of the last dense layer, or before the head one of the backbone's ReLUs.
     fn activation(&mut self, activation: &Value, layer: &str) -> Result<()> {
         let name = activation_name(activation);
+        let ended = &mut self.config.final_activation;
         match (self.config.head.last_mut(), name.as_str()) {
             (_, "linear") => {}
             (None, "relu") if !self.pooled => {}
-            (Some((dense, _)), "relu") if !self.softmax => dense.relu = true,
-            (Some((dense, _)), "softmax") if !dense.relu => self.softmax = true,
+            (Some((dense, _)), "relu") if !*ended => dense.relu = true,
+            (Some((dense, _)), "softmax") if dense.units == 1 => {
+                return Err(Error::Weights(format!(
+                    "{} ends in a softmax of its single output, which is 1 for any photo: train it with a sigmoid, or with an \
+                     output for each class",
+                    dense.name
+                )));
+            }
+            (Some((dense, _)), "softmax") if !dense.relu && !*ended => *ended = true,
+            (Some((dense, _)), "sigmoid") if dense.units == 1 && !dense.relu && !*ended => *ended = true,
             _ => {
                 return Err(Error::Weights(format!(
                     "{layer} has the activation {name}: an Xception classifier has relu in the backbone and between \
-                     dense layers, and linear or softmax at the end"
+                     dense layers, and at the end linear, softmax, or the sigmoid of a single output"
                 )));
             }
         }
@@ -308,7 +317,9 @@ mod tests {
         assert_eq!(head(&[dense("hidden", 9, &json!("relu")), out()]).unwrap().head.len(), 2);
         let rescaling = layer("Rescaling", json!({"name": "late", "scale": 0.1, "offset": 3.0}));
         assert!(head(&[out(), rescaling]).unwrap_err().to_string().contains("late"));
-        refused(&[], &[dense("one", 1, &Value::Null)], "single output");
+        refused(&[], &[dense("one", 1, &json!("softmax"))], "one ends in a softmax of its single output");
+        refused(&[], &[out(), layer("Softmax", json!({"name": "again"}))], "again has the activation softmax");
+        refused(&[], &[dense("one", 1, &json!("sigmoid")), out()], "behind a softmax or sigmoid");
         refused(&[], &[dense("out", 3, &json!("relu"))], "ends the model in a ReLU");
         assert!(Config::parse("{").is_err());
     }

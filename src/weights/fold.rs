@@ -2,6 +2,7 @@
 //!
 //! `γ · (x · W − μ) / √(σ² + ε) + β  =  x · (W · g) + (β − μ · g)` with `g = γ / √(σ² + ε)`, one gain per output channel.
 
+use super::assumed::{Assumption, FINAL_ACTIVATION, HIDDEN_ACTIVATION, ORDER, POOLING, untold};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
 use crate::network::Dense;
@@ -36,8 +37,63 @@ pub(super) fn fold(
     Ok(tensors)
 }
 
-/// The dense layers of a head, and their tensors.
-pub type Head = (Vec<Dense>, Vec<Vec<f32>>);
+/// What follows the backbone.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The dense layers.
+    pub dense: Vec<Dense>,
+    /// Their tensors.
+    pub tensors: Vec<Vec<f32>>,
+    /// What its file does not tell.
+    pub assumed: Vec<Assumption>,
+}
+
+/// What a head's file tells.
+pub(super) struct Told {
+    /// That features are the mean over all pixels.
+    pub mean: bool,
+    /// In which order the dense layers are.
+    pub order: bool,
+    /// What is between them.
+    pub hidden_activation: bool,
+    /// What follows the last one.
+    pub final_activation: bool,
+}
+
+impl Head {
+    /// A single output is a sigmoid's.
+    pub(super) fn new(mut dense: Vec<Dense>, mut tensors: Vec<Vec<f32>>, told: Told) -> Self {
+        let names: Vec<&str> = dense.iter().map(|dense| &*dense.name).collect();
+        let is_sigmoid = dense.last().is_some_and(|last| last.units == 1);
+        let assumed = untold([
+            (told.mean, POOLING, "average".to_owned()),
+            (told.order, ORDER, names.join(", ")),
+            (told.hidden_activation || dense.len() < 2, HIDDEN_ACTIVATION, "ReLU".to_owned()),
+            (
+                told.final_activation || dense.is_empty(),
+                FINAL_ACTIVATION,
+                if is_sigmoid { "sigmoid" } else { "softmax" }.to_owned(),
+            ),
+        ]);
+        if let (Some(last), [.., weight, bias], true) = (dense.last_mut(), &mut tensors[..], is_sigmoid) {
+            // Of −z/2 and z/2 softmax makes 1 − σ(z) and σ(z), and each class has a map of what speaks for it.
+            last.units = 2;
+            *weight = [-0.5, 0.5].iter().flat_map(|half| weight.iter().map(move |value| half * value)).collect();
+            *bias = vec![-0.5 * bias[0], 0.5 * bias[0], 0.0, 0.0];
+        }
+        Self { dense, tensors, assumed }
+    }
+}
+
+/// Whether at most one of some dense layers, `(inputs, units)`, can come next: one that takes `features`, and behind which another
+/// can follow if any is left.
+pub(super) fn is_one_way(left: &[(usize, usize)], features: usize) -> bool {
+    let goes_on = |&(at, &(inputs, units)): &(usize, &(usize, usize))| {
+        let follows = |(other, &(inputs, _)): (usize, &(usize, usize))| other != at && inputs == units;
+        inputs == features && (left.len() == 1 || left.iter().enumerate().any(follows))
+    };
+    left.iter().enumerate().filter(goes_on).count() < 2
+}
 
 /// The tensors of a dense layer from its kernel, `[in, out]`, and its bias: a row for each output, padded with zeros.
 pub(super) fn lay_out(layer: &Layer, kernel: &[f32], bias: Option<Vec<f32>>) -> [Vec<f32>; 2] {

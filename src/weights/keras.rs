@@ -14,8 +14,9 @@ use std::io::{Cursor, Read};
 use hdf5_pure::{AttrValue, File};
 
 use super::PYTORCH;
+use super::assumed::{self, untold};
 use super::config::Config;
-use super::fold::{Head, fold, lay_out};
+use super::fold::{Head, Told, fold, is_one_way, lay_out};
 use super::layers::{Found, Kind, Layers, MAX_RATIO, damaged};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
@@ -97,17 +98,26 @@ pub fn read(file: Vec<u8>) -> Result<Model> {
     let input_size = config.input_size.unwrap_or([SIDE; 2]);
     let network = Network::backbone(input_size, Preset::Keras)?;
     let mut tensors = backbone(&network, &layers, config.epsilon.unwrap_or(EPSILON))?;
-    let (head, dense) = head(config, &layers)?;
-    tensors.extend(dense);
+    let head = head(config, &layers)?;
+    tensors.extend(head.tensors);
+    let mut assumed = untold([
+        (config.input_size.is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
+        (config.rescaling.is_some(), assumed::PIXELS, "−1 to 1".to_owned()),
+        (false, assumed::FILTER, preprocessing.filter.to_string()),
+        (false, assumed::FIT, preprocessing.fit.to_string()),
+        (config.epsilon.is_some(), assumed::EPSILON, EPSILON.to_string()),
+    ]);
+    assumed.extend(head.assumed);
     let kind = if is_archive { "Keras (.keras)" } else { "Keras (.h5)" };
     let source = Source { kind: kind.to_owned(), ..Source::default() };
-    let meta = Meta { preset: Preset::Keras, input_size, head, labels: Vec::new(), preprocessing, source };
+    let (preset, labels) = (Preset::Keras, Vec::new());
+    let meta = Meta { preset, input_size, head: head.dense, labels, preprocessing, source, assumed };
     Ok(Model { meta, tensors })
 }
 
 /// The dense layers of a file and their tensors.
 fn head(config: &Config, layers: &Layers) -> Result<Head> {
-    let (dense, found) = chain(config, layers.of(Kind::Dense))?;
+    let (dense, found, is_ordered) = chain(config, layers.of(Kind::Dense))?;
     let mut tensors = Vec::new();
     for (layer, found) in Network::head(&dense)?.iter().zip(&found) {
         let kernel = layers.array(layer, found, "kernel")?;
@@ -115,14 +125,18 @@ fn head(config: &Config, layers: &Layers) -> Result<Head> {
         let bias = found.arrays.contains_key("bias").then(|| layers.array(layer, found, "bias"));
         tensors.extend(lay_out(layer, &kernel, bias.transpose()?));
     }
-    Ok((dense, tensors))
+    let hidden_activation = !config.head.is_empty();
+    let Config { mean, final_activation, .. } = *config;
+    Ok(Head::new(dense, tensors, Told { mean, order: is_ordered, hidden_activation, final_activation }))
 }
 
-/// The dense layers as the config lists them, by group or name; else chained by their shapes, with ReLU between them.
-fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>)> {
+/// The dense layers as the config lists them, by group or name; else chained by their shapes, with ReLU between them, and whether
+/// they can follow one another in that order only.
+fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>, bool)> {
     let mut left: Vec<&Found> = found.iter().collect();
     let (mut head, mut layers): (Vec<Dense>, Vec<Found>) = (Vec::new(), Vec::new());
     let mut inputs = FEATURES;
+    let mut is_ordered = true;
     let stopped = |head: &[Dense], left: usize| {
         Error::Weights(format!(
             "its {} dense layers do not form a head behind the backbone's 2048 features: {} follow one another and {left} \
@@ -134,9 +148,12 @@ fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>)> {
     loop {
         let listed = config.head.get(head.len());
         if left.is_empty() && listed.is_none() {
-            return Ok((head, layers));
+            return Ok((head, layers, is_ordered));
         }
-        let fits = |layer: &&Found| {
+        if listed.is_none() && !config.head.is_empty() {
+            return Err(stopped(&head, left.len()));
+        }
+        let fits = |layer: &Found| {
             let shape = &layer.arrays["kernel"].shape;
             shape[0] == inputs && listed.is_none_or(|(dense, _)| shape[1] == dense.units)
         };
@@ -146,8 +163,14 @@ fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>)> {
         // Keras 3's groups are called dense_1 and so on by count, whatever a layer's name is.
         let by_group = is(&|layer, _, group| layer.path == group);
         let by_name = || is(&|layer, name, _| layer.name == name && !layer.path.starts_with("/layers/"));
-        let position = by_group.or_else(by_name).or_else(|| left.iter().position(fits));
-        let Some(position) = position.filter(|&position| fits(&left[position])) else {
+        let by_shape = || {
+            let shape = |layer: &&Found| (layer.arrays["kernel"].shape[0], layer.arrays["kernel"].shape[1]);
+            let shapes: Vec<_> = left.iter().map(shape).collect();
+            is_ordered &= is_one_way(&shapes, inputs);
+            left.iter().position(|layer| fits(layer))
+        };
+        let position = by_group.or_else(by_name).or_else(by_shape);
+        let Some(position) = position.filter(|&position| fits(left[position])) else {
             return Err(stopped(&head, left.len()));
         };
         let layer = left.remove(position).clone();

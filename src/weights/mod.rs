@@ -4,6 +4,7 @@
 //! ([`safetensors`]), which a [`splitter`] takes apart as it arrives. Files of Keras and timm are converted to it first
 //! ([`keras`], [`timm`], feature `formats`).
 
+pub mod assumed;
 mod quantize;
 pub mod safetensors;
 pub mod splitter;
@@ -21,6 +22,8 @@ mod layers;
 #[cfg(feature = "formats")]
 pub mod timm;
 
+#[cfg(feature = "formats")]
+use assumed::{Assumption, LABELS, OF_HEAD, POOLING, untold};
 #[cfg(feature = "formats")]
 use sha2::{Digest, Sha256};
 
@@ -103,7 +106,8 @@ impl Overrides {
     }
 }
 
-/// Turns any supported weights file into the project's own format, with `overrides` where they are given.
+/// Turns any supported weights file into the project's own format, with `overrides` where they are given. What neither tells is in
+/// [`Meta::assumed`](safetensors::Meta::assumed).
 ///
 /// # Errors
 /// [`Error::Format`] for an unknown kind of file, [`Error::Weights`] for one that cannot be used, [`Error::Argument`] for
@@ -134,15 +138,28 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
     if let Some(head) = head {
         let of_head = |error: Error| Error::Argument(format!("the head: {error}"));
         meta.source.kind += &format!(", with the head {}", sha256(&head));
-        let (dense, tensors) = match Format::detect(&head).map_err(of_head)? {
+        let head = match Format::detect(&head).map_err(of_head)? {
             Format::Safetensors => timm::read_head(&head),
             _ => keras::read_head(head),
         }
         .map_err(of_head)?;
         model.tensors.truncate(Network::backbone(meta.input_size, meta.preset)?.tensors().len());
-        model.tensors.extend(tensors);
-        (meta.head, meta.labels) = (dense, Vec::new());
+        model.tensors.extend(head.tensors);
+        (meta.head, meta.labels) = (head.dense, Vec::new());
+        // Either file may tell the pooling between the two.
+        let is_pooled = meta.assumed.iter().all(|assumption| assumption.name != POOLING);
+        meta.assumed.retain(|assumption| !OF_HEAD.contains(&&*assumption.name));
+        meta.assumed.extend(head.assumed.into_iter().filter(|assumption| !is_pooled || assumption.name != POOLING));
     }
+    let answers = [
+        ("labels", labels.is_some()),
+        ("filter", filter.is_some()),
+        ("fit", fit.is_some()),
+        ("inputSize", input_size.is_some()),
+    ];
+    let is_answered =
+        |assumption: &Assumption| assumption.option().is_some_and(|option| answers.contains(&(option, true)));
+    meta.assumed.retain(|assumption| !is_answered(assumption));
     meta.labels = labels.unwrap_or_else(|| std::mem::take(&mut meta.labels));
     meta.preprocessing.filter = filter.unwrap_or(meta.preprocessing.filter);
     meta.preprocessing.fit = fit.unwrap_or(meta.preprocessing.fit);
@@ -160,6 +177,7 @@ fn original(file: Vec<u8>, format: Format) -> Result<safetensors::Model> {
     let mut model = if format == Format::Safetensors { timm::read(&file)? } else { keras::read(file)? };
     model.meta.source.sha256 = sha256;
     model.meta.labels = labels::of_published(&model.meta.head);
+    model.meta.assumed.extend(untold([(model.meta.labels.is_empty(), LABELS, "those of ImageNet".to_owned())]));
     Ok(model)
 }
 

@@ -15,6 +15,7 @@ use safetensors::tensor::{TensorView, serialize};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::assumed::Assumption;
 use super::quantize::quantize;
 use super::splitter::Splitter;
 use crate::dtype::Dtype;
@@ -58,14 +59,17 @@ pub struct Meta {
     pub preprocessing: Preprocessing,
     /// Where the weights come from.
     pub source: Source,
+    /// What that file did not tell.
+    #[serde(default)]
+    pub assumed: Vec<Assumption>,
 }
 
 impl Meta {
     /// The network these weights are for.
     ///
     /// # Errors
-    /// [`Error::Weights`] where the input size, the head or the preprocessing is not supported, or the labels are not
-    /// one per class.
+    /// [`Error::Weights`] where the input size, the head or the preprocessing is not supported, there is a single class, or the
+    /// labels are not one per class.
     pub fn network(&self) -> Result<Network> {
         let Preprocessing { scale, offset, crop, .. } = self.preprocessing;
         if !scale.is_finite() || !offset.is_finite() || !(0.01..=1.0).contains(&crop) {
@@ -73,6 +77,10 @@ impl Meta {
         }
         let network = Network::new(self.input_size, &self.head, self.preset)?;
         let (labels, classes) = (self.labels.len(), network.classes());
+        if classes == 1 {
+            let advice = "the softmax of its single output is 1 for any photo: convert the original again";
+            return Err(Error::Weights(advice.to_owned()));
+        }
         if labels != 0 && labels != classes {
             return Err(Error::Weights(format!("there are {labels} labels for {classes} classes")));
         }
@@ -190,6 +198,7 @@ impl Meta {
             let units = usize::try_from(json["units"].as_u64()?).ok()?;
             Some(Dense { name: text(&json["name"])?, units, relu: json["relu"].as_bool()? })
         };
+        let assumption = |json: &Value| Some(Assumption { name: text(&json["name"])?, value: text(&json["value"])? });
         let [preprocessing, source] = ["preprocessing", "source"].map(|name| &json[name]);
         Ok(Self {
             preset: field(json, "preset", named)?,
@@ -207,6 +216,11 @@ impl Meta {
                 kind: field(source, "kind", text)?,
                 sha256: field(source, "sha256", text)?,
                 license: field(source, "license", text)?,
+            },
+            // Files of earlier versions have no such list.
+            assumed: match &json["assumed"] {
+                Value::Null => Vec::new(),
+                _ => field(json, "assumed", |json| json.as_array()?.iter().map(assumption).collect())?,
             },
         })
     }

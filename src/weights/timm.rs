@@ -5,7 +5,8 @@
 
 use safetensors::{Dtype, SafeTensors};
 
-use super::fold::{Head, finite, fold, lay_out};
+use super::assumed::{self, untold};
+use super::fold::{Head, Told, finite, fold, is_one_way, lay_out};
 use super::layers::counting;
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
@@ -51,19 +52,23 @@ pub fn read(file: &[u8]) -> Result<Model> {
             array_of(&tensors, layer, array, &name)
         })?);
     }
-    let (head, dense) = head(&tensors)?;
-    folded.extend(dense);
+    let head = head(&tensors)?;
+    folded.extend(head.tensors);
+    let (filter, fit) = (Filter::Bicubic, Fit::Crop);
+    let mut assumed = untold([
+        (false, assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
+        (false, assumed::PIXELS, "−1 to 1".to_owned()),
+        (false, assumed::FILTER, filter.to_string()),
+        (false, assumed::FIT, format!("{fit} to {CROP:.3}")),
+    ]);
+    assumed.extend(head.assumed);
     let meta = Meta {
         preset: Preset::Timm,
         input_size: [SIDE; 2],
-        head,
+        head: head.dense,
         labels: Vec::new(),
-        preprocessing: Preprocessing {
-            filter: Filter::Bicubic,
-            fit: Fit::Crop,
-            crop: CROP,
-            ..Preprocessing::default()
-        },
+        preprocessing: Preprocessing { filter, fit, crop: CROP, ..Preprocessing::default() },
+        assumed,
         source: Source { kind: "timm (.safetensors)".to_owned(), ..Source::default() },
     };
     Ok(Model { meta, tensors: folded })
@@ -99,7 +104,10 @@ fn head(tensors: &SafeTensors) -> Result<Head> {
     left.sort_by(|a, b| counting(&a.0).cmp(&counting(&b.0)));
     let mut dense: Vec<Dense> = Vec::new();
     let mut features = FEATURES;
+    let mut is_ordered = true;
     while let Some(next) = left.iter().position(|&(_, _, inputs)| inputs == features) {
+        let shapes: Vec<_> = left.iter().map(|&(_, units, inputs)| (inputs, units)).collect();
+        is_ordered &= is_one_way(&shapes, features);
         let (name, units, _) = left.remove(next);
         dense.iter_mut().for_each(|dense| dense.relu = true);
         dense.push(Dense { name, units, relu: false });
@@ -122,7 +130,8 @@ fn head(tensors: &SafeTensors) -> Result<Head> {
         let bias = tensors.tensor(&bias).is_ok().then(|| array_of(tensors, &layer, "bias", &bias));
         folded.extend(lay_out(&layer, &kernel, bias.transpose()?));
     }
-    Ok((dense, folded))
+    let told = Told { mean: false, order: is_ordered, hidden_activation: false, final_activation: false };
+    Ok(Head::new(dense, folded, told))
 }
 
 /// What timm calls a layer, and its batch norm.

@@ -19,10 +19,12 @@ use clap::{Args, Parser, Subcommand};
 use model::Run;
 use progress::Progress;
 use xception::dtype::Dtype;
+use xception::network::Preset;
 use xception::plan::Plan;
 use xception::resize::{Filter, Fit};
 use xception::tile::Tuning;
-use xception::weights::safetensors::Header;
+use xception::weights::assumed::{Assumption, FINAL_ACTIVATION, PIXELS};
+use xception::weights::safetensors::{Header, Meta};
 use xception::weights::{self, Overrides};
 
 /// Chollet's Xception on the GPU, or without one on the CPU: a photo in, the most likely classes out.
@@ -199,6 +201,29 @@ fn report(failure: &str) {
     let _ = writeln!(std::io::stderr(), "xception: {failure}");
 }
 
+/// Says what a model's file does not tell.
+fn report_assumed(path: &Path, meta: &Meta) {
+    for assumption in &meta.assumed {
+        let Assumption { name, value } = assumption;
+        let remedy = remedy(assumption, meta);
+        report(&format!("{}: the file does not tell the {name}: taken as {value}; {remedy}", path.display()));
+    }
+}
+
+/// What to do where an assumption is wrong.
+fn remedy(assumption: &Assumption, meta: &Meta) -> String {
+    match (assumption.option(), &*assumption.name) {
+        (Some("inputSize"), _) => "--size changes it".to_owned(),
+        // In `xception eval` the classes of photos have that name.
+        (Some("labels"), _) => "`xception convert --labels` changes it".to_owned(),
+        (Some(option), _) => format!("--{option} changes it"),
+        _ if meta.preset == Preset::Timm => "no option changes it".to_owned(),
+        (None, PIXELS) => "a whole Keras model tells it by a Rescaling layer".to_owned(),
+        (None, FINAL_ACTIVATION) => "a whole Keras model tells it by its last activation".to_owned(),
+        (None, _) => "the whole Keras model (.keras or .h5) tells it".to_owned(),
+    }
+}
+
 /// Names the file in front of what is wrong with it.
 fn about<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Failure {
     move |error| format!("{}: {error}", path.display())
@@ -234,6 +259,7 @@ fn convert(
     };
     let file = read_model(input, Overrides { labels, dtype, license, ..options.overrides()? })?;
     let header = Header::parse(&file).map_err(about(input))?;
+    report_assumed(input, &header.meta);
     fs::write(output, &file).map_err(about(output))?;
     let (classes, [height, width]) = (header.network.classes(), header.meta.input_size);
     print(&format!("{}: {classes} classes, input {height}×{width}, {} bytes", output.display(), file.len()));
@@ -255,6 +281,10 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
     let [height, width] = meta.input_size;
     let labels = if meta.labels.is_empty() { "none".to_owned() } else { meta.labels.len().to_string() };
     let preprocessing = meta.preprocessing;
+    let assumed = meta.assumed.iter().map(|assumption| {
+        let Assumption { name, value } = assumption;
+        format!("assumed      {name}: {value}; {}", remedy(assumption, &meta))
+    });
     lines.extend([
         String::new(),
         format!("source       {}", meta.source.kind),
@@ -283,6 +313,7 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
             megabytes(half.activation_bytes())
         ),
     ]);
+    lines.extend(assumed);
     print(&lines.join("\n"));
     Ok(())
 }

@@ -18,7 +18,7 @@ use xception::weights::Overrides;
 use xception::weights::safetensors::{Header, Meta};
 
 use crate::tune::{Tune, tuning};
-use crate::{Failure, Options, Progress, about, read_model};
+use crate::{Failure, Options, Progress, about, read_model, report_assumed};
 
 /// What computes.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -135,10 +135,12 @@ fn open(path: &Path, overrides: Overrides) -> Result<(Header, Box<dyn Read>), Fa
     if let Some((header, file)) = own(path)
         && overrides.is_idle(header.dtype)
     {
+        report_assumed(path, &header.meta);
         return Ok((header, Box::new(file)));
     }
     let file = read_model(path, overrides)?;
     let header = Header::parse(&file).map_err(about(path))?;
+    report_assumed(path, &header.meta);
     let mut data = Cursor::new(file);
     data.set_position(header.data_start as u64);
     Ok((header, Box::new(data)))
