@@ -81,7 +81,10 @@ export interface LoadOptions {
   /**
    * Whether everything runs in a module worker of its own, so that the page's thread stays free. Unless said otherwise, what a GPU
    * computes does not, and what the CPU computes does, where the page's policy lets workers start. The API is the same; pixels
-   * are handed over, not copied. A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told.
+   * are handed over, not copied. A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told. It may have several
+   * models and messages of yours, and stays when they are disposed of. Where you terminate it before, calls reject with the code
+   * `internal`, on https and localhost; elsewhere browsers do not tell, and calls under way stay unanswered. A worker that says nothing for
+   * 60 s rejects the load.
    */
   worker?: boolean | Worker;
   /**
@@ -280,7 +283,8 @@ export interface Pixels {
 
 /**
  * Anything with pixels: an encoded file (`Blob`, `File` or its bytes), its URL, pixels, or what the browser can make an
- * `ImageBitmap` of: an image, video or canvas element, `OffscreenCanvas`, `ImageBitmap`, `VideoFrame`.
+ * `ImageBitmap` of: an image, video or canvas element, `OffscreenCanvas`, `ImageBitmap`, `VideoFrame`. It is read as the call is made, and
+ * may change afterwards; those of a batch are read by and by.
  */
 export type ImageInput = Blob | ArrayBuffer | ArrayBufferView | string | URL | Pixels | ImageBitmapSource;
 

@@ -1,4 +1,5 @@
 import { XceptionError } from './errors.js';
+import { bytesOf, isBytes } from './options.js';
 import { formats } from './wasm.js';
 
 /** The pixel values of the file itself, upright. */
@@ -15,17 +16,30 @@ const MAX_IMAGE_BYTES = 2 ** 28;
  * bitmap, which is the taker's own.
  */
 export async function toImage(image, signal) {
-  if (image instanceof Blob) return image;
-  if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return new Blob([image]);
-  if (typeof image === 'string' || image instanceof URL) return download(image, signal);
-  if (ArrayBuffer.isView(image?.data)) return toPixels(image);
   const message = 'the image must be a Blob, File, URL, bytes, pixels, or an image, video or canvas element';
+  let known;
+  try {
+    known = toKnown(image);
+  } catch (error) {
+    throw error instanceof XceptionError ? error : new XceptionError('bad-argument', message, { cause: error });
+  }
+  if (typeof known === 'string') return download(known, signal);
+  if (known) return known;
   if (!hasBitmaps()) throw new XceptionError('bad-argument', message);
   return createImageBitmap(image, AS_STORED).catch((error) => {
     if (error instanceof TypeError) throw new XceptionError('bad-argument', message, { cause: error });
     if (error.name !== 'InvalidStateError') throw error;
     throw new XceptionError('decode', 'the image has no pixels: it has not loaded, or was closed', { cause: error });
   });
+}
+
+/** A Blob, URL or pixels; undefined for what only the browser may know. A proxy throws where a property of the real object is read. */
+function toKnown(image) {
+  if (image instanceof Blob && image.size >= 0) return image;
+  if (isBytes(image)) return new Blob([bytesOf(image)]);
+  if (typeof image === 'string') return image;
+  if (image instanceof URL) return image.href;
+  return ArrayBuffer.isView(image?.data) ? toPixels(image) : undefined;
 }
 
 async function download(url, signal) {
@@ -48,7 +62,9 @@ async function download(url, signal) {
 /** RGBA pixels of RGBA or RGB ones, 8 bits each. */
 function toPixels({ data, width, height }) {
   const pixels = width * height;
-  if (!(Number.isInteger(width) && Number.isInteger(height) && pixels > 0 && [3, 4].includes(data.length / pixels) && data.BYTES_PER_ELEMENT === 1)) {
+  // That getter is the array's own, also where the array is another window's.
+  const isUnsigned = ['Uint8Array', 'Uint8ClampedArray'].includes(data[Symbol.toStringTag]);
+  if (!(isUnsigned && Number.isInteger(width) && Number.isInteger(height) && width > 0 && height > 0 && [3, 4].includes(data.length / pixels))) {
     throw new XceptionError('bad-argument', 'pixels are { data, width, height } with 3 or 4 bytes for each pixel: RGB or RGBA');
   }
   if (data.length === 4 * pixels) return { data: new Uint8Array(data), width, height };
@@ -85,8 +101,7 @@ export async function decode(image, roi, module, maxSide = Infinity) {
 /** The region of interest, in whole pixels. */
 function cut(roi, { width, height }) {
   if (!roi) return { x: 0, y: 0, width, height };
-  const { x, y, width: columns, height: rows } = roi;
-  if (![x, y, columns, rows].every(Number.isInteger) || x < 0 || y < 0 || columns < 1 || rows < 1 || x + columns > width || y + rows > height) {
+  if (roi.x + roi.width > width || roi.y + roi.height > height) {
     const message = `roi must be { x, y, width, height } in whole pixels, inside the image of ${width}×${height}`;
     throw new XceptionError('bad-argument', message);
   }

@@ -9,6 +9,7 @@ import { expect } from './cache.js';
 import { Engine } from './engine.js';
 import { XceptionError, part, settle } from './errors.js';
 import { toImage } from './image.js';
+import { BATCH, CLASSIFY, EXPLAIN, IMAGES, LAYER, LOAD, PROFILE, VIDEO, VIEW, take } from './options.js';
 import { select } from './select.js';
 import { choose, support } from './support.js';
 
@@ -18,7 +19,7 @@ export { XceptionError } from './errors.js';
 export class Xception extends EventTarget {
   #engine;
   #options;
-  #disposed = false;
+  #disposed;
 
   /** Use `Xception.load`. */
   constructor(engine, options) {
@@ -34,32 +35,29 @@ export class Xception extends EventTarget {
     return support();
   }
 
-  static async load(options) {
+  static async load(given) {
+    const options = take(given, LOAD);
     try {
-      return new Xception(await start(options ?? {}), options ?? {});
+      return new Xception(await start(options), options);
     } catch (error) {
       throw XceptionError.from(error);
     }
   }
 
   async classify(image, options) {
-    const { predictions, timings } = await this.#predict([image], options, false);
+    const { predictions, timings } = await this.#predict([image], take(options, CLASSIFY), false);
     return { predictions: predictions[0], timings };
   }
 
   async classifyBatch(images, options) {
-    const batchSize = options?.batchSize ?? 8;
-    if (!images?.[Symbol.iterator]) throw new XceptionError('bad-argument', 'classifyBatch takes an array of images');
-    if (!Number.isInteger(batchSize) || batchSize < 1) {
-      throw new XceptionError('bad-argument', 'batchSize must be an integer of at least 1');
-    }
-    const all = [...images];
+    const { images: all } = take({ images }, IMAGES);
+    const { batchSize = 8, ...chosen } = take(options, BATCH);
     const size = Math.min(batchSize, this.info.maxBatch);
     const answers = [];
     let before;
     for (let at = 0; at < all.length; at += size) {
       // The next images come to the GPU while it computes these; more of them need not be in memory.
-      const answer = this.#predict(all.slice(at, at + size), options, true);
+      const answer = this.#predict(all.slice(at, at + size), chosen, true);
       answer.catch(() => {});
       if (before) answers.push(await before);
       before = answer;
@@ -71,45 +69,46 @@ export class Xception extends EventTarget {
   }
 
   async embed(image, options) {
-    const { roi, fit, signal } = options ?? {};
-    return this.#run(signal, (engine) => engine.embed(toImage(image, signal), { roi, fit }));
+    const { signal, ...view } = take(options, VIEW);
+    return this.#run([image], signal, (engine, [ready]) => engine.embed(ready, view));
   }
 
   async explain(image, options) {
-    const { classIndex, roi, fit, signal } = options ?? {};
-    if (classIndex !== undefined && !(Number.isInteger(classIndex) && classIndex >= 0)) {
-      throw new XceptionError('bad-argument', 'classIndex must be the number of a class');
-    }
-    return this.#run(signal, async (engine) => {
-      const ready = toImage(image, signal);
-      const map = await engine.explain(ready, { classIndex, roi, fit });
+    const { signal, ...chosen } = take(options, EXPLAIN);
+    const { classes } = this.info;
+    if (chosen.classIndex >= classes) throw new XceptionError('bad-argument', `classIndex must be the number of a class, less than ${classes}`);
+    return this.#run([image], signal, async (engine, [ready]) => {
+      const map = await engine.explain(ready, chosen);
       const { heat } = await part(import('./heat.js'));
       return { ...map, image: heat(map) };
     });
   }
 
   async activations(image, layer, options) {
-    const { roi, fit, signal } = options ?? {};
-    return this.#run(signal, (engine) => engine.activations(toImage(image, signal), { layer: String(layer), roi, fit }));
+    const { signal, ...view } = take(options, VIEW);
+    const named = take({ layer }, LAYER);
+    return this.#run([image], signal, (engine, [ready]) => engine.activations(ready, { ...named, ...view }));
   }
 
   async profile(image, options) {
-    const { runs = 5, roi, fit, signal } = options ?? {};
-    if (!Number.isInteger(runs) || runs < 1) throw new XceptionError('bad-argument', 'runs must be an integer of at least 1');
-    return this.#run(signal, (engine) => engine.profile(toImage(image, signal), { runs, roi, fit }));
+    const { signal, runs = 5, ...view } = take(options, PROFILE);
+    return this.#run([image], signal, (engine, [ready]) => engine.profile(ready, { runs, ...view }));
   }
 
   async *video(source, options) {
-    const { maxFps, ...rest } = options ?? {};
+    const { maxFps, ...chosen } = take(options, VIDEO);
     const { frames } = await part(import('./video.js'));
-    for await (const { frame, time } of frames(source, maxFps, rest.signal)) yield { ...(await this.classify(frame, rest)), time };
+    try {
+      for await (const { frame, time } of frames(source, maxFps, chosen.signal)) yield { ...(await this.classify(frame, chosen)), time };
+    } catch (error) {
+      throw XceptionError.from(error);
+    }
   }
 
   /** Frees the GPU's memory, after the photos that wait. */
-  async dispose() {
-    this.#disposed = true;
-    const engine = await this.#engine.catch(() => {});
-    await engine?.dispose();
+  dispose() {
+    this.#disposed ??= this.#engine.then((engine) => engine.dispose()).catch(() => {});
+    return this.#disposed;
   }
 
   [Symbol.dispose ?? Symbol.for('Symbol.dispose')]() {
@@ -120,20 +119,24 @@ export class Xception extends EventTarget {
     return this.dispose();
   }
 
-  async #predict(images, options, batch) {
-    const { roi, fit, signal, ...chosen } = options ?? {};
+  async #predict(images, { roi, fit, signal, ...chosen }, batch) {
     const { count, choose } = select(chosen, this.info);
-    return this.#run(signal, async (engine) => {
-      const ready = images.map((image) => toImage(image, signal));
+    return this.#run(images, signal, async (engine, ready) => {
       const { predictions, timings } = await engine.classify(ready, { count, batch, roi, fit });
       return { predictions: predictions.map(choose), timings };
     });
   }
 
-  /** What `work` makes of the engine, as one of our errors where it fails, and at once where `signal` ends it. */
-  async #run(signal, work) {
+  /** What `work` makes of the engine and images, as one of our errors where it fails, and at once where `signal` ends it. */
+  async #run(images, signal, work) {
     if (this.#disposed) throw new XceptionError('disposed', 'this model was disposed of: load it again');
-    return settle(signal, async () => work(await this.#engine));
+    return settle(signal, async () => {
+      // Pixels are copied now: their owner may draw the next frame while the engine is busy.
+      const ready = images.map((image) => toImage(image, signal));
+      // The engine may reject before anybody looks at them.
+      ready.forEach((image) => image.catch(() => {}));
+      return work(await this.#engine, ready);
+    });
   }
 
   #use(engine) {

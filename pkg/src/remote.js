@@ -1,11 +1,19 @@
+import { toRequest } from './download.js';
 import { XceptionError, settle } from './errors.js';
 
-/** A model in a worker of its own, with the face of `Engine`. */
+/** Milliseconds after which a worker of the page's own that says nothing is taken for one that runs another script. */
+const PATIENCE = 60_000;
+
+/** A model in a worker, with the face of `Engine`. It has a port of its own to the worker, which may have other models and another use. */
 export class Remote {
-  #worker;
-  /** Whether the worker is the page's, which may have another use for it. */
-  #borrowed;
-  #gone = new AbortController();
+  #port;
+  /** The worker, where it is not the page's. */
+  #own;
+  /** Ends when the worker's script runs: what fails in it then is somebody else's, or the answer to a call. */
+  #started = new AbortController();
+  #left = new AbortController();
+  /** Why there are no answers any more. */
+  #failure;
   #waiting = new Map();
   #id = 0;
   #turn = Promise.resolve();
@@ -13,41 +21,53 @@ export class Remote {
 
   /** `worker` is true, or a Worker of the page's own that runs `worker.js`. */
   static async load({ worker, signal, onProgress, ...options }) {
-    const own = worker instanceof Worker ? worker : undefined;
+    const borrowed = worker instanceof Worker ? worker : undefined;
     const script = () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'xception' });
-    const remote = new Remote(own ?? made(script), Boolean(own));
-    const abort = () => remote.#call('abort', []).catch(() => {});
-    signal?.addEventListener('abort', abort);
-    let failure;
+    const remote = new Remote(borrowed ?? made(script), Boolean(borrowed));
+    const thrown = new AbortController();
     remote.#onProgress = (progress) => {
       try {
         onProgress?.(progress);
       } catch (error) {
-        failure = error;
-        abort();
+        thrown.abort(error);
       }
     };
+    // A Request may bring its own signal, which cannot be posted.
+    const ends = AbortSignal.any([thrown.signal, signal, options.weights.signal].filter(Boolean));
     try {
-      remote.info = await settle(signal, () => remote.#call('load', ...pack(options)));
+      remote.info = await settle(ends, async () => remote.#call('load', ...(await pack(options))));
       /** When the weights are in the cache. */
       remote.written = remote.#call('written', []).catch(() => {});
       return remote;
     } catch (error) {
+      // What the worker has begun, or will, must not stay there.
+      remote.#port.postMessage({ call: 'dispose', values: [] });
       remote.#leave();
-      throw failure ?? error;
-    } finally {
-      signal?.removeEventListener('abort', abort);
+      throw thrown.signal.aborted ? thrown.signal.reason : error;
     }
   }
 
   constructor(worker, borrowed) {
-    this.#worker = worker;
-    this.#borrowed = borrowed;
-    const listen = (type, listener) => worker.addEventListener(type, listener, { signal: this.#gone.signal });
+    const { port1: port, port2 } = new MessageChannel();
+    this.#port = port;
+    this.#own = borrowed ? undefined : worker;
+    const fail = (error) => {
+      this.#failure = error;
+      this.#reject(error);
+    };
+    const { locks } = navigator;
+    // Only secure pages have them.
+    const lock = locks && crypto.randomUUID();
+    const start = (held) => {
+      this.#started.abort();
+      // Nothing else tells that a worker is gone, whoever ended it.
+      if (held) locks.request(lock, { signal: this.#left.signal }, () => fail(failed('it was ended'))).catch(() => {});
+    };
     /** Why the browser took the worker's device away, should it do that. */
     this.lost = new Promise((resolve) => {
-      listen('message', ({ data }) => {
-        const { id, value, error, progress, lost } = data ?? {};
+      port.addEventListener('message', ({ data: { id, value, error, progress, lost, started, held, unreadable } }) => {
+        if (started) return start(held);
+        if (unreadable) return this.#reject(failed('it could not read a message'));
         if (progress) return this.#onProgress(progress);
         if (lost) return resolve(lost);
         const waiting = this.#waiting.get(id);
@@ -56,14 +76,16 @@ export class Remote {
         else waiting?.accept(value);
       });
     });
-    // The script is not there, or a message cannot be read.
-    const fail = ({ message }) => {
-      const error = failed(message ?? 'a message could not be read');
-      for (const { reject } of this.#waiting.values()) reject(error);
-      this.#waiting.clear();
-    };
-    listen('error', fail);
-    listen('messageerror', fail);
+    port.addEventListener('messageerror', () => this.#reject(failed('its message could not be read')));
+    port.start();
+    const { signal } = this.#started;
+    worker.addEventListener('error', ({ message }) => fail(failed(message ?? 'its script could not be loaded')), { signal });
+    if (borrowed) {
+      const silent = `the worker has not answered for ${PATIENCE / 1000} s: it must run xception-webgpu/worker, and not be busy`;
+      const timer = setTimeout(() => fail(new XceptionError('bad-argument', silent)), PATIENCE);
+      signal.addEventListener('abort', () => clearTimeout(timer));
+    }
+    worker.postMessage({ xception: port2, lock }, [port2]);
   }
 
   async classify(images, options) {
@@ -89,8 +111,16 @@ export class Remote {
   }
 
   #leave() {
-    this.#gone.abort();
-    if (!this.#borrowed) this.#worker.terminate();
+    this.#started.abort();
+    this.#left.abort();
+    this.#failure = new XceptionError('disposed', 'this model was disposed of: load it again');
+    this.#port.close();
+    this.#own?.terminate();
+  }
+
+  #reject(error) {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
   }
 
   /** The images of a call, not before those of the call before it. */
@@ -101,12 +131,18 @@ export class Remote {
     return ready;
   }
 
-  #call(call, values, transfer = []) {
+  async #call(call, values, transfer = []) {
+    if (this.#failure) throw this.#failure;
     const id = this.#id++;
+    try {
+      this.#port.postMessage({ id, call, values }, transfer);
+    } catch (cause) {
+      const what = call === 'load' ? 'what holds the weights' : 'the image';
+      throw new XceptionError('bad-argument', `${what} cannot be posted to a worker: ${cause.message}`, { cause });
+    }
     const waiting = {};
     waiting.answer = new Promise((accept, reject) => Object.assign(waiting, { accept, reject }));
     this.#waiting.set(id, waiting);
-    this.#worker.postMessage({ id, call, values }, transfer);
     return waiting.answer;
   }
 }
@@ -129,17 +165,20 @@ function transferable(image) {
 }
 
 /** Options as a message, and what it takes along. */
-function pack({ weights, head, ...options }) {
-  const packed = { ...options, weights: portable(weights), head: portable(head) };
-  return [[packed], [packed.weights, packed.head].flatMap((source) => source?.response?.[0] ?? [])];
+async function pack({ weights, head, wasm, wasmCpu, ...options }) {
+  const sources = await Promise.all([weights, head].map(portable));
+  const [coreUrl, cpuUrl] = [wasm, wasmCpu].map((code) => toRequest(code)?.url ?? code);
+  const packed = { ...options, weights: sources[0], head: sources[1], wasm: coreUrl, wasmCpu: cpuUrl };
+  return [[packed], sources.flatMap((source) => source?.response?.[0] ?? [])];
 }
 
 /** What holds weights, as a message can. A worker knows neither the page's address nor Request and Response of another thread. */
-function portable(source) {
-  if (typeof source === 'string' || source instanceof URL) return new URL(source, globalThis.document?.baseURI).href;
-  if (source instanceof Request) {
-    const { url, method, credentials, cache, mode, redirect, referrerPolicy } = source;
-    const init = { method, credentials, cache, redirect, referrerPolicy, headers: [...source.headers] };
+async function portable(source) {
+  const request = toRequest(source);
+  if (request) {
+    const { url, method, credentials, cache, mode, redirect, referrerPolicy, integrity } = request;
+    const body = ['GET', 'HEAD'].includes(method) ? undefined : await request.arrayBuffer();
+    const init = { method, credentials, cache, redirect, referrerPolicy, integrity, body, headers: [...request.headers] };
     return { request: [url, mode === 'navigate' ? init : { ...init, mode }] };
   }
   if (source instanceof Response) {

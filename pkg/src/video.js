@@ -2,11 +2,10 @@ import { XceptionError } from './errors.js';
 
 /** Frames of a video as they come: whoever is busy meanwhile gets the latest one next, and misses those between. */
 export async function* frames(source, maxFps = Infinity, signal) {
-  if (!(maxFps > 0)) throw new XceptionError('bad-argument', 'maxFps must be more than 0');
-  const { video, release } = await open(source);
+  const { video, ended, release } = open(source);
   let last = -Infinity;
   try {
-    while (!signal?.aborted && !video.ended) {
+    while (!signal?.aborted && !ended()) {
       const time = await next(video, last + 1000 / maxFps, signal);
       if (time === undefined) return;
       const [shown, frame] = [video.currentTime, await createImageBitmap(video).catch(() => undefined)];
@@ -24,23 +23,34 @@ export async function* frames(source, maxFps = Infinity, signal) {
   }
 }
 
+/** Whether this is a `type` of the browser: a proxy of one throws where the real object's property is read. */
+function is(type, property, source) {
+  try {
+    return source instanceof globalThis[type] && source[property] !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** A video element, also for a track of a camera. */
-async function open(source) {
-  if (globalThis.HTMLVideoElement && source instanceof HTMLVideoElement) return { video: source, release() {} };
-  if (!(globalThis.MediaStreamTrack && source instanceof MediaStreamTrack && source.kind === 'video')) {
+function open(source) {
+  if (is('HTMLVideoElement', 'ended', source)) return { video: source, ended: () => source.ended, release() {} };
+  if (!is('MediaStreamTrack', 'kind', source) || source.kind !== 'video') {
     throw new XceptionError('bad-argument', 'video takes a <video> element or a video track of a MediaStream');
   }
   const video = document.createElement('video');
   video.muted = true;
   video.playsInline = true;
   video.srcObject = new MediaStream([source]);
-  const ended = () => video.dispatchEvent(new Event('ended'));
-  source.addEventListener('ended', ended);
-  await video.play();
+  const end = () => video.dispatchEvent(new Event('ended'));
+  source.addEventListener('ended', end);
+  // That of a track which ends before it begins is never settled.
+  video.play().catch((error) => video.dispatchEvent(new ErrorEvent('error', { error })));
   return {
     video,
+    ended: () => source.readyState === 'ended',
     release() {
-      source.removeEventListener('ended', ended);
+      source.removeEventListener('ended', end);
       video.pause();
       video.srcObject = null;
     },
@@ -49,20 +59,25 @@ async function open(source) {
 
 /** When the video shows a new frame, not before `earliest`; undefined where there will be none. */
 function next(video, earliest, signal) {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const done = new AbortController();
-    const finish = (time) => {
+    const finish = (settle, value) => {
       done.abort();
       video.cancelVideoFrameCallback(request);
-      resolve(time);
+      settle(value);
     };
     const shown = (now) => {
       if (now < earliest) request = video.requestVideoFrameCallback(shown);
-      else finish(now);
+      else finish(resolve, now);
+    };
+    const fail = ({ error }) => {
+      const cause = error ?? video.error;
+      finish(reject, new XceptionError('decode', `the video cannot be played: ${cause.message}`, { cause }));
     };
     let request = video.requestVideoFrameCallback(shown);
-    for (const [target, type] of [[video, 'ended'], [video, 'emptied'], [signal, 'abort']]) {
-      target?.addEventListener(type, () => finish(undefined), { signal: done.signal });
-    }
+    const listen = (target, type, listener) => target?.addEventListener(type, listener, { signal: done.signal });
+    for (const [target, type] of [[video, 'ended'], [video, 'emptied'], [signal, 'abort']]) listen(target, type, () => finish(resolve));
+    listen(video, 'error', fail);
+    if (video.error) fail(video);
   });
 }

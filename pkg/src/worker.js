@@ -1,4 +1,4 @@
-/** A model in a module worker; `remote.js` is its other end. */
+/** Models in a module worker, each with a port of its own; `remote.js` is the other end. */
 import { written } from './cache.js';
 import { Engine } from './engine.js';
 import { XceptionError } from './errors.js';
@@ -9,46 +9,66 @@ function revive(source) {
   return source?.response ? new Response(...source.response) : source;
 }
 
-let engine;
-let loading;
+/** Answers the calls that come to a port, about the one model that it loads, and has a lock until that is disposed of. */
+async function serve(port, lock) {
+  const ended = new AbortController();
+  let engine;
+  let loaded;
+  let release = () => {};
 
-const calls = {
-  async load(options) {
-    loading = new AbortController();
-    const onProgress = (progress) => postMessage({ progress });
-    const [weights, head] = [options.weights, options.head].map(revive);
-    engine = await Engine.load({ ...options, weights, head, onProgress, signal: loading.signal });
-    engine.lost.then((reason) => postMessage({ lost: reason }));
-    return { value: engine.info };
-  },
-  abort: async () => loading?.abort(),
-  /** Answers when what was loaded is in the cache. */
-  written: async () => void (await written()),
-  classify: async (images, options) => ({ value: await engine.classify(images.map(async (image) => image), options) }),
-  async embed(image, options) {
-    const value = await engine.embed(Promise.resolve(image), options);
-    return { value, transfer: [value.buffer] };
-  },
-  async explain(image, options) {
-    const value = await engine.explain(Promise.resolve(image), options);
-    return { value, transfer: [value.values.buffer] };
-  },
-  async activations(image, options) {
-    const value = await engine.activations(Promise.resolve(image), options);
-    return { value, transfer: [value.values.buffer] };
-  },
-  profile: async (image, options) => ({ value: await engine.profile(Promise.resolve(image), options) }),
-  async dispose() {
-    await engine?.dispose();
-  },
-};
+  const calls = {
+    async load(options) {
+      const onProgress = (progress) => port.postMessage({ progress });
+      const [weights, head] = [options.weights, options.head].map(revive);
+      loaded = Engine.load({ ...options, weights, head, onProgress, signal: ended.signal });
+      engine = await loaded;
+      engine.lost.then((reason) => port.postMessage({ lost: reason }));
+      return { value: engine.info };
+    },
+    /** Answers when what was loaded is in the cache. */
+    written: async () => void (await written()),
+    classify: async (images, options) => ({ value: await engine.classify(images.map(async (image) => image), options) }),
+    async embed(image, options) {
+      const value = await engine.embed(Promise.resolve(image), options);
+      return { value, transfer: [value.buffer] };
+    },
+    async explain(image, options) {
+      const value = await engine.explain(Promise.resolve(image), options);
+      return { value, transfer: [value.values.buffer] };
+    },
+    async activations(image, options) {
+      const value = await engine.activations(Promise.resolve(image), options);
+      return { value, transfer: [value.values.buffer] };
+    },
+    profile: async (image, options) => ({ value: await engine.profile(Promise.resolve(image), options) }),
+    /** Ends a load, too. */
+    async dispose() {
+      ended.abort();
+      try {
+        await (await loaded)?.dispose();
+      } finally {
+        release();
+      }
+    },
+  };
 
-addEventListener('message', async ({ data: { id, call, values } }) => {
-  try {
-    const { value, transfer } = (await calls[call](...values)) ?? {};
-    postMessage({ id, value }, transfer ?? []);
-  } catch (error) {
-    const { code, message } = XceptionError.from(error);
-    postMessage({ id, error: { code, message } });
-  }
+  port.addEventListener('message', async ({ data: { id, call, values } }) => {
+    try {
+      const { value, transfer } = (await calls[call](...values)) ?? {};
+      port.postMessage({ id, value }, transfer ?? []);
+    } catch (error) {
+      const { code, message } = XceptionError.from(error);
+      port.postMessage({ id, error: { code, message } });
+    }
+  });
+  port.addEventListener('messageerror', () => port.postMessage({ unreadable: true }));
+  port.start();
+  const hold = (held) => navigator.locks.request(lock, () => new Promise((resolve) => held((release = resolve)))).catch(() => held());
+  const held = lock && (await new Promise(hold));
+  port.postMessage({ started: true, held: Boolean(held) });
+}
+
+addEventListener('message', ({ data }) => {
+  // The worker may be the page's, with messages of its own.
+  if (data?.xception instanceof MessagePort) void serve(data.xception, data.lock);
 });

@@ -38,6 +38,23 @@ export async function emptyPage(browser, url) {
   return page;
 }
 
+/**
+ * An empty page with the package's exports, the kitchenware model's address as `weights`, a photo's as `cup`, and `refusal`, the code with
+ * which a promise rejects: `unsettled` where it has not after a minute.
+ */
+export async function packagePage(browser, url) {
+  const page = await emptyPage(browser, url);
+  await page.evaluate(async () => {
+    Object.assign(globalThis, await import('/pkg/dist/index.js'));
+    globalThis.weights = '/models/kitchenware.safetensors';
+    globalThis.cup = '/models/kitchenware/photos/0009.jpg';
+    globalThis.settled = (promise) => Promise.race([promise, new Promise((resolve) => setTimeout(resolve, 60_000, 'unsettled'))]);
+    globalThis.refusal = (promise) =>
+      settled(promise.then(() => 'none', (error) => (error instanceof XceptionError ? error.code : String(error))));
+  });
+  return page;
+}
+
 /** What a page shows, and files dropped on it. */
 export class Demo {
   constructor(page, url) {

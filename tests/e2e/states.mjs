@@ -65,9 +65,9 @@ export const states = {
   async loading(demo, page) {
     await models(page, [entry]);
     await page.addInitScript(() => {
-      const original = Worker.prototype.postMessage;
-      Worker.prototype.postMessage = function (message, ...rest) {
-        if (message.call !== 'load') return original.call(this, message, ...rest);
+      const original = MessagePort.prototype.postMessage;
+      MessagePort.prototype.postMessage = function (message, ...rest) {
+        if (message?.call !== 'load') return original.call(this, message, ...rest);
         // Half of the file comes, at a rate that leaves some seconds.
         const progress = { phase: 'weights', total: 42e6, fromCache: false };
         const come = (loaded) => this.dispatchEvent(new MessageEvent('message', { data: { progress: { ...progress, loaded } } }));
@@ -84,7 +84,7 @@ export const states = {
     const line = /^Kitchenware: 6 classes, input 150×150, 42\.0 MB of weights, [\d.]+ MB in memory as f\d\d, loaded in [\d.]+ s, computed on the CPU/;
     await says(page, 'model', line);
     // The tests' adapter is software.
-    await says(page, 'model', /CPU \((relaxed )?SIMD, \d+ threads?\): .*swiftshader.* is no GPU but a program on the CPU$/);
+    await says(page, 'model', /CPU \((relaxed )?SIMD, \d+ threads?\): .*swiftshader.* is a software adapter$/);
     await says(page, 'hint', /^On a GPU it would be faster, with hardware acceleration .*Settings, System\. What the browser finds/);
   },
   async onGPU(demo, page) {
@@ -156,14 +156,14 @@ export const states = {
   /** As the browser says it, through the worker that has the device. */
   async lost(demo, page) {
     await page.addInitScript(() => {
-      const original = Worker.prototype.postMessage;
-      Worker.prototype.postMessage = function (...message) {
-        globalThis.worker = this;
+      const original = MessagePort.prototype.postMessage;
+      MessagePort.prototype.postMessage = function (...message) {
+        globalThis.port = this;
         original.apply(this, message);
       };
     });
     await answered(demo, page, '?backend=webgpu');
-    await page.evaluate(() => worker.dispatchEvent(new MessageEvent('message', { data: { lost: 'the driver was updated' } })));
+    await page.evaluate(() => port.dispatchEvent(new MessageEvent('message', { data: { lost: 'the driver was updated' } })));
     await says(page, 'status', /^The GPU was lost \(the driver was updated\): loading the model again…$/);
     await says(page, 'status', /^The GPU is back\. Ready for a photo\.$/);
     await page.setInputFiles('#file', photo('0412'));
@@ -183,10 +183,10 @@ export const states = {
   },
   async tooLarge(demo, page) {
     await page.addInitScript(() => {
-      const original = Worker.prototype.postMessage;
-      Worker.prototype.postMessage = function (message, ...rest) {
+      const original = MessagePort.prototype.postMessage;
+      MessagePort.prototype.postMessage = function (message, ...rest) {
         const error = { code: 'out-of-memory', message: 'a buffer could not be made' };
-        if (message.call === 'load') setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data: { id: message.id, error } })));
+        if (message?.call === 'load') setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data: { id: message.id, error } })));
         else original.call(this, message, ...rest);
       };
     });
