@@ -75,6 +75,7 @@ export const LOAD = {
   }),
   wasm,
   wasmCpu: wasm,
+  wasmCpuThreads: wasm,
   threads: option('an integer from 1 to 64', that((value) => Number.isInteger(value) && value >= 1 && value <= 64)),
   profile: flag,
   warmup: flag,

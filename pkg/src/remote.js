@@ -165,10 +165,10 @@ function transferable(image) {
 }
 
 /** Options as a message, and what it takes along. */
-async function pack({ weights, head, wasm, wasmCpu, ...options }) {
+async function pack({ weights, head, wasm, wasmCpu, wasmCpuThreads, ...options }) {
   const sources = await Promise.all([weights, head].map(portable));
-  const [coreUrl, cpuUrl] = [wasm, wasmCpu].map((code) => toRequest(code)?.url ?? code);
-  const packed = { ...options, weights: sources[0], head: sources[1], wasm: coreUrl, wasmCpu: cpuUrl };
+  const code = Object.entries({ wasm, wasmCpu, wasmCpuThreads }).map(([name, code]) => [name, toRequest(code)?.url ?? code]);
+  const packed = { ...options, weights: sources[0], head: sources[1], ...Object.fromEntries(code) };
   return [[packed], sources.flatMap((source) => source?.response?.[0] ?? [])];
 }
 
