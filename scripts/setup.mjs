@@ -6,17 +6,20 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { debian, has, npmPackages, run, stop } from './shell.mjs';
 
+/** A target that Rust compiles for. */
+export function rustTarget(target) {
+  const sysroot = execFileSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).trim();
+  if (existsSync(join(sysroot, 'lib/rustlib', target))) return;
+  if (!has('rustup')) stop(`Rust has no target ${target}, and there is no rustup to add it: install it as your system does.`);
+  run('rustup', ['target', 'add', target]);
+}
+
 /** The wasm modules and scripts of the package, which need Rust. */
 export function wasmModules() {
   if (!has('cargo')) stop('Rust is missing: install it from https://rustup.rs, then try again.');
   const advice = process.platform === 'win32' || has('cc') ? undefined : debian('gcc', 'libc6-dev');
   if (advice) stop(`Rust needs a C linker: ${advice}.`);
-  const target = 'wasm32-unknown-unknown';
-  const sysroot = execFileSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).trim();
-  if (!existsSync(join(sysroot, 'lib/rustlib', target))) {
-    if (!has('rustup')) stop(`Rust has no target ${target}, and there is no rustup to add it: install it as your system does.`);
-    run('rustup', ['target', 'add', target]);
-  }
+  rustTarget('wasm32-unknown-unknown');
   run('cargo', ['xtask', 'wasm']);
 }
 
