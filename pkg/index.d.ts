@@ -74,8 +74,9 @@ export interface LoadOptions {
   /** Side of the network's input in pixels, for files of weights alone, which do not tell; else 299. */
   inputSize?: number;
   /**
-   * Whether to try which shaders are fastest on this GPU: `auto`, the default, once for each GPU, driver and browser version,
-   * within 1.5 s, remembered in the browser's Cache API and never on software adapters; `again` in any case; or `off`.
+   * Whether to try which shaders are fastest on this GPU: `auto`, the default, once for each GPU, driver and browser version, at
+   * most 1.5 s a load until all were tried, remembered in the browser's Cache API and never on software adapters; `again` in any case;
+   * or `off`.
    */
   tune?: 'auto' | 'again' | 'off';
   /**
@@ -328,7 +329,12 @@ export interface Support {
 export type ErrorCode =
   | 'no-webgpu'
   | 'no-adapter'
+  /** The browser or the driver took the GPU away, and the model could not be loaded again. */
   | 'device-lost'
+  /** The GPU's API refused a call: please report it. */
+  | 'gpu'
+  /** The network's output is NaN: the weights are damaged, or too large for f32. */
+  | 'bad-output'
   | 'out-of-memory'
   | 'fetch'
   | 'integrity'

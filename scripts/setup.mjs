@@ -6,20 +6,22 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { debian, has, npmPackages, run, stop } from './shell.mjs';
 
+/** A part of Rust, such as a `target` or a `component`, which is in this folder of its libraries. */
+export function rustPart(kind, name, folder = name) {
+  const sysroot = execFileSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).trim();
+  if (existsSync(join(sysroot, 'lib/rustlib', folder))) return;
+  if (!has('rustup')) stop(`Rust has no ${kind} ${name}, and there is no rustup to add it: install it as your system does.`);
+  run('rustup', [kind, 'add', name]);
+}
+
 /** The wasm modules and scripts of the package, which need Rust. */
 export function wasmModules() {
   if (!has('cargo')) stop('Rust is missing: install it from https://rustup.rs, then try again.');
   const advice = process.platform === 'win32' || has('cc') ? undefined : debian('gcc', 'libc6-dev');
   if (advice) stop(`Rust needs a C linker: ${advice}.`);
-  const sysroot = execFileSync('rustc', ['--print', 'sysroot'], { encoding: 'utf8' }).trim();
-  const rust = (kind, name, folder) => {
-    if (existsSync(join(sysroot, 'lib/rustlib', folder))) return;
-    if (!has('rustup')) stop(`Rust has no ${kind} ${name}, and there is no rustup to add it: install it as your system does.`);
-    run('rustup', [kind, 'add', name]);
-  };
-  rust('target', 'wasm32-unknown-unknown', 'wasm32-unknown-unknown');
+  rustPart('target', 'wasm32-unknown-unknown');
   // Threads need Rust's library with atomics, which is compiled here.
-  rust('component', 'rust-src', 'src/rust/library/Cargo.lock');
+  rustPart('component', 'rust-src', 'src/rust/library/Cargo.lock');
   run('cargo', ['xtask', 'wasm']);
 }
 

@@ -1,7 +1,7 @@
 // npm test: set up, install the browser and the Vulkan driver that tests need, then run everything.
 import { existsSync, readdirSync } from 'node:fs';
 import { docs } from './docs.mjs';
-import { setup } from './setup.mjs';
+import { rustPart, setup } from './setup.mjs';
 import { debian, run, stop } from './shell.mjs';
 
 const release = '--release';
@@ -36,5 +36,9 @@ run('cargo', ['check', release, '--lib', '--no-default-features']);
 run('cargo', ['doc', release, '--no-deps', '--lib'], { env: { ...process.env, RUSTDOCFLAGS: '-D warnings' } });
 docs();
 run('cargo', ['test', release]);
+// The readers of files again with 32 bits, as browsers run them: sizes wrap round there.
+rustPart('target', 'wasm32-wasip1');
+const wasi = ['--profile', 'checked', '--target', 'wasm32-wasip1', '--no-default-features', '--features', 'formats'];
+run('cargo', ['test', ...wasi, '--test', 'mutations', '--', '--nocapture']);
 const pages = readdirSync('tests/e2e').filter((name) => name.endsWith('.test.mjs'));
 run('node', ['--test', '--test-timeout=300000', '--test-concurrency=1', ...pages.map((name) => `tests/e2e/${name}`)]);

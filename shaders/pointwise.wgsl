@@ -14,9 +14,9 @@
 //
 // One invocation computes a register tile of 16 pixels × 8 channels, straight from storage: each step over four k
 // loads 24 vec4s for 512 multiply-accumulates, as products of 4×4 matrices (four channels × four k) with a pixel's
-// four k. x: channels; y: pixels. OUT_CHANNELS is a multiple of 8 in every layer; ragged pixels are computed from the
-// last one and not stored. The sums are named because compilers keep indexed local arrays out of registers. This
-// suits CPUs: sepconv.wgsl is for GPUs.
+// four k. x: channels; y: pixels, and z too where they are more than one dimension takes. OUT_CHANNELS is a multiple
+// of 8 in every layer; ragged pixels are computed from the last one and not stored. The sums are named because
+// compilers keep indexed local arrays out of registers. This suits CPUs: sepconv.wgsl is for GPUs.
 
 override IN_HEIGHT: u32;
 override IN_WIDTH: u32;
@@ -102,9 +102,9 @@ fn store(m: u32, n: u32, sum: vec4f) {
 }
 
 @compute @workgroup_size(4, 4)
-fn main(@builtin(global_invocation_id) id: vec3u) {
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let n = id.x * 2;
-    let m = id.y * 16;
+    let m = (id.z * groups.y * 4 + id.y) * 16;
     let n_count = OUT_CHANNELS / 4;
     if n >= n_count || m >= PIXELS {
         return;

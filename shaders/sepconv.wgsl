@@ -15,11 +15,12 @@
 // window  [3][3][IN_CHANNELS/4] vec4; not read where not DEPTHWISE
 // output  [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, s where RELU_BEFORE
 //
-// A workgroup computes GROUP_M·ROWS pixels × GROUP_N·COLUMNS vec4s of channels. Chunk by chunk of STEP vec4s along k
-// its invocations put the columns of their pixels into workgroup memory, then each multiplies them into a register
-// tile of ROWS (4 or 8) pixels × COLUMNS (1 or 2) vec4s, with weights straight from storage. There are two chunks in
-// memory, so that one barrier a chunk is enough. SPLIT slices of invocations (z) take turns along k; their sums are
-// added up in the end. Sums are f32 and named because compilers keep indexed local arrays out of registers.
+// A workgroup computes GROUP_M·ROWS pixels × GROUP_N·COLUMNS vec4s of channels; x: channels; y: pixels, and z too where
+// they are more than one dimension takes. Chunk by chunk of STEP vec4s along k its invocations put the columns of their
+// pixels into workgroup memory, then each multiplies them into a register tile of ROWS (4 or 8) pixels × COLUMNS (1 or
+// 2) vec4s, with weights straight from storage. There are two chunks in memory, so that one barrier a chunk is enough.
+// SPLIT slices of invocations (z) take turns along k; their sums are added up in the end. Sums are f32 and named because
+// compilers keep indexed local arrays out of registers.
 
 override IN_HEIGHT: u32;
 override IN_WIDTH: u32;
@@ -137,14 +138,18 @@ fn store(m: u32, n: u32, sum: vec4f) {
 }
 
 @compute @workgroup_size(GROUP_N, GROUP_M, SPLIT)
-fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group: vec3u) {
+fn main(
+    @builtin(local_invocation_id) local: vec3u,
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+) {
     let k_count = IN_CHANNELS / 4;
     let n_count = OUT_CHANNELS / 4;
     let threads = GROUP_N * GROUP_M;
     let tile_m = GROUP_M * ROWS;
     let chunk = tile_m * STEP;
     let index = local.y * GROUP_N + local.x;
-    let first = group.y * tile_m;
+    let first = (group.z * groups.y + group.y) * tile_m;
     let n = (group.x * GROUP_N + local.x) * COLUMNS;
     // Invocations past the end repeat the last channels: all must reach the barriers.
     let held = min(n, n_count - COLUMNS);

@@ -27,9 +27,15 @@ pub enum Error {
     /// The GPU ran out of memory.
     #[error("the GPU ran out of memory: {0}; close other pages or programs that use it")]
     OutOfMemory(String),
-    /// The GPU reported an error, or was lost.
-    #[error("the GPU failed: {0}")]
+    /// The driver or the browser took the GPU away.
+    #[error("the GPU was lost: {0}; load the model again")]
+    DeviceLost(String),
+    /// The GPU's API refused a call.
+    #[error("the GPU's API reported an error, please report it: {0}")]
     Gpu(String),
+    /// An output that is NaN or infinite.
+    #[error("the network's output is not a number: the weights are damaged, or too large for f32")]
+    BadOutput,
 }
 
 impl Error {
@@ -43,7 +49,9 @@ impl Error {
             Self::Argument(_) => "bad-argument",
             Self::NoAdapter(_) => "no-adapter",
             Self::OutOfMemory(_) => "out-of-memory",
-            Self::Gpu(_) => "device-lost",
+            Self::DeviceLost(_) => "device-lost",
+            Self::Gpu(_) => "gpu",
+            Self::BadOutput => "bad-output",
         }
     }
 }

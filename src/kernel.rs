@@ -10,6 +10,9 @@ use crate::shader::{
 };
 use crate::tile::Tile;
 
+/// The most workgroups along a dimension that every WebGPU device grants.
+const MAX_WORKGROUPS: usize = 65_535;
+
 /// What a product adds to its result: the block's other path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Add {
@@ -180,16 +183,19 @@ impl Op {
 
     /// Multiply-accumulates for one image.
     pub fn macs(&self) -> u64 {
-        let macs = match *self {
-            Self::Conv { input, output, .. } => 9 * input.channels * output.len(),
-            Self::Depthwise { shape, .. } => 9 * shape.len(),
-            Self::Pointwise { input, output, .. } => input.channels * output.len(),
-            Self::Sepconv { input, output, .. } => 9 * input.len() + input.channels * output.len(),
-            Self::Dense { inputs, outputs, .. } | Self::DenseTransposed { inputs, outputs, .. } => inputs * outputs,
-            Self::ClassMap { input } => input.len(),
+        // More than 32 bits hold, where images are large.
+        let times = |factor: usize, values: usize| factor as u64 * values as u64;
+        match *self {
+            Self::Conv { input, output, .. } => times(9 * input.channels, output.len()),
+            Self::Depthwise { shape, .. } => times(9, shape.len()),
+            Self::Pointwise { input, output, .. } => times(input.channels, output.len()),
+            Self::Sepconv { input, output, .. } => times(9, input.len()) + times(input.channels, output.len()),
+            Self::Dense { inputs, outputs, .. } | Self::DenseTransposed { inputs, outputs, .. } => {
+                times(inputs, outputs)
+            }
+            Self::ClassMap { input } => times(1, input.len()),
             Self::Mean { .. } | Self::SoftmaxTopk { .. } => 0,
-        };
-        macs as u64
+        }
     }
 
     /// Values of activations that are read and written for one image, each counted once.
@@ -252,7 +258,8 @@ impl Op {
     }
 
     /// Workgroups in x, y and z for some images. The divisors are the shader's workgroup size times what one invocation
-    /// computes; `tests/shaders.rs` holds them against the source.
+    /// computes; `tests/shaders.rs` holds them against the source, and shows that no plan has more of them in a dimension than
+    /// every WebGPU device grants.
     pub fn grid(&self, images: usize) -> [u32; 3] {
         let cover = |length: usize, by: usize| length.div_ceil(by) as u32;
         match *self {
@@ -264,11 +271,12 @@ impl Op {
                 [cover(shape.channels, 4 * 64), cover(shape.width, 4), blocks as u32]
             }
             Self::Pointwise { output, tile: None, .. } => {
-                [cover(output.channels, 8 * 4), cover(output.pixels() * images, 16 * 4), 1]
+                product_grid(cover(output.channels, 8 * 4), (output.pixels() * images).div_ceil(16 * 4))
             }
-            Self::Pointwise { output, tile: Some(tile), .. } | Self::Sepconv { output, tile, .. } => {
-                [cover(output.channels, tile.channels()), cover(output.pixels() * images, tile.pixels()), 1]
-            }
+            Self::Pointwise { output, tile: Some(tile), .. } | Self::Sepconv { output, tile, .. } => product_grid(
+                cover(output.channels, tile.channels()),
+                (output.pixels() * images).div_ceil(tile.pixels()),
+            ),
             Self::Mean { input } => [cover(input.channels, 4 * 64), images as u32, 1],
             Self::Dense { outputs, .. } => [1, cover(outputs, 16), images as u32],
             Self::DenseTransposed { inputs, .. } => [cover(inputs, 4 * 64), images as u32, 1],
@@ -276,6 +284,12 @@ impl Op {
             Self::SoftmaxTopk { .. } => [1, images as u32, 1],
         }
     }
+}
+
+/// The grid of a product: tiles of pixels lie along y, and along z too where they are more than one dimension takes.
+fn product_grid(channels: u32, pixels: usize) -> [u32; 3] {
+    let layers = pixels.div_ceil(MAX_WORKGROUPS).max(1);
+    [channels, pixels.div_ceil(layers) as u32, layers as u32]
 }
 
 fn n(name: &'static str, value: usize) -> (&'static str, f64) {

@@ -96,5 +96,5 @@ pub mod gpu;
 pub mod image;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub mod profile;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 mod web;

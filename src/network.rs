@@ -19,6 +19,9 @@ pub const MAX_DENSE: usize = 16;
 /// The most units of a dense layer.
 pub const MAX_UNITS: usize = 1 << 18;
 
+/// The most bytes that all weights may take as f32, on every machine: the largest array of a 32-bit program, which WebAssembly is.
+pub const MAX_WEIGHTS: u64 = i32::MAX as u64;
+
 /// A row of the table: a convolution, or a block of separable convolutions.
 enum Row {
     /// 3×3 convolution without padding and its ReLU: channels, stride.
@@ -98,7 +101,8 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty or has more than
-    /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units.
+    /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units; [`Error::TooLarge`] where the
+    /// weights are more than [`MAX_WEIGHTS`].
     pub fn new(size: [usize; 2], head: &[Dense], preset: Preset) -> Result<Self> {
         if head.is_empty() {
             return Err(Error::Weights(
@@ -125,7 +129,18 @@ impl Network {
             let layer = builder.push(&dense.name, Operation::Dense, builder.last(), dense.units, false);
             layer.relu_after = dense.relu;
         }
-        Ok(Self { layers: builder.layers })
+        let network = Self { layers: builder.layers };
+        let mut all = 0;
+        for Tensor { name, shape, .. } in network.tensors() {
+            let bytes = shape.iter().fold(4, |bytes, &length| bytes * length as u64);
+            all += bytes;
+            if all > MAX_WEIGHTS {
+                return Err(Error::TooLarge(format!(
+                    "{name} has {bytes} bytes as f32, with which the weights are more than the {MAX_WEIGHTS} that are supported"
+                )));
+            }
+        }
+        Ok(network)
     }
 
     /// The dense layers that make a head, by themselves.

@@ -9,12 +9,15 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::kernel::{Add, Op};
 use crate::layer::{Layer, Operation, Shape, Tensor, Value};
-use crate::network::Network;
+use crate::network::{MAX_UNITS, Network};
 use crate::shader::Recipe;
 use crate::tile::{Kind, Method, Tile, Tuning};
 
 /// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.
 pub const TOP: usize = 10;
+
+/// The most photos at once: enough to keep any GPU busy.
+pub const BATCH: usize = 32;
 
 /// The largest binding that every WebGPU device grants, in bytes.
 pub const MAX_BINDING: usize = 128 << 20;
@@ -62,7 +65,7 @@ pub struct Slot {
 impl Slot {
     /// Its length in bytes.
     pub fn bytes(&self) -> u64 {
-        (self.len * self.dtype.size()) as u64
+        self.len as u64 * self.dtype.size() as u64
     }
 }
 
@@ -174,6 +177,13 @@ impl Plan {
         activations + pass.reads.iter().map(weights).sum::<usize>() as u64
     }
 
+    /// How many images could be computed at once where a buffer can be bound up to `max_binding` bytes, but no more than
+    /// [`BATCH`].
+    pub fn max_batch(&self, max_binding: u64) -> usize {
+        let largest = self.slots.iter().map(Slot::bytes).max().unwrap_or_default() / self.batch as u64;
+        (max_binding / largest.max(1)).clamp(1, BATCH as u64) as usize
+    }
+
     /// Bytes of all activation buffers.
     pub fn activation_bytes(&self) -> u64 {
         self.slots.iter().map(Slot::bytes).sum()
@@ -200,7 +210,8 @@ struct Lowering {
 impl Lowering {
     /// The free slot that fits `len` values for each image best; else the largest free one, grown; else a new one.
     fn allocate(&mut self, len: usize) -> usize {
-        let len = len * self.plan.batch;
+        // What is beyond 32 bits is beyond any device's buffers, which is told when they are made.
+        let len = len.saturating_mul(self.plan.batch);
         let slots = &mut self.plan.slots;
         let best = self.free.iter().enumerate().min_by_key(|&(_, &slot)| {
             let held = slots[slot].len;
@@ -320,7 +331,8 @@ impl Lowering {
         self.next_tensor += 2;
         let (inputs, outputs) = (layer.input.len(), layer.output.len());
         let row = self.plan.tensors[weight].bytes(self.plan.storage) / outputs;
-        // Multiples of 64 rows begin where a binding may.
+        // Multiples of 64 rows begin where a binding may; one of them always fits.
+        const { assert!(MAX_BINDING >= 64 * 4 * MAX_UNITS) };
         let most = (MAX_BINDING / row / 64 * 64).min(outputs);
         for first in (0..outputs).step_by(most) {
             let count = most.min(outputs - first);

@@ -23,12 +23,10 @@ pub struct Prediction {
 /// The `top` most likely of some classes and their probabilities, in order; of equal ones the first.
 ///
 /// # Errors
-/// [`Error::Gpu`] where a probability is not a number.
+/// [`Error::BadOutput`] where a probability is not a number.
 pub fn rank(meta: &Meta, classes: usize, scores: Vec<(usize, f32)>, top: usize) -> Result<Vec<Prediction>> {
     if scores.iter().any(|(index, score)| *index >= classes || !score.is_finite()) {
-        return Err(Error::Gpu(
-            "the network's output is not a number: the weights are damaged, or too large for f32".to_owned(),
-        ));
+        return Err(Error::BadOutput);
     }
     let prediction = |(index, score)| Prediction {
         index,

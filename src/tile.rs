@@ -1,6 +1,7 @@
 //! How the products are computed on a device: register and workgroup tiles, one pass or two, and what is best known.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::layer::{Layer, Operation, Shape};
 use crate::network::Network;
@@ -43,6 +44,9 @@ pub const TILES: [Tile; 9] = [
     FOR_MANY_PIXELS,
     Tile::new([16, 16], 8, 2, 1),
 ];
+
+/// The number of methods that compute in f32.
+const METHODS: usize = 1 + 2 * TILES.len();
 
 impl Tile {
     const fn new(group: [usize; 2], rows: usize, columns: usize, split: usize) -> Self {
@@ -126,7 +130,7 @@ impl Method {
     }
 
     /// Those that compute in f32.
-    pub fn exact() -> impl Iterator<Item = Self> {
+    pub fn exact() -> impl DoubleEndedIterator<Item = Self> {
         let tiles = || TILES.into_iter();
         [Self::Direct].into_iter().chain(tiles().map(Self::Tiled)).chain(tiles().map(Self::Fused))
     }
@@ -141,14 +145,42 @@ impl Method {
     }
 }
 
-/// The method for each separable convolution on a device. As text, what was measured is a line each: a [`Kind`], and a
-/// [`Method`].
+/// The method for each separable convolution on a device. As text, what was measured is a line each: a [`Kind`], its fastest
+/// [`Method`], and where some were not tried yet how long that takes and how many these are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tuning {
     /// Whether the adapter is a program on the CPU: workgroup memory and barriers are slow there.
     pub software: bool,
     /// What was measured.
-    measured: Vec<(Kind, Method)>,
+    measured: Vec<(Kind, Trial)>,
+}
+
+/// What was found for a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trial {
+    /// The fastest method so far.
+    method: Method,
+    /// How long it takes; only to be compared with what is left.
+    nanos: u64,
+    /// How many methods have not been tried, the last of [`Tuning::candidates`].
+    left: usize,
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, nanos, left } = self;
+        write!(f, "{method}")?;
+        if *left > 0 { write!(f, ", {nanos} ns, {left} left") } else { Ok(()) }
+    }
+}
+
+impl Trial {
+    fn read(text: &str) -> Option<Self> {
+        let (method, rest) = text.split_once(", ").unwrap_or((text, "0 ns, 0 left"));
+        let (nanos, left) = rest.strip_suffix(" left")?.split_once(" ns, ")?;
+        let left = left.parse::<usize>().ok()?.min(METHODS);
+        Some(Self { method: Method::named(method)?, nanos: nanos.parse().ok()?, left })
+    }
 }
 
 /// What a separable convolution computes: layers of the same shapes take as long as one another.
@@ -170,7 +202,7 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for Tuning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.measured.iter().try_for_each(|(kind, method)| writeln!(f, "{kind}: {method}"))
+        self.measured.iter().try_for_each(|(kind, trial)| writeln!(f, "{kind}: {trial}"))
     }
 }
 
@@ -194,26 +226,80 @@ impl Tuning {
         Self { software, measured: Vec::new() }
     }
 
-    /// Takes what was measured, in place of what was measured before.
+    /// Takes what was measured, in place of what was measured before: of all methods this is the fastest.
     pub fn insert(&mut self, kind: Kind, method: Method) {
+        self.put(kind, Trial { method, nanos: 0, left: 0 });
+    }
+
+    fn put(&mut self, kind: Kind, trial: Trial) {
         self.measured.retain(|(other, _)| *other != kind);
-        self.measured.push((kind, method));
+        self.measured.push((kind, trial));
     }
 
     /// Takes what an earlier run measured and left as text; lines that this version cannot read are left out.
     pub fn read(&mut self, text: &str) {
         for line in text.lines() {
-            if let Some((kind, method)) = line.split_once(": ")
-                && let (Some(kind), Some(method)) = (Kind::read(kind), Method::named(method))
+            if let Some((kind, trial)) = line.split_once(": ")
+                && let (Some(kind), Some(trial)) = (Kind::read(kind), Trial::read(trial))
             {
-                self.insert(kind, method);
+                self.put(kind, trial);
             }
         }
     }
 
+    /// Every method of f32, in the order in which a layer's are tried: first what is best known without measuring.
+    fn candidates(&self, layer: &Layer, batch: usize) -> impl Iterator<Item = Method> {
+        let guess = self.guess(layer, batch);
+        [guess].into_iter().chain(Method::exact().rev().filter(move |method| *method != guess))
+    }
+
+    /// What was found for a layer and exactly this many images; else that nothing was tried.
+    fn trial(&self, layer: &Layer, batch: usize) -> Trial {
+        let kind = Kind::of(layer, batch);
+        let found = self.measured.iter().find(|(other, _)| Some(*other) == kind).map(|(_, trial)| *trial);
+        found.unwrap_or_else(|| Trial { method: self.guess(layer, batch), nanos: u64::MAX, left: METHODS })
+    }
+
+    /// What is to be tried next for `batch` images: a layer, a method, and how fast that must be to be better than those before.
+    /// Layers that compute the same are one, and those with the most work altogether come first. None where all was tried.
+    pub fn next<'a>(&self, network: &'a Network, batch: usize) -> Option<(&'a Layer, Method, Duration)> {
+        let layers = || network.layers.iter().filter_map(|layer| Some((Kind::of(layer, batch)?, layer)));
+        let work =
+            |kind: Kind| layers().filter(|(other, _)| *other == kind).map(|(_, layer)| layer.macs()).sum::<u64>();
+        let unfinished = layers().filter(|(_, layer)| self.trial(layer, batch).left > 0);
+        let (_, layer) = unfinished.max_by_key(|(kind, _)| work(*kind))?;
+        let Trial { nanos, left, .. } = self.trial(layer, batch);
+        let method = self.candidates(layer, batch).nth(METHODS.saturating_sub(left))?;
+        Some((layer, method, Duration::from_nanos(nanos)))
+    }
+
+    /// Notes that the next method of a layer was tried, and what was better than those before, if it was.
+    pub fn tried(&mut self, layer: &Layer, batch: usize, better: Option<(Method, Duration)>) {
+        let mut trial = self.trial(layer, batch);
+        trial.left = trial.left.saturating_sub(1);
+        if let Some((method, time)) = better {
+            (trial.method, trial.nanos) = (method, time.as_nanos() as u64);
+        }
+        Kind::of(layer, batch).into_iter().for_each(|kind| self.put(kind, trial));
+    }
+
+    /// Has everything tried again for `batch` images; until that is done, what was measured before holds.
+    pub fn restart(&mut self, network: &Network, batch: usize) {
+        let kinds: Vec<Kind> = network.layers.iter().filter_map(|layer| Kind::of(layer, batch)).collect();
+        for (_, trial) in self.measured.iter_mut().filter(|(kind, _)| kinds.contains(kind)) {
+            (trial.nanos, trial.left) = (u64::MAX, METHODS);
+        }
+    }
+
+    /// What was measured for a layer: for fewer images than were measured, but not for one by itself, what is best for more of
+    /// them, which they are a remainder of.
     fn get(&self, layer: &Layer, batch: usize) -> Option<Method> {
         let kind = Kind::of(layer, batch)?;
-        self.measured.iter().find(|(other, _)| *other == kind).map(|(_, method)| *method)
+        let holds = |other: &Kind| {
+            Kind { batch, ..*other } == kind && (other.batch == batch || (batch > 1 && other.batch > batch))
+        };
+        let nearest = self.measured.iter().filter(|(other, _)| holds(other)).min_by_key(|(other, _)| other.batch);
+        nearest.map(|(_, trial)| trial.method)
     }
 
     /// Whether any of a network's layers was measured for `batch` images.
@@ -229,12 +315,15 @@ impl Tuning {
 
     /// How a layer is computed for `batch` images.
     pub fn method(&self, layer: &Layer, batch: usize) -> Method {
+        self.get(layer, batch).unwrap_or_else(|| self.guess(layer, batch))
+    }
+
+    fn guess(&self, layer: &Layer, batch: usize) -> Method {
         let tile = match layer.output.pixels() * batch {
             0..1000 => FOR_FEW_PIXELS,
             1000..4000 => FOR_SOME_PIXELS,
             _ => FOR_MANY_PIXELS,
         };
-        let guess = if self.software { Method::Direct } else { Method::Fused(tile) };
-        self.get(layer, batch).unwrap_or(guess)
+        if self.software { Method::Direct } else { Method::Fused(tile) }
     }
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::kitchen::{kitchen_file, photos, random_file};
+use common::kitchen::{kitchen_file, overflowing_file, photos, random_file};
 use common::{KITCHEN_LABELS, Random, assert_close, golden, pattern};
 use xception::cpu::{Classifier, Runner, Weights};
 use xception::dtype::Dtype;
@@ -296,4 +296,13 @@ fn what_cannot_be_is_refused() {
     assert_eq!(classifier.classify(0).unwrap_err().code(), "bad-argument");
     assert_eq!(classifier.explain(6).unwrap_err().code(), "bad-argument");
     assert_eq!(classifier.classify(100).unwrap().len(), 6);
+}
+
+/// Weights that are too large for f32 are no fault of a device's.
+#[test]
+fn an_output_that_is_no_number_is_refused() {
+    let mut classifier = Classifier::load(&overflowing_file(), None).unwrap();
+    classifier.upload_pixels(pattern(71, 71)).unwrap();
+    let error = classifier.classify(5).unwrap_err();
+    assert_eq!(error.code(), "bad-output", "{error}");
 }

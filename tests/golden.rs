@@ -4,8 +4,9 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use common::kitchen::{kitchen_file, photos, random_file};
+use common::kitchen::{kitchen_file, overflowing_file, photos, random_file};
 use common::{KITCHEN_LABELS, Random, assert_close, block_on, fixture, golden, gpu, pattern};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
@@ -13,7 +14,7 @@ use xception::gpu::Gpu;
 use xception::image::decode;
 use xception::layer::Shape;
 use xception::shader::Precision;
-use xception::tile::{Kind, Tuning};
+use xception::tile::{Kind, Method, Tuning};
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::{Overrides, convert};
 
@@ -290,4 +291,33 @@ fn photos_do_not_influence_each_other() {
     let second = logits("0207");
     assert_ne!(first, second);
     assert_eq!(logits("0004"), first, "the same photo gives the same logits to the bit");
+}
+
+/// Weights that are too large for f32 are no fault of the device's.
+#[test]
+fn an_output_that_is_no_number_is_refused() {
+    let mut classifier = block_on(Classifier::load(&gpu(), &overflowing_file(), stored(Dtype::F32, true))).unwrap();
+    classifier.upload_pixels(&pattern(71, 71));
+    let error = block_on(classifier.classify(5)).unwrap_err();
+    assert_eq!(error.code(), "bad-output", "{error}");
+}
+
+/// However short the time, a method is tried each time, and no more photos than are ever computed at once.
+#[test]
+fn tuning_goes_on_where_it_ended() {
+    let gpu = gpu();
+    let network = Header::parse(&random_file(KERAS, 71, None)).unwrap().network;
+    let mut text = String::new();
+    for tried in 1..=2 {
+        let mut tuning = gpu.untuned();
+        tuning.read(&text);
+        block_on(gpu.tune(&mut tuning, &network, Dtype::F32, 2, Duration::ZERO)).unwrap();
+        text = tuning.to_string();
+        let left = Method::exact().count() - tried;
+        assert!(text.lines().count() == 1 && text.contains("5×5×728 to 728, 2 at once: "), "{text}");
+        assert!(text.ends_with(&format!(" ns, {left} left\n")), "{text}");
+    }
+    let error = block_on(gpu.tune(&mut gpu.untuned(), &network, Dtype::F32, 33, Duration::ZERO)).unwrap_err();
+    assert_eq!(error.code(), "bad-argument", "{error}");
+    assert!(error.to_string().contains("32 photos"), "{error}");
 }

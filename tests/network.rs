@@ -1,9 +1,14 @@
 //! The network against what is published of Xception, and the plan against the network.
 
+mod common;
+
+use std::time::Duration;
+
+use common::Random;
 use xception::dtype::Dtype;
 use xception::kernel::{Add, Op};
 use xception::layer::{Layer, Operation, Role, Shape, Tensor};
-use xception::network::{Dense, MAX_SIDE, MAX_UNITS, Network, Preset};
+use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MAX_WEIGHTS, Network, Preset};
 use xception::plan::{Binding, MAX_BINDING, Pass, Plan};
 use xception::tile::{Kind, Method, TILES, Tuning};
 
@@ -76,7 +81,7 @@ fn blocks_have_the_sides_that_keras_computes() {
 
 #[test]
 fn any_list_of_dense_layers_makes_a_head() {
-    for units in [&[1][..], &[7], &[64, 7], &[512, 256, 17_000], &[MAX_UNITS]] {
+    for units in [&[1][..], &[7], &[64, 7], &[512, 256, 17_000], &[1, MAX_UNITS], &[250_000]] {
         let head: Vec<_> =
             units.iter().enumerate().map(|(i, &units)| dense(&format!("fc{i}"), units, i + 1 < units)).collect();
         let network = Network::new([71, 71], &head, Preset::Keras).unwrap();
@@ -106,6 +111,14 @@ fn what_is_no_network_is_refused() {
     refused([299, 299], &[dense("fc1", 0, true), one[0].clone()], "fc1 has 0 units");
     refused([299, 299], &[dense("fc1", MAX_UNITS + 1, true)], "fc1 has 262145 units");
     refused([299, 299], &[one[0].clone(), one[0].clone()], "two dense layers have the name predictions");
+    let huge = [dense("fc1", MAX_UNITS, true)];
+    refused([299, 299], &huge, &format!("fc1.weight has {} bytes", 4_u64 * 2048 * MAX_UNITS as u64));
+    let many: Vec<Dense> = (0..4).map(|layer| dense(&format!("fc{layer}"), 16_000, true)).collect();
+    refused(
+        [299, 299],
+        &many,
+        &format!("fc2.weight has 1024000000 bytes as f32, with which the weights are more than the {MAX_WEIGHTS}"),
+    );
 }
 
 #[test]
@@ -145,9 +158,15 @@ fn the_plan_follows_its_tuning() {
     let mut tuning = Tuning::untuned(false);
     tuning.insert(Kind::of(layer, 1).unwrap(), Method::Tiled(TILES[2]));
     // 24 of the middle flow and the first of block 13 compute the same.
-    assert_eq!(Plan::new(&network, Dtype::F32, &tuning, 1).passes.len(), 43 + 25);
-    assert_eq!(Plan::new(&network, Dtype::F32, &tuning, 2).passes.len(), 43);
+    let passes = |tuning: &Tuning, batch| Plan::new(&network, Dtype::F32, tuning, batch).passes.len();
+    assert_eq!((passes(&tuning, 1), passes(&tuning, 2)), (43 + 25, 43));
     assert_eq!((tuning.knows(&network, 1), tuning.knows(&network, 2)), (true, false));
+    // For the photos that are left over of more at once, but not for one by itself.
+    let mut batch = Tuning::untuned(false);
+    batch.insert(Kind::of(layer, 32).unwrap(), Method::Tiled(TILES[2]));
+    assert_eq!([1, 2, 7, 32].map(|images| passes(&batch, images)), [43, 43 + 25, 43 + 25, 43 + 25]);
+    batch.insert(Kind::of(layer, 8).unwrap(), Method::Fused(TILES[2]));
+    assert_eq!([7, 8, 9].map(|images| passes(&batch, images)), [43, 43, 43 + 25]);
     let text = tuning.to_string();
     assert!(text.contains("tiled 52x56/4x4"), "{text}");
     let read = |text: &str| {
@@ -157,6 +176,65 @@ fn the_plan_follows_its_tuning() {
     };
     assert_eq!(read(&text), tuning);
     assert_eq!(read(&text.replace("52x56", "52x57")), Tuning::untuned(false), "what this version has not is left out");
+    assert_eq!(read(&text.replace('\n', ", 7 ns, x left")), Tuning::untuned(false));
+}
+
+/// Runs that end after any number of methods find what one long run does: all methods of each kind are tried once, those of the
+/// longest layers first, and the fastest is taken.
+#[test]
+fn tuning_goes_on_until_all_was_tried() {
+    let network = imagenet([299, 299]);
+    let mut random = Random(31);
+    for (software, batch) in [(false, 1), (true, 1), (false, 8)] {
+        let fresh = || Tuning::untuned(software);
+        let mut text = String::new();
+        let mut times: Vec<(Kind, Vec<(Method, Duration)>)> = Vec::new();
+        let mut runs = 0;
+        loop {
+            let mut tuning = fresh();
+            tuning.read(&text);
+            if tuning.next(&network, batch).is_none() {
+                break;
+            }
+            for _ in 0..=random.below(30) {
+                let Some((layer, method, best)) = tuning.next(&network, batch) else { break };
+                let (kind, time) = (Kind::of(layer, batch).unwrap(), Duration::from_nanos(random.bits() >> 40));
+                if times.last().is_none_or(|(last, _)| *last != kind) {
+                    assert_eq!(method, fresh().method(layer, batch), "first what is best known");
+                    times.push((kind, Vec::new()));
+                }
+                let tried = &mut times.last_mut().unwrap().1;
+                assert!(tried.iter().all(|(other, _)| *other != method), "{kind}: {method} again");
+                assert_eq!(best, tried.iter().map(|&(_, time)| time).min().unwrap_or(Duration::from_nanos(u64::MAX)));
+                tried.push((method, time));
+                tuning.tried(layer, batch, Some((method, time)).filter(|_| time < best));
+                let (fastest, _) = *tried.iter().min_by_key(|(_, time)| *time).unwrap();
+                assert_eq!(tuning.method(layer, batch), fastest, "{kind}: what was found counts at once");
+            }
+            text = tuning.to_string();
+            runs += 1;
+        }
+        assert!(runs > 10, "{runs} runs");
+        let layers: Vec<&Layer> = network.layers.iter().filter(|layer| Kind::of(layer, batch).is_some()).collect();
+        let kind = |layer: &Layer| Kind::of(layer, batch).unwrap();
+        let work = |which| layers.iter().filter(|layer| kind(layer) == which).map(|layer| layer.macs()).sum::<u64>();
+        assert!(times.windows(2).all(|pair| work(pair[0].0) >= work(pair[1].0)), "the longest first");
+        assert!(times.iter().all(|(_, tried)| tried.len() == Method::exact().count()));
+        assert!(layers.iter().all(|layer| times.iter().filter(|(other, _)| *other == kind(layer)).count() == 1));
+        assert!(!text.contains("left"), "{text}");
+
+        // Again: what was found holds until better is.
+        let mut again = fresh();
+        again.read(&text);
+        let all: Vec<Method> = layers.iter().map(|layer| again.method(layer, batch)).collect();
+        again.restart(&network, batch);
+        assert_eq!(layers.iter().map(|layer| again.method(layer, batch)).collect::<Vec<_>>(), all);
+        let (layer, method, best) = again.next(&network, batch).unwrap();
+        assert_eq!((method, best), (fresh().method(layer, batch), Duration::from_nanos(u64::MAX)));
+        again.tried(layer, batch, Some((method, Duration::from_secs(1))));
+        assert_eq!(again.method(layer, batch), method);
+        assert!(again.next(&network, batch + 1).is_some(), "another number of images is another matter");
+    }
 }
 
 /// Names tell methods apart, and every tile fits the workgroup memory that WebGPU grants.

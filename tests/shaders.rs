@@ -1,9 +1,12 @@
 //! The shader files as text: whole, valid, within WebGPU's default limits, and in step with [`Op`]. No GPU.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use common::Random;
 use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, StorageAccess};
@@ -11,8 +14,8 @@ use xception::dtype::Dtype;
 use xception::explain::Explanation;
 use xception::kernel::Op;
 use xception::layer::Shape;
-use xception::network::{Dense, MAX_SIDE, Network, Preset};
-use xception::plan::Plan;
+use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MIN_SIDE, Network, Preset};
+use xception::plan::{BATCH, Plan};
 use xception::shader::{COPY, Constants, FMA, KERNELS, Kernel, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV};
 use xception::tile::{Kind, Method, Tuning};
 
@@ -216,10 +219,14 @@ fn the_grid_covers_the_output_and_no_more() {
         } else {
             size
         };
-        for axis in 0..3 {
-            let group = size[axis] as usize * tile[axis];
-            assert_eq!(grid[axis] as usize, extent[axis].div_ceil(group), "{op:?}, axis {axis}");
-            assert!(grid[axis] <= MAX_WORKGROUPS, "{op:?}: {} workgroups along axis {axis}", grid[axis]);
+        let groups: [usize; 3] = std::array::from_fn(|axis| extent[axis].div_ceil(size[axis] as usize * tile[axis]));
+        let grid = grid.map(|groups| groups as usize);
+        if matches!(op, Op::Pointwise { .. } | Op::Sepconv { .. }) {
+            // What one dimension does not take lies along another, without a whole row too many.
+            assert_eq!((grid[0], groups[2]), (groups[0], 1), "{op:?}");
+            assert!((groups[1]..groups[1] + grid[2]).contains(&(grid[1] * grid[2])), "{op:?}: {grid:?}");
+        } else {
+            assert_eq!(grid, groups, "{op:?}");
         }
         // These store whole tiles of channels; the others look where they end.
         if matches!(op, Op::Depthwise { .. } | Op::Sepconv { .. } | Op::Mean { .. }) {
@@ -232,4 +239,41 @@ fn the_grid_covers_the_output_and_no_more() {
             assert_eq!(workgroup_size(kernel, &constants), [16, 16, 1], "{}", kernel.name);
         }
     }
+}
+
+/// Every method and storage, at the extremes of sides and units and between them, for any number of images at once.
+#[test]
+fn no_dispatch_exceeds_the_limit() {
+    let mut random = Random(12);
+    let extremes = [MIN_SIDE, MAX_SIDE - 1, MAX_SIDE];
+    let mut sizes: Vec<[usize; 2]> = extremes.iter().flat_map(|&y| extremes.map(|x| [y, x])).collect();
+    let mut side = || MIN_SIDE + random.below(MAX_SIDE - MIN_SIDE);
+    sizes.extend((0..8).map(|_| [side(), side()]));
+    let mut worst = BTreeSet::new();
+    for (index, size) in sizes.into_iter().enumerate() {
+        let units = [1, 1000, 17_000, MAX_UNITS / 2][index % 4];
+        let head = [Dense { name: "predictions".to_owned(), units, relu: false }];
+        let network = Network::new(size, &head, Preset::Keras).unwrap();
+        let kinds = |batch| network.layers.iter().filter_map(move |layer| Kind::of(layer, batch));
+        let methods = Method::all().flat_map(|method| {
+            [1, BATCH].map(|batch| {
+                let mut tuning = Tuning::untuned(false);
+                kinds(batch).for_each(|kind| tuning.insert(kind, method));
+                (tuning, batch)
+            })
+        });
+        let guesses = (1..=BATCH).flat_map(|batch| [false, true].map(|software| (Tuning::untuned(software), batch)));
+        for (tuning, batch) in methods.chain(guesses) {
+            for storage in [Dtype::F32, Dtype::F16] {
+                let plan = Explanation::new(&Plan::new(&network, storage, &tuning, batch)).plan;
+                for pass in &plan.passes {
+                    let grid = pass.op.grid(batch);
+                    if grid.into_iter().any(|groups| groups > MAX_WORKGROUPS) {
+                        worst.insert((grid, format!("{size:?}, {batch} at once: {} {:?}", pass.label, pass.op)));
+                    }
+                }
+            }
+        }
+    }
+    assert!(worst.is_empty(), "{} dispatches, the largest: {:?}", worst.len(), worst.last());
 }

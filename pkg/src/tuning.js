@@ -4,8 +4,8 @@ import { core } from './wasm.js';
 const NAME = 'xception-webgpu-tuning';
 
 /**
- * Which shaders are fastest on this GPU for the model with this header, as the core wants it: measured once, within 1.5 s, and
- * kept in the browser's Cache API. Undefined where that is not to be tried.
+ * Which shaders are fastest on this GPU for the model with this header, as the core wants it: measured once, for 1.5 s a load
+ * until all is, and kept in the browser's Cache API. Undefined where that is not to be tried.
  */
 export async function tuning(gpu, header, { dtype, tune }) {
   if (tune === 'off' || (tune === 'auto' && gpu.isSoftware)) return undefined;

@@ -11,7 +11,7 @@ impl Classifier {
     /// mean is the logit, but for the biases.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is no such class, [`Error::Gpu`] where the device has failed.
+    /// [`Error::Argument`] where there is no such class, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub fn explain(&mut self, class: usize) -> Result<Pending> {
         let classes = self.plan().classes;
         if class >= classes {
@@ -34,7 +34,7 @@ impl Classifier {
     /// added to it (a block's last layer has the whole block's result) and its ReLU, if that comes after it.
     ///
     /// # Errors
-    /// [`Error::Argument`] where no layer has that name, [`Error::Gpu`] where the device failed.
+    /// [`Error::Argument`] where no layer has that name, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub fn activations(&self, layer: &str) -> Result<Pending> {
         let plan = self.plan();
         let (pass, shape) = plan.pass_of(&self.network, layer)?;

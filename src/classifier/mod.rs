@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::explain::Explanation;
 use crate::gpu::{Engine, Gpu, Pending, Preprocessor, Runner, Tensors};
 use crate::network::{FEATURES, Network};
-use crate::plan::{Plan, Slot};
+use crate::plan::Plan;
 use crate::prediction::{Prediction, rank};
 use crate::resize::{Fit, Rgba};
 use crate::shader::Recipe;
@@ -25,9 +25,6 @@ pub struct Options {
     /// How products are computed; else as [`Gpu::untuned`] advises. [`Gpu::tune`] measures it.
     pub tuning: Option<Tuning>,
 }
-
-/// A number of photos at once that keeps any GPU busy.
-pub const BATCH: usize = 32;
 
 /// A model on a GPU.
 pub struct Classifier {
@@ -104,7 +101,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`Error::Weights`] where bytes are missing, [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold
-    /// the activations, [`Error::Gpu`] where the device failed.
+    /// the activations, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn finish(self) -> Result<Classifier> {
         let Self { gpu, meta, network, tuning, plan, tensors, splitter } = self;
         splitter.finish()?;
@@ -173,7 +170,7 @@ impl Classifier {
     /// Runs once on a photo of one pixel, so that the first one takes no longer than others.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn warm_up(&mut self) -> Result<()> {
         self.prepare(None, [1, 1], None).await?;
         self.single.submit(.., 1, self.plan().answer, 1)?.read().await.map(drop)
@@ -200,7 +197,7 @@ impl Classifier {
     /// Brings a photo to the GPU, which will resize it; one too large for that is resized here.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn upload(&mut self, photo: &Rgba) -> Result<()> {
         self.upload_to(None, photo, None).await
     }
@@ -222,7 +219,7 @@ impl Classifier {
     /// that were reserved. More may be uploaded at once.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `top` is 0 or fewer photos were reserved, [`Error::Gpu`] where the device has failed.
+    /// [`Error::Argument`] where `top` is 0 or fewer photos were reserved, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub fn start(&self, photos: Option<usize>, top: usize) -> Result<Answer> {
         if top == 0 {
             return Err(Error::Argument("top must be at least 1".to_owned()));
@@ -242,17 +239,23 @@ impl Classifier {
         Ok(self.start(None, top)?.read().await?.remove(0))
     }
 
-    /// How many photos can be computed at once: as many as buffers have room for, and no more than [`BATCH`].
+    /// How many photos can be computed at once: as many as buffers have room for, and no more than
+    /// [`BATCH`](crate::plan::BATCH).
     pub fn max_batch(&self) -> usize {
-        let largest = self.plan().slots.iter().map(Slot::bytes).max().unwrap_or(1);
-        (self.gpu.max_binding() / largest).clamp(1, BATCH as u64) as usize
+        self.plan().max_batch(self.gpu.max_binding())
     }
 
     /// Readies the GPU for this many photos at once, at most [`Self::max_batch`].
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the GPU has no room for their activations.
+    /// [`Error::Argument`] where they are more, [`Error::OutOfMemory`] where the GPU has no room for their activations.
     pub async fn reserve(&mut self, photos: usize) -> Result<()> {
+        let most = self.max_batch();
+        if photos > most {
+            return Err(Error::Argument(format!(
+                "{photos} photos at once are more than the {most} that this GPU computes"
+            )));
+        }
         if self.many.as_ref().is_some_and(|many| many.plan.batch >= photos) {
             return Ok(());
         }
@@ -302,7 +305,7 @@ impl Classifier {
     /// photos of the same kind are near one another.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device has failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub fn embed(&self) -> Result<Pending> {
         let plan = self.plan();
         self.single.submit(..=plan.embedding_pass(), 1, plan.embedding, FEATURES)
@@ -311,7 +314,7 @@ impl Classifier {
     /// Runs the network on the photo that was uploaded last: its logits, one per class.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn logits(&mut self) -> Result<Vec<f32>> {
         self.single.submit(.., 1, self.plan().logits, self.plan().classes)?.read().await
     }
@@ -319,7 +322,7 @@ impl Classifier {
     /// What the network sees of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn input(&mut self) -> Result<Vec<f32>> {
         let [height, width] = self.meta.input_size;
         self.single.submit(..0, 1, self.plan().image, 4 * height * width)?.read().await
@@ -354,7 +357,7 @@ impl Answer {
     /// The most likely classes of each photo, in order.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device failed or a result is not a number.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed, [`Error::BadOutput`] where a result is not a number.
     pub async fn read(self) -> Result<Vec<Vec<Prediction>>> {
         let Self { pending, meta, photos, classes, ranked, top } = self;
         let answer = pending.read().await?;

@@ -203,7 +203,7 @@ impl Classifier {
     /// Runs the network on the photo that was uploaded last: its `top` most likely classes, in order.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `top` is 0, [`Error::Gpu`] where a result is not a number.
+    /// [`Error::Argument`] where `top` is 0, [`Error::BadOutput`] where a result is not a number.
     pub fn classify(&mut self, top: usize) -> Result<Vec<Prediction>> {
         if top == 0 {
             return Err(Error::Argument("top must be at least 1".to_owned()));

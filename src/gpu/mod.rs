@@ -110,7 +110,8 @@ impl Gpu {
         let (lost, failure) = (Note::default(), Note::default());
         let (on_lost, on_error) = (lost.clone(), failure.clone());
         device.set_device_lost_callback(move |_, message| {
-            on_lost.put(Error::Gpu(format!("the device was lost ({message}); load the model again")));
+            let why = if message.is_empty() { "the browser does not tell why".to_owned() } else { message };
+            on_lost.put(Error::DeviceLost(why));
         });
         device.on_uncaptured_error(Arc::new(move |error| on_error.put(translate(error))));
         Ok(Self { device, queue, info: adapter.get_info(), lost, failure })
@@ -179,7 +180,7 @@ impl Gpu {
         let done = done.await;
         self.check()?;
         polled.map_err(|error| Error::Gpu(error.to_string()))?;
-        done.map_err(|gone| Error::Gpu(gone.to_string()))?;
+        done.map_err(lost)?;
         Ok(start.elapsed())
     }
 
@@ -280,11 +281,56 @@ fn binding_type(kernel: &Kernel, binding: u32) -> wgpu::BindingType {
     wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }
 }
 
+/// What the GPU does not answer any more was lost with it, whether the browser has told so or not.
+fn lost(error: impl std::fmt::Display) -> Error {
+    Error::DeviceLost(error.to_string())
+}
+
 fn translate(error: wgpu::Error) -> Error {
     match error {
         wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory("a buffer could not be made".to_owned()),
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
             Error::Gpu(description)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Op;
+    use crate::layer::Shape;
+    use crate::plan::{Binding, Pass, Plan, Slot};
+
+    /// A refused call is told once and the device goes on; a device that is lost stays lost, also for what was under way.
+    #[test]
+    fn failures_of_the_gpu_have_their_codes() {
+        let code = |result: Result<()>| result.err().map(|error| error.code());
+        pollster::block_on(async {
+            let gpu = Gpu::new().await.unwrap();
+            let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::STORAGE;
+            let wrong = wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false };
+            assert_eq!(code(gpu.scoped(|| gpu.device.create_buffer(&wrong)).await.map(drop)), Some("gpu"));
+            drop(gpu.device.create_buffer(&wrong));
+            assert_eq!((code(gpu.check()), code(gpu.check())), (Some("gpu"), None));
+
+            let slot = |len| Slot { len, dtype: Dtype::F32 };
+            let op = Op::Mean { input: Shape::new(2, 2, 4) };
+            let pass = Pass { label: String::new(), op, reads: vec![Binding::Slot(0)], writes: 1 };
+            let slots = vec![slot(16), slot(4)];
+            let plan = Plan { passes: vec![pass], slots, batch: 1, answer: 1, ..Plan::default() };
+            let runner = Runner::new(&plan, Tensors::new(&gpu, &plan).await.unwrap()).await.unwrap();
+            let submit = || runner.submit(|_| {}, .., 1, 1, 4);
+            assert_eq!(submit().unwrap().read().await, Ok(vec![0.0; 4]));
+            let pending = submit().unwrap();
+            gpu.device.destroy();
+            let outcome = code(pending.read().await.map(drop));
+            assert!([None, Some("device-lost")].contains(&outcome), "{outcome:?}");
+            for _ in 0..2 {
+                let outcome = async { submit()?.read().await };
+                assert_eq!(code(outcome.await.map(drop)), Some("device-lost"));
+            }
+            assert_eq!(code(gpu.check()), Some("device-lost"));
+        });
     }
 }

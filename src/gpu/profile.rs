@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gpu, Runner};
+use super::{Gpu, Runner, lost};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
@@ -39,7 +39,7 @@ impl Runner {
     /// not count. Each is a compute pass with its label; normally there is one for all.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device fails.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device fails.
     pub async fn profile(&self, plan: &Plan, images: usize, runs: usize) -> Result<(Clock, Vec<PassTime>)> {
         let gpu = self.gpu();
         if gpu.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
@@ -143,12 +143,12 @@ impl<'a> Timer<'a> {
             // Nobody listens any more where the caller gave up.
             let _ = sender.send(result);
         });
-        let failed = |error: &dyn std::fmt::Display| Error::Gpu(error.to_string());
-        self.gpu.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| failed(&error))?;
+        let polled = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
         let mapped = mapped.await;
         self.gpu.check()?;
-        mapped.map_err(|gone| failed(&gone))?.map_err(|error| failed(&error))?;
-        let view = self.staging.get_mapped_range(..).map_err(|error| failed(&error))?;
+        polled.map_err(|error| Error::Gpu(error.to_string()))?;
+        mapped.map_err(lost)?.map_err(lost)?;
+        let view = self.staging.get_mapped_range(..).map_err(|error| Error::Gpu(error.to_string()))?;
         let stamps: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
         drop(view);
         self.staging.unmap();

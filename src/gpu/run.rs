@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
-use super::Gpu;
+use super::{Gpu, lost};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::kernel::Op;
@@ -172,7 +172,7 @@ impl Runner {
     /// compute pass, and the first `len` values of a slot to be read.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device has failed.
+    /// [`Error::DeviceLost`] where there is no device any more, [`Error::Gpu`] where an earlier call was refused.
     pub fn submit(
         &self,
         before: impl FnOnce(&mut wgpu::ComputePass),
@@ -207,7 +207,7 @@ impl Runner {
     /// for a coarse clock. None where already the second run shows that it is far longer than `limit`.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device fails.
+    /// As [`Runner::submit`].
     pub async fn time(
         &self,
         passes: impl RangeBounds<usize>,
@@ -287,19 +287,15 @@ impl Pending {
     /// Waits for them.
     ///
     /// # Errors
-    /// [`Error::Gpu`] where the device fails.
+    /// As [`Runner::submit`].
     pub async fn read(self) -> Result<Vec<f32>> {
         // Natively this waits; in browsers the event loop does.
         let polled = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
-        let failed = |error: &dyn std::fmt::Display| Error::Gpu(error.to_string());
-        let mapped = match self.mapped.await {
-            Ok(mapped) => mapped.map_err(|error| failed(&error)),
-            Err(gone) => Err(failed(&gone)),
-        };
+        let mapped = self.mapped.await;
         self.gpu.check()?;
-        polled.map_err(|error| failed(&error))?;
-        mapped?;
-        let view = self.staging.get_mapped_range(..self.bytes).map_err(|error| failed(&error))?;
+        polled.map_err(|error| Error::Gpu(error.to_string()))?;
+        mapped.map_err(lost)?.map_err(lost)?;
+        let view = self.staging.get_mapped_range(..self.bytes).map_err(|error| Error::Gpu(error.to_string()))?;
         let values = self.dtype.decode(&view[..self.len * self.dtype.size()]);
         drop(view);
         self.staging.unmap();

@@ -6,21 +6,21 @@ use web_time::Instant;
 
 use super::{Gpu, Runner, Tensors};
 use crate::dtype::Dtype;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::network::Network;
-use crate::plan::Plan;
-use crate::tile::{Kind, Method, Tuning};
+use crate::plan::{BATCH, Plan};
+use crate::tile::{Method, Tuning};
 
-/// How long tuning may take.
+/// How long tuning may take each time.
 pub const TUNING_TIME: Duration = Duration::from_millis(1500);
 
 impl Gpu {
-    /// Measures the methods for each separable convolution of a network for `batch` images, the longest layers first, until
-    /// `time` is up; what it did not come to stays as `tuning` has it.
+    /// Measures the methods for each separable convolution of a network for `batch` images that `tuning` has not, those with the
+    /// most work first, until `time` is up: the next call goes on with the rest. One is measured in any case.
     ///
     /// # Errors
-    /// [`crate::error::Error::Gpu`] where the device fails.
+    /// [`Error::Argument`] where `batch` is more than [`BATCH`]; [`Error::DeviceLost`] or [`Error::Gpu`] where the device fails.
     pub async fn tune(
         &self,
         tuning: &mut Tuning,
@@ -29,46 +29,40 @@ impl Gpu {
         batch: usize,
         time: Duration,
     ) -> Result<()> {
-        let start = Instant::now();
-        // Layers that compute the same, with their work altogether.
-        let mut kinds: Vec<(Kind, &Layer, u64)> = Vec::new();
-        for layer in &network.layers {
-            let Some(kind) = Kind::of(layer, batch) else { continue };
-            match kinds.iter_mut().find(|(other, ..)| *other == kind) {
-                Some((.., macs)) => *macs += layer.macs(),
-                None => kinds.push((kind, layer, layer.macs())),
-            }
+        if batch > BATCH {
+            return Err(Error::Argument(format!("no more than {BATCH} photos are computed at once: tune for that")));
         }
-        while let Some(most) = (0..kinds.len()).max_by_key(|&index| kinds[index].2) {
-            let all: u64 = kinds.iter().map(|&(.., macs)| macs).sum();
-            let (kind, layer, macs) = kinds.swap_remove(most);
-            let share = time.saturating_sub(start.elapsed()).mul_f64(macs as f64 / all as f64);
-            if let Some(method) = self.fastest(layer, storage, batch, share).await? {
-                tuning.insert(kind, method);
+        let start = Instant::now();
+        while let Some((layer, method, best)) = tuning.next(network, batch) {
+            let better = self.better(layer, method, storage, batch, best).await?;
+            tuning.tried(layer, batch, better);
+            if start.elapsed() >= time {
+                break;
             }
         }
         Ok(())
     }
 
-    /// The fastest method for a layer of those that `time` was enough for.
-    async fn fastest(&self, layer: &Layer, storage: Dtype, batch: usize, time: Duration) -> Result<Option<Method>> {
-        let start = Instant::now();
-        let guess = self.untuned().method(layer, batch);
-        let others = Method::exact().filter(|method| *method != guess);
-        let mut fastest: Option<(Method, Duration)> = None;
-        let mut candidates: Vec<Method> = others.chain([guess]).collect();
-        while let Some(method) = candidates.pop().filter(|_| start.elapsed() < time) {
-            let best = fastest.map_or(Duration::MAX, |(_, time)| time);
+    /// A method and its time where it is better than the best one; then it is tried from f16 too, if the device computes with that.
+    async fn better(
+        &self,
+        layer: &Layer,
+        method: Method,
+        storage: Dtype,
+        batch: usize,
+        mut best: Duration,
+    ) -> Result<Option<(Method, Duration)>> {
+        let mut better = None;
+        let half = method.halved().filter(|_| storage == Dtype::F16 && self.has_f16());
+        for method in [Some(method), half].into_iter().flatten() {
             let plan = Plan::of_layer(layer, method, storage, batch);
             let runner = Runner::new(&plan, Tensors::new(self, &plan).await?).await?;
             let measured = runner.time(.., batch, best).await?;
-            if let Some(time) = measured.filter(|time| *time < best) {
-                fastest = Some((method, time));
-                // What is fastest is tried from f16 next, where the device computes with that.
-                candidates.extend(method.halved().filter(|_| storage == Dtype::F16 && self.has_f16()));
-            }
+            let Some(time) = measured.filter(|time| *time < best) else { break };
+            best = time;
+            better = Some((method, time));
         }
-        Ok(fastest.map(|(method, _)| method))
+        Ok(better)
     }
 
     /// What a tuning holds for: adapter, driver, version of this crate, and dtype.

@@ -47,8 +47,8 @@ impl WebGpu {
         Ok(self.gpu.tuning_key(storage(dtype)?.unwrap_or_else(|| self.gpu.storage())))
     }
 
-    /// Measures which shaders are fastest for the model with this header, and adds that to what was kept. What was kept is
-    /// enough where it has the model's layers, unless they are to be measured again.
+    /// Measures which shaders are fastest for the model with this header, and adds that to what was kept, which is not measured
+    /// again unless asked.
     pub async fn tune(
         &self,
         header: Vec<u8>,
@@ -60,11 +60,11 @@ impl WebGpu {
         let storage = storage(dtype)?.unwrap_or_else(|| self.gpu.storage());
         let mut tuning = self.gpu.untuned();
         tuning.read(kept.as_deref().unwrap_or_default());
-        if again || !tuning.knows(&network, 1) {
-            let measured = self.gpu.tune(&mut tuning, &network, storage, 1, TUNING_TIME);
-            measured.await.map_err(|error| throw(&error))?;
+        if again {
+            tuning.restart(&network, 1);
         }
-        Ok(tuning.to_string())
+        let measured = self.gpu.tune(&mut tuning, &network, storage, 1, TUNING_TIME);
+        measured.await.map(|()| tuning.to_string()).map_err(|error| throw(&error))
     }
 }
 

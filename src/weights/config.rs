@@ -117,9 +117,9 @@ impl Walk {
                 let shape =
                     [&config["batch_shape"], &config["batch_input_shape"]].into_iter().find_map(Value::as_array);
                 if let Some([_, height, width, _]) = shape.map(Vec::as_slice)
-                    && let (Some(height), Some(width)) = (height.as_u64(), width.as_u64())
+                    && let (Some(height), Some(width)) = (number(height), number(width))
                 {
-                    self.config.input_size.get_or_insert([height as usize, width as usize]);
+                    self.config.input_size.get_or_insert([height, width]);
                 }
             }
             "Dense" if !self.pooled => return unsupported(", before the mean"),
@@ -131,7 +131,7 @@ impl Walk {
                 if self.config.head.len() == MAX_DENSE {
                     return unsupported(&format!(", behind {MAX_DENSE} others"));
                 }
-                let units = config["units"].as_u64().unwrap_or_default() as usize;
+                let units = number(&config["units"]).unwrap_or_default();
                 let dense = Dense { name: name.to_owned(), units, relu: false };
                 self.config.head.push((dense, format!("{}/{group}", self.path)));
                 self.activation(&config["activation"], name)?;
@@ -177,6 +177,11 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// A size; one beyond this machine's numbers is its largest, which is refused as it is elsewhere.
+fn number(json: &Value) -> Option<usize> {
+    json.as_u64().map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 /// Factor and offset of a layer that computes `x · factor + offset` on pixel values: `Rescaling`, and the arithmetic

@@ -59,10 +59,11 @@ fn open_archive(file: Vec<u8>) -> Result<(Layers, Option<String>)> {
             error => damaged(&error),
         })?;
         let limit = file_len.saturating_mul(MAX_RATIO as u64);
-        if entry.size() > limit {
-            return Err(damaged(&format!("{name} claims {} bytes", entry.size())));
+        let (size, mut bytes) = (entry.size(), Vec::new());
+        let mut fits = |size: u64| usize::try_from(size).is_ok_and(|size| bytes.try_reserve_exact(size).is_ok());
+        if size > limit || !fits(size) {
+            return Err(damaged(&format!("{name} claims {size} bytes")));
         }
-        let mut bytes = Vec::with_capacity(entry.size() as usize);
         entry.take(limit).read_to_end(&mut bytes).map_err(|error| damaged(&error))?;
         Ok(bytes)
     };

@@ -214,7 +214,8 @@ impl Layers {
             DType::F64 => 8,
             _ => return Err(Error::Weights(format!("{path} is not in float32: save the model in float32"))),
         };
-        let left = self.left.get().checked_sub(claim(&dataset, &shape)?.saturating_mul(size));
+        let bytes = claim(&dataset, &shape)?.saturating_mul(size);
+        let left = self.left.get().checked_sub(bytes).filter(|_| bytes <= isize::MAX as u64);
         self.left.set(left.ok_or_else(|| damaged("its arrays claim more than it holds"))?);
         let values = dataset.read_f32().map_err(damaged)?;
         if values.len() != shape.iter().product::<usize>() {

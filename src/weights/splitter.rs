@@ -50,20 +50,20 @@ impl Splitter {
     /// [`Error::Weights`] where a value is NaN or infinite, or bytes follow the last tensor; [`Error::TooLarge`] where a
     /// value is beyond f16's range.
     pub fn push(&mut self, mut bytes: &[u8], mut write: impl FnMut(usize, usize, &[u8])) -> Result<()> {
-        let came = self.data_start + self.position + self.carry.len() + bytes.len();
-        if came > self.file_len {
+        let came = self.data_start + self.position + self.carry.len();
+        let Some(left) = (self.file_len - came).checked_sub(bytes.len()) else {
             return Err(Error::Weights(format!("the file is longer than the {} bytes it describes", self.file_len)));
-        }
+        };
         if !self.carry.is_empty() {
             let (first, rest) = bytes.split_at(bytes.len().min(WORD - self.carry.len()));
             self.carry.extend(first);
             bytes = rest;
-            if self.carry.len() == WORD || came == self.file_len {
+            if self.carry.len() == WORD || left == 0 {
                 let word = std::mem::take(&mut self.carry);
                 self.words(&word, &mut write)?;
             }
         }
-        let rest = if came == self.file_len { 0 } else { bytes.len() % WORD };
+        let rest = if left == 0 { 0 } else { bytes.len() % WORD };
         let (whole, rest) = bytes.split_at(bytes.len() - rest);
         self.carry.extend(rest);
         self.words(whole, &mut write)

@@ -45,3 +45,11 @@ pub fn random_file(file: &str, side: usize, change: Option<&str>) -> Vec<u8> {
     }
     model.serialize(Dtype::F32).unwrap()
 }
+
+/// A random network whose weights are finite, and its logits are not.
+pub fn overflowing_file() -> Vec<u8> {
+    let mut model = Model::deserialize(&random_file("keras3.weights.h5", 71, None)).unwrap();
+    let head = model.tensors.len() - 2;
+    model.tensors[head].fill(3e38);
+    model.serialize(Dtype::F32).unwrap()
+}

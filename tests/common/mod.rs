@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use ruzstd::decoding::StreamingDecoder;
 use safetensors::SafeTensors;
+#[cfg(feature = "gpu")]
 use xception::gpu::Gpu;
 
 /// The labelled photos of the kitchenware package; its `train.csv` names them.
@@ -95,6 +96,7 @@ impl Random {
 }
 
 /// Waits for what the GPU does.
+#[cfg(feature = "gpu")]
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
 }
@@ -103,6 +105,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 ///
 /// # Panics
 /// Without one: a test that skips proves nothing.
+#[cfg(feature = "gpu")]
 pub fn gpu() -> Gpu {
     block_on(Gpu::new()).unwrap_or_else(|error| panic!("these tests need a GPU, lavapipe will do: {error}"))
 }

@@ -117,6 +117,27 @@ fn tiles() {
     }
 }
 
+/// More tiles of pixels than a dimension has workgroups, of each shader that computes products; the last tile is ragged.
+#[test]
+fn more_tiles_than_a_dimension_takes() {
+    const LIMIT: usize = 65_535;
+    let mut random = Random(12);
+    let small = TILES[0];
+    let shapes = |tile: usize, to| {
+        let width = LIMIT * tile + tile + 1;
+        (Shape::new(1, width, 4), Shape::new(1, width, to))
+    };
+    let (input, output) = shapes(16 * 4, 8);
+    let direct = Op::Pointwise { input, output, stride: 1, add: Add::Nothing, relu_after: false, tile: None };
+    let (input, output) = shapes(small.pixels(), 4);
+    let tiled = Op::Pointwise { input, output, stride: 1, add: Add::Residual, relu_after: true, tile: Some(small) };
+    for op in [direct, tiled] {
+        // f16, so that every binding is one that any device grants.
+        let reads = random_reads(op, 1, &mut random);
+        compare(op, Dtype::F16, 1, &on_gpu(op, Dtype::F16, 1, &reads), &on_cpu(op, Dtype::F16, 1, &reads));
+    }
+}
+
 /// Each tile from f16, where sums of four products are rounded to 11 bits before they are added up.
 #[test]
 fn tiles_in_f16() {

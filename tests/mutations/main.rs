@@ -34,6 +34,42 @@ fn own_headers() {
     run("own_headers", HEADER, 6000, 60, originals::headers(&MODELS));
 }
 
+/// Dense layers that no machine holds, and whose sizes wrap to 0 in 32 bits, are refused on all of them by name.
+#[test]
+fn own_headers_of_absurd_sizes() {
+    let (_, file) = originals::headers(&MODELS).swap_remove(0);
+    let heads: [(&[usize], &str, u64); 4] = [
+        (&[1, 1 << 18, 1 << 18], "fc2", 1 << 38),
+        (&[1, 1 << 18, 1 << 14], "fc2", 1 << 34),
+        (&[1 << 18, 1 << 18], "fc0", 1 << 31),
+        (&[1 << 18], "fc0", 1 << 31),
+    ];
+    for (units, name, bytes) in heads {
+        let error = (HEADER.read)(&originals::with_head(&file, units)).expect_err(name);
+        assert_eq!(error.code(), "too-large", "{units:?}: {error}");
+        assert!(error.to_string().contains(&format!("{name}.weight has {bytes} bytes")), "{units:?}: {error}");
+    }
+    (HEADER.read)(&originals::with_head(&file, &[1 << 17, 7])).unwrap();
+}
+
+/// A size that 32 bits do not hold is not what is left of it there.
+#[test]
+fn sizes_beyond_32_bits() {
+    for (reader, name, from, to, reason) in [
+        (HEAD, "head.keras", "\"units\": 7", "\"units\": 4294967303", "do not form a head"),
+        (FOREIGN, "sequential.keras", "[null, 150,", "[null, 4294967446,", "is not supported"),
+    ] {
+        let file = common::fixture(name);
+        let config = String::from_utf8(originals::member(&file, "config.json")).unwrap();
+        assert!(config.contains(from), "{config}");
+        let (config, weights) = (config.replace(from, to), originals::member(&file, "model.weights.h5"));
+        let members = [("config.json", config.as_bytes()), ("model.weights.h5", &weights)];
+        let error =
+            (reader.read)(&originals::archive(&members, CompressionMethod::Stored)).expect_err(name).to_string();
+        assert!(error.contains(reason), "{name}: {error}");
+    }
+}
+
 #[test]
 fn own_models() {
     run("own_models", OWN, 60, 40, MODELS.clone());

@@ -3,8 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// An allocation that no case may come close to; it is refused, which ends the process.
-const ABSURD: usize = 8 << 30;
+/// An allocation that no case may come close to: 8 GiB. It is refused, which ends the process.
+const ABSURD: usize = if usize::BITS > 32 { usize::MAX >> 31 } else { usize::MAX };
 
 thread_local! {
     /// Bytes that this thread has taken, and the most since a case began. The readers start no threads.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hdf5_pure::{AttrValue, FileBuilder};
 use safetensors::tensor::{Dtype, TensorView, serialize};
+use serde_json::{Value, json};
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::{Overrides, convert};
 use zip::write::SimpleFileOptions;
@@ -49,6 +50,34 @@ pub fn own() -> Files {
 /// The headers of such files.
 pub fn headers(own: &Files) -> Files {
     own.iter().map(|(name, file)| (name.clone(), file[..Header::len(file).unwrap()].to_vec())).collect()
+}
+
+/// The header of a model of f32 with other dense layers, `fc0` and so on, whose sizes are as they are in `usize`.
+pub fn with_head(header: &[u8], units: &[usize]) -> Vec<u8> {
+    let mut json: Value = serde_json::from_slice(&header[8..]).unwrap();
+    let name = xception::weights::safetensors::FORMAT;
+    let mut description: Value = serde_json::from_str(json["__metadata__"][name].as_str().unwrap()).unwrap();
+    let dense = |(i, &units): (usize, &usize)| json!({"name": format!("fc{i}"), "units": units, "relu": i + 1 < units});
+    description["model"]["head"] = units.iter().enumerate().map(dense).collect();
+    description["model"]["labels"] = json!([]);
+    json["__metadata__"][name] = description.to_string().into();
+    let tensors = json.as_object_mut().unwrap();
+    tensors.retain(|name, _| name.starts_with("block") || name.starts_with("__"));
+    let end = |tensor: &Value| tensor["data_offsets"][1].as_u64().unwrap_or_default() as usize;
+    let mut end = tensors.values().map(end).max().unwrap();
+    let mut inputs = 2048;
+    for (i, &outputs) in units.iter().enumerate() {
+        let [row, bias] = [inputs, outputs].map(|length: usize| length.next_multiple_of(4));
+        for (suffix, shape) in [("weight", vec![outputs, row]), ("bias", vec![bias])] {
+            let begin = end;
+            end = shape.iter().fold(4_usize, |size, &length| size.wrapping_mul(length)).wrapping_add(begin);
+            let tensor = json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, end]});
+            tensors.insert(format!("fc{i}.{suffix}"), tensor);
+        }
+        inputs = outputs;
+    }
+    let json = json.to_string();
+    [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat()
 }
 
 /// A head of three classes: its kernel `[2048, 3]` and its bias.
@@ -136,7 +165,8 @@ pub fn repair_png(file: &mut [u8]) {
     }
     let mut at = 8;
     let length = |file: &[u8], at: usize| Some(u32::from_be_bytes(*file.get(at..)?.first_chunk()?) as usize);
-    while let Some(end) = length(file, at).map(|length| at + 8 + length).filter(|end| end + 4 <= file.len()) {
+    let end = |length: usize, at: usize| length.saturating_add(at + 8);
+    while let Some(end) = length(file, at).map(|length| end(length, at)).filter(|&end| end <= file.len() - 4) {
         let sum = crc(&file[at + 4..end]);
         file[end..end + 4].copy_from_slice(&sum.to_be_bytes());
         at = end + 4;

@@ -5,7 +5,10 @@ use std::io::Cursor;
 use ::image::{ImageDecoder, ImageReader};
 use xception::dtype::Dtype;
 use xception::error::{Error, Result};
+use xception::explain::Explanation;
 use xception::photo::MAX_PIXELS;
+use xception::plan::Plan;
+use xception::tile::Tuning;
 use xception::weights::safetensors::Header;
 use xception::weights::splitter::Splitter;
 use xception::weights::{Format, Overrides, convert, keras, labels, timm};
@@ -44,8 +47,18 @@ pub const OWN: Reader = Reader {
     },
 };
 
-/// The header of our own format, of a file of which nothing else has come.
-pub const HEADER: Reader = Reader { read: |file| Header::parse(file).map(drop), limit: |file| 16 * file.len() + BASE };
+/// The header of our own format, of a file of which nothing else has come: what it describes is planned too.
+pub const HEADER: Reader = Reader {
+    read: |file| {
+        let Header { network, .. } = Header::parse(file)?;
+        for (storage, software) in [(Dtype::F32, true), (Dtype::F16, false)] {
+            let plan = Explanation::new(&Plan::new(&network, storage, &Tuning::untuned(software), 1)).plan;
+            assert!(plan.passes.len() > 40 && plan.weight_bytes() > 40_000_000 && plan.activation_bytes() > 100_000);
+        }
+        Ok(())
+    },
+    limit: |file| 16 * file.len() + BASE,
+};
 
 /// Any weights file that is converted: the file itself, its folded tensors, and the result.
 pub const FOREIGN: Reader = Reader {

@@ -46,7 +46,8 @@ enum Command {
         /// How many classes to print.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
         top: u32,
-        /// How many photos to compute at once; more take more memory and less time each.
+        /// How many photos to compute at once; more take more memory and less time each. A GPU computes at most 32, or as many as it
+        /// has room for.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         batch: u32,
         /// Photos: JPEG, PNG, WebP, GIF or BMP.

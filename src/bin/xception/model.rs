@@ -12,6 +12,7 @@ use xception::dtype::Dtype;
 use xception::error::Result as Outcome;
 use xception::gpu::Gpu;
 use xception::network::Network;
+use xception::plan::Plan;
 use xception::prediction::Prediction;
 use xception::resize::Rgba;
 use xception::weights::Overrides;
@@ -109,7 +110,9 @@ impl Run {
     ) -> Result<Classifier, Failure> {
         let (header, data) = open(path, overrides)?;
         let storage = dtype.unwrap_or_else(|| gpu.storage());
-        let tuning = Some(tuning(self.tune, gpu, &header.network, storage, batch).await?);
+        // More photos go through by so many at a time.
+        let most = Plan::new(&header.network, storage, &gpu.untuned(), 1).max_batch(gpu.max_binding());
+        let tuning = Some(tuning(self.tune, gpu, &header.network, storage, batch.min(most)).await?);
         let len = header.file_len - header.data_start;
         let mut loader =
             Loader::new(gpu, header, Stored { storage: Some(storage), tuning }).await.map_err(about(path))?;

@@ -14,7 +14,7 @@ use crate::{Failure, Progress};
 /// Whether to measure which shaders are fastest.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Tune {
-    /// Once for each GPU and driver; software adapters do without.
+    /// Once for each GPU and driver, 1.5 s at most each time until all were tried; software adapters do without.
     Auto,
     /// As auto, and again where it was measured before.
     Again,
@@ -41,7 +41,10 @@ pub async fn tuning(mode: Tune, gpu: &Gpu, network: &Network, storage: Dtype, ba
     tuning.read(kept_here);
     // Photos that are left over go through by themselves.
     for batch in BTreeSet::from([1, batch]) {
-        if mode == Tune::Auto && tuning.knows(network, batch) {
+        if mode == Tune::Again {
+            tuning.restart(network, batch);
+        }
+        if tuning.next(network, batch).is_none() {
             continue;
         }
         let _progress = Progress::new(None, "{spinner} trying shaders, once for this GPU {elapsed}");
