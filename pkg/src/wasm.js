@@ -1,7 +1,7 @@
 import { XceptionError } from './errors.js';
 
 /**
- * A wasm module. A Rust panic leaves its promise unsettled, so whoever waits is rejected by the panic's message.
+ * A wasm module. A Rust panic or a trap leaves its promise unsettled, so whoever waits is rejected by its message.
  */
 export class Module {
   #importer;
@@ -38,17 +38,21 @@ export class Module {
     return promises && import.meta.url.startsWith('file:') ? promises.readFile(new URL(this.#path, import.meta.url)) : undefined;
   }
 
+  /** Rejects whoever waits: the promises of what was broken off are never settled. */
+  #fail(thrown) {
+    const message = `a defect of xception-webgpu, please report it: ${thrown?.message ?? thrown}`;
+    const error = thrown instanceof XceptionError ? thrown : new XceptionError('internal', message, { cause: thrown });
+    for (const reject of this.#waiting) reject(error);
+  }
+
   async #load() {
     try {
       const exports = await this.#importer();
+      // Errors of ours are returned: what is thrown are traps, such as of a memory that cannot grow.
+      exports.onThrow((error) => this.#fail(error));
       await exports.default({ module_or_path: await (this.source ?? this.#file() ?? this.#url) });
-      const fail = (message) => {
-        const error = new XceptionError('internal', `a defect of xception-webgpu, please report it: ${message}`);
-        for (const reject of this.#waiting) reject(error);
-      };
-      exports.onPanic(fail);
-      // What ends the code without a panic, such as a memory that cannot grow, tells nobody but the browser.
-      globalThis.addEventListener?.('error', ({ error }) => error instanceof WebAssembly.RuntimeError && fail(error.message));
+      // A panic throws too, but not its message.
+      exports.onPanic((message) => this.#fail(message));
       return exports;
     } catch (error) {
       // The next call tries again.

@@ -61,6 +61,9 @@ const SHARED_MEMORY: [&str; 8] = [
     "-Clink-arg=--export=__tls_base",
 ];
 
+/// What the glue tells of errors.
+const WATCH: &str = include_str!("watch.js");
+
 /// A wasm module of the crate.
 struct Module {
     name: &'static str,
@@ -145,6 +148,7 @@ impl Module {
         let mut hasher = DefaultHasher::new();
         hasher.write(&fs::read(&compiled)?);
         hasher.write(options.concat().as_bytes());
+        hasher.write(WATCH.as_bytes());
         let stamp = format!("{:016x}", hasher.finish());
         let glue = Path::new("pkg/glue");
         let stamp_file = glue.join(format!("{name}.stamp"));
@@ -160,7 +164,9 @@ impl Module {
             .omit_default_module_path(false)
             .out_name(name)
             .generate(glue)?;
-        shorten(&glue.join(&file), &glue.join(format!("{name}.js")))?;
+        let script = glue.join(format!("{name}.js"));
+        shorten(&glue.join(&file), &script)?;
+        watch(&script)?;
         fs::create_dir_all("pkg/dist")?;
         run(tool("binaryen/bin/wasm-opt")?.args(options).arg(glue.join(&file)).arg("-o").arg(output))?;
         fs::write(stamp_file, stamp)?;
@@ -216,6 +222,17 @@ fn shorten(wasm: &Path, glue: &Path) -> Result<(), Box<dyn Error>> {
     }
     module.emit_wasm_file(wasm)?;
     fs::write(glue, script)?;
+    Ok(())
+}
+
+/// Puts [`WATCH`] between the glue and the compiled code.
+fn watch(glue: &Path) -> Result<(), Box<dyn Error>> {
+    let script = fs::read_to_string(glue)?;
+    let exports = "wasm = instance.exports;";
+    if script.matches(exports).count() != 1 {
+        return Err(format!("{} has not one {exports}", glue.display()).into());
+    }
+    fs::write(glue, script.replace(exports, "wasm = watched(instance.exports);") + WATCH)?;
     Ok(())
 }
 
