@@ -115,14 +115,15 @@ function entry(name, file, license, samples = []) {
   return { name, url: `${FOLDER}/${basename(file)}`, bytes: bytes.length, integrity, license, samples };
 }
 
-/** Whether a file is there and has the format of today. */
+/** Whether a file is there and has the format of today, in which the header says what was assumed. */
 export function isCurrent(file) {
   if (!existsSync(file)) return false;
-  const start = Buffer.alloc(80);
+  // A header with the labels of ImageNet has 60 KB.
+  const start = Buffer.alloc(100_000);
   const descriptor = openSync(file);
   readSync(descriptor, start);
   closeSync(descriptor);
-  return start.includes(String.raw`"xception-webgpu":"{\"version\":2,`);
+  return [String.raw`"xception-webgpu":"{\"version\":2,`, String.raw`\"assumed\":[`].every((part) => start.includes(part));
 }
 
 /** Takes the model, the photos and their classes out of the wheel, by Python's own zip reader. */

@@ -137,7 +137,7 @@ function showProgress(name, { phase, loaded, total, fromCache }, since) {
 
 async function showInfo() {
   const { source, info, loadTime } = current;
-  const { inputSize, classes, dtype, bytes, backend, reason, adapter } = info;
+  const { inputSize, classes, dtype, bytes, backend, reason, adapter, assumed } = info;
   const size = source.file?.size ?? source.bytes;
   // The package says what the CPU can; of a GPU it may have no name where the browser has one.
   const name = adapter.replace(/^CPU: /, '') || (await Xception.isSupported()).adapter || 'without a name';
@@ -152,6 +152,8 @@ async function showInfo() {
   $('hint').hidden = !reason;
   if (reason) write($('hint'), hint());
   $('model').textContent = `${source.name}: ${parts.filter(Boolean).join(', ')}`;
+  const untold = assumed.map(({ name, value }) => `${name} ${value}`).join(', ');
+  $('assumed').textContent = untold && `Assumed, as the file does not tell: ${untold}.`;
 }
 
 async function isKept({ url }) {

@@ -6,7 +6,7 @@ mod measure;
 mod tool;
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::{env, fs};
 
 use common::KITCHEN_LABELS;
@@ -68,6 +68,39 @@ fn a_keras_file_is_classified_with_chosen_preprocessing() {
     for (i, a) in scores.iter().enumerate() {
         assert!(scores[..i].iter().all(|b| a != b), "each way of resizing counts: {scores:?}");
     }
+}
+
+#[test]
+fn what_the_file_does_not_tell_is_said() {
+    let (model, photo) = (model(), photo("0009.jpg"));
+    let lines = |output: &Output| {
+        assert!(output.status.success(), "{output:?}");
+        let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+        let said = stderr.lines().filter_map(|line| line.split_once(": the file does not tell the "));
+        said.map(|(_, said)| said.to_owned()).collect::<Vec<_>>()
+    };
+    let pixels = "pixel values: taken as −1 to 1; a whole Keras model tells it by a Rescaling layer";
+    let filter = "resize filter: taken as bilinear; --filter changes it";
+    let fit = "fit: taken as squash; --fit changes it";
+    let end = "final activation: taken as softmax; a whole Keras model tells it by its last activation";
+    let output = xception(&["classify", "--json", "--model", &model, &photo]);
+    assert_eq!(lines(&output), [pixels, filter, fit, end]);
+    let text = stdout(&output);
+    assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+    let converted = scratch("assumed.safetensors", b"");
+    assert_eq!(lines(&xception(&["convert", &model, &converted, "--filter", "nearest"])), [pixels, fit, end]);
+    let output = xception(&["inspect", &converted, "--fit", "crop"]);
+    assert_eq!(lines(&output), [""; 0], "they are among what it prints");
+    let text = stdout(&output);
+    let printed: Vec<&str> = text.lines().filter(|line| line.starts_with("assumed ")).collect();
+    assert_eq!(printed, [pixels, end].map(|line| format!("assumed      {}", line.replace("taken as ", ""))));
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("assumed");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(photo, folder.join("0009.jpg")).unwrap();
+    let folder = folder.display().to_string();
+    let output = xception(&["eval", "--json", "--model", &converted, "--against", &model, "--images", &folder]);
+    assert_eq!(lines(&output), [pixels, fit, end, pixels, end], "the other model has this one's filter and fit");
+    fs::remove_file(converted).unwrap();
 }
 
 #[test]

@@ -68,6 +68,7 @@ test('dtype, head and labels are the caller\'s', async () => {
     return {
       auto: await answer({}),
       f16: await answer({ dtype: 'f16' }),
+      fit: await answer({ fit: 'squash', backend: 'cpu' }),
       i8: await answer({ dtype: 'i8' }),
       head: await answer({ head, labels: ['one', 'n02123045 two', 'n02123045 tabby'] }),
       noHead: await answer({ head: new Blob(['<html>']) }),
@@ -75,9 +76,17 @@ test('dtype, head and labels are the caller\'s', async () => {
       foreign: await answer({ weights: head }),
     };
   });
-  const { auto, f16, i8, head, noHead, labels, foreign } = result;
+  const { auto, f16, fit, i8, head, noHead, labels, foreign } = result;
   assert.equal(auto.info.dtype, 'f32', 'a software adapter computes from f32');
   assert.deepEqual(Object.keys(auto.info.source), ['kind', 'sha256', 'license']);
+  // The file was converted with the filter and the labels; PyTorch's head tells nothing of its own.
+  const assumed = [
+    { name: 'pixel values', value: '−1 to 1' },
+    { name: 'fit', value: 'squash', option: 'fit' },
+    { name: 'final activation', value: 'softmax' },
+  ];
+  assert.deepEqual([auto, f16, head].map(({ info }) => info.assumed), [assumed, assumed, assumed]);
+  assert.deepEqual(fit.info.assumed, [assumed[0], assumed[2]]);
   assert.equal(f16.info.dtype, 'f16');
   assert.ok(f16.info.bytes < auto.info.bytes * 0.51, `${f16.info.bytes} bytes`);
   assert.deepEqual([auto, f16].map(({ predictions }) => predictions[0].label), ['cup', 'cup']);

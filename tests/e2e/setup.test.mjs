@@ -43,6 +43,7 @@ test('the official weights are verified and converted to half their size', async
   const header = JSON.parse(file.subarray(8, 8 + Number(file.readBigUInt64LE(0))));
   const { dtype, model } = JSON.parse(header.__metadata__['xception-webgpu']);
   assert.deepEqual([dtype, model.preprocessing.filter, model.preprocessing.fit], ['f16', 'bilinear', 'squash']);
+  assert.deepEqual(model.assumed.map(({ name }) => name), ['pixel values', 'resize filter', 'fit', 'final activation']);
   const { kind, sha256, license } = model.source;
   assert.deepEqual([kind, license], ['Keras (.keras)', 'that of keras.applications']);
   assert.equal(sha256, createHash('sha256').update(weights).digest('hex'));

@@ -1,7 +1,7 @@
 // Compiled, never run: how TypeScript users call the package.
 import imagenet from '../../pkg/imagenet.js';
 import { Xception, XceptionError, clearCache, listCached } from '../../pkg/index.js';
-import type { ClassMap, Classification, Prediction, Progress } from '../../pkg/index.js';
+import type { Assumption, ClassMap, Classification, Prediction, Progress } from '../../pkg/index.js';
 
 export async function classify(photo: File | ImageBitmap | HTMLVideoElement, signal: AbortSignal): Promise<string> {
   const weights = new URL('https://example.org/model.safetensors');
@@ -12,12 +12,13 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
   const onProgress = ({ loaded, total, fromCache }: Progress) => (fromCache ? 1 : loaded / (total ?? 1));
   await using model = await Xception.load({ worker: true, weights, integrity, dtype: 'f16', tune: 'again', cache: false, signal, filter: 'bicubic', onProgress });
   const [height, width]: readonly [number, number] = model.info.inputSize;
+  const untold: string[] = model.info.assumed.map(({ name, value, option }: Assumption) => `${name} ${value} ${option ?? ''}`);
   try {
     const { predictions, timings }: Classification = await model.classify(photo, { topK: 5 });
     const best: Prediction = predictions[0];
     const embedding: Float32Array = await model.embed('photo.jpg', { roi: { x: 0, y: 0, width: 10, height: 10 }, fit: 'crop' });
     const { passes, clock } = await model.profile('photo.jpg', { runs: 3 });
-    console.log(clock, passes.map(({ label, ms, roofline }) => `${label} ${ms} ${roofline}`));
+    console.log(clock, untold, passes.map(({ label, ms, roofline }) => `${label} ${ms} ${roofline}`));
     const { values, image, region }: ClassMap = await model.explain('photo.jpg', { classIndex: 3 });
     console.log(values.length, new ImageData(image.data, image.width), region.x, (await model.activations('photo.jpg', 'avg_pool')).shape[2]);
     model.addEventListener('devicelost', ({ detail }) => console.warn(detail.reason, embedding.length));
