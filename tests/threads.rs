@@ -28,11 +28,11 @@ fn weights(meta: &Meta, tensors: &[Vec<f32>], dtype: Dtype) -> Arc<[Weights]> {
 fn compare(meta: &Meta, weights: &Arc<[Weights]>, team: &Arc<ThreadTeam>, [height, width]: [usize; 2], threads: usize) {
     let network = Network::new([height, width], &meta.head, meta.preset).unwrap();
     let plan = Plan::new(&network, Dtype::F32, &Tuning::untuned(false), 1);
-    let pixels = pattern(height, width);
+    let levels: Vec<f32> = pattern(height, width).into_iter().map(f32::from).collect();
     let [mut alone, mut together] = [1, threads].map(|threads| {
         let mut runner = Runner::new(plan.clone(), weights.clone());
         runner.join(team.clone(), threads);
-        Preprocessing::default().normalise(&pixels, runner.slot_mut(plan.image));
+        Preprocessing::default().normalise(&levels, runner.slot_mut(plan.image));
         runner
     });
     for (index, pass) in plan.passes.iter().enumerate() {

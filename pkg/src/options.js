@@ -63,7 +63,7 @@ export const LOAD = {
   dtype: either('auto', 'f32', 'f16'),
   head: source,
   labels: option('an array of texts, one for each class', list(text)),
-  filter: either('nearest', 'bilinear', 'bicubic'),
+  filter: either('nearest', 'box', 'bilinear', 'hamming', 'bicubic', 'lanczos', 'tf-bilinear', 'tf-nearest'),
   fit,
   inputSize: positive,
   tune: either('auto', 'again', 'off'),

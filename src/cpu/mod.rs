@@ -48,8 +48,8 @@ pub struct Classifier {
     storage: Dtype,
     explanation: Explanation,
     runner: Runner,
-    /// The photo that was uploaded last, resized: `[height][width][3]`.
-    pixels: Vec<u8>,
+    /// The photo that was uploaded last, resized: levels from 0 to 255, `[height][width][3]`.
+    levels: Vec<f32>,
 }
 
 impl std::fmt::Debug for Classifier {
@@ -99,8 +99,8 @@ impl Loader {
         let mut runner = Runner::new(explanation.plan.clone(), weights.into());
         #[cfg(not(target_arch = "wasm32"))]
         runner.join(ThreadTeam::global(), MAX_THREADS);
-        let pixels = vec![0; 3 * meta.input_size[0] * meta.input_size[1]];
-        Ok(Classifier { meta, network, storage, explanation, runner, pixels })
+        let levels = vec![0.0; 3 * meta.input_size[0] * meta.input_size[1]];
+        Ok(Classifier { meta, network, storage, explanation, runner, levels })
     }
 }
 
@@ -170,18 +170,26 @@ impl Classifier {
     pub fn upload(&mut self, photo: &Rgba, fit: Option<Fit>) {
         let mut resizer = self.resizer([photo.width(), photo.height()], fit);
         resizer.push(photo.data());
-        self.pixels = resizer.finish();
+        self.levels = resizer.finish();
     }
 
     /// Takes 8-bit RGB pixels of the network's input size: `[height][width][3]`.
     ///
     /// # Errors
     /// [`Error::Argument`] where they are not as many.
-    pub fn upload_pixels(&mut self, pixels: Vec<u8>) -> Result<()> {
-        if pixels.len() != self.pixels.len() {
-            return Err(Error::Argument(format!("the input has {} bytes, not {}", self.pixels.len(), pixels.len())));
+    pub fn upload_pixels(&mut self, pixels: &[u8]) -> Result<()> {
+        self.upload_levels(pixels.iter().map(|&level| level.into()).collect())
+    }
+
+    /// Takes a photo that a [`Resizer`] made: levels from 0 to 255, `[height][width][3]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where they are not as many.
+    pub fn upload_levels(&mut self, levels: Vec<f32>) -> Result<()> {
+        if levels.len() != self.levels.len() {
+            return Err(Error::Argument(format!("the input has {} values, not {}", self.levels.len(), levels.len())));
         }
-        self.pixels = pixels;
+        self.levels = levels;
         Ok(())
     }
 
@@ -196,7 +204,7 @@ impl Classifier {
     fn run(&mut self, end: usize) {
         // Later passes write where the image was.
         let image = self.runner.slot_mut(self.explanation.plan.image);
-        self.meta.preprocessing.normalise(&self.pixels, image);
+        self.meta.preprocessing.normalise(&self.levels, image);
         self.runner.run(0..end);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use js_sys::Object;
 
-use super::common::{array, info, object, parse_fit, predictions, storage, text};
+use super::common::{array, info, object, parse_fit, predictions, region, storage, text};
 use super::*;
 use crate::cpu::{Classifier, Loader};
 #[cfg(target_feature = "atomics")]
@@ -57,7 +57,7 @@ impl CpuLoader {
 pub struct CpuModel {
     classifier: Classifier,
     /// Those that will be answered together, in the network's input size.
-    photos: Vec<Vec<u8>>,
+    photos: Vec<Vec<f32>>,
     /// The one that comes.
     resizer: Option<Resizer>,
 }
@@ -128,13 +128,13 @@ impl CpuModel {
             self.photos.push(resizer.finish());
             return Ok(());
         }
-        self.classifier.upload_pixels(resizer.finish()).map_err(|error| throw(&error))
+        self.classifier.upload_levels(resizer.finish()).map_err(|error| throw(&error))
     }
 
     /// The most likely classes of the photo that was uploaded last, or of the first `photos` that are to be answered together.
     pub fn start(&mut self, top: usize, photos: Option<usize>) -> Result<JsValue, JsValue> {
-        let mut one = |pixels: Option<Vec<u8>>| {
-            pixels.map_or(Ok(()), |pixels| self.classifier.upload_pixels(pixels))?;
+        let mut one = |levels: Option<Vec<f32>>| {
+            levels.map_or(Ok(()), |levels| self.classifier.upload_levels(levels))?;
             self.classifier.classify(top)
         };
         let answers: Result<_, Error> = match photos {
@@ -153,6 +153,11 @@ impl CpuModel {
     /// logit, row by row.
     pub fn explain(&mut self, class: usize) -> Result<Vec<f32>, JsValue> {
         self.classifier.explain(class).map_err(|error| throw(&error))
+    }
+
+    /// The part of a photo of this size that the network sees: `ClassMap.region` of index.d.ts.
+    pub fn region(&self, width: usize, height: usize, fit: Option<String>) -> Result<Object, JsValue> {
+        region(self.classifier.meta(), (width, height), fit)
     }
 
     /// What a layer makes of the photo that was uploaded last.

@@ -71,7 +71,7 @@ fn batches_and_tuning() {
         assert!(kept().contains(&format!("to 728, {batch} at once: ")), "{}", kept());
     }
     // More than are ever computed at once are tuned for as they are computed.
-    let output = tuned("40", &["classify", "--size", "71", &photos[0]]);
+    let output = tuned("40", &["classify", &photos[0]]);
     assert!(output.status.success(), "{output:?}");
     assert!(kept().contains("to 728, 32 at once: ") && !kept().contains("40 at once"), "{}", kept());
 
