@@ -454,5 +454,5 @@ export interface CachedFile {
 /** The files that `Xception.load` has cached; none where the browser has no Cache API, or forbids it to this page. */
 export function listCached(): Promise<CachedFile[]>;
 
-/** Removes the cached file of a URL, or all of them. False where there is none. */
+/** Removes the cached file of a URL, or all of them and what `tune` remembers. False where there was no file. */
 export function clearCache(url?: string | URL): Promise<boolean>;

@@ -1,8 +1,8 @@
 // Keeps the page and the package, so that they are there without a network; weights are kept by the package itself. The build fills in
 // FILES: the page's files by their hashed names, and VERSION.
 const PAGE = `page-${VERSION}`;
-/** What comes on demand, such as the second wasm module. */
-const MORE = 'more';
+/** What comes on demand, such as the second wasm module, of this version too. */
+const MORE = `more-${VERSION}`;
 
 addEventListener('install', (event) => {
   skipWaiting();
@@ -16,17 +16,20 @@ addEventListener('install', (event) => {
 addEventListener('activate', (event) => {
   const old = async () => {
     const names = await caches.keys();
-    await Promise.all(names.filter((name) => name.startsWith('page-') && name !== PAGE).map((name) => caches.delete(name)));
+    // The first versions had one for all, called `more`.
+    const ours = names.filter((name) => /^(page-|more-|more$)/.test(name) && ![PAGE, MORE].includes(name));
+    await Promise.all(ours.map((name) => caches.delete(name)));
     await clients.claim();
   };
   event.waitUntil(old());
 });
 
-/** From the network, and kept; from what is kept where there is none. */
+/** From the network, and kept, once for all queries; from what is kept where there is none. */
 async function online(request) {
   try {
     const response = await fetch(request);
-    if (response.ok) await (await caches.open(MORE)).put(request, response.clone());
+    const key = new Request(request.url.replace(/[?#].*/, ''), { headers: request.headers });
+    if (response.ok) await (await caches.open(MORE)).put(key, response.clone());
     return response;
   } catch {
     return (await caches.match(request, { ignoreSearch: true })) ?? Response.error();

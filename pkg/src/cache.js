@@ -3,6 +3,9 @@ import { read } from './download.js';
 
 const NAME = 'xception-webgpu';
 
+/** What was measured of GPUs, apart from the weights: that is no file of anybody's. */
+export const TUNING = `${NAME}-tuning`;
+
 /** The header of a cached file that holds the hash by which it was verified. */
 const SHA256 = 'x-xception-sha256';
 
@@ -89,6 +92,7 @@ export async function clearCache(url) {
   await written();
   const clear = async (cache) => {
     if (url !== undefined) return cache.delete(withoutFragment(new Request(url).url));
+    await caches.delete(TUNING);
     return (await cache.keys()).length > 0 && caches.delete(NAME);
   };
   return (await attempt(clear)) ?? false;

@@ -3,6 +3,7 @@ import { open, refusePage, toRequest } from './download.js';
 import { XceptionError, part, settle } from './errors.js';
 import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
+import { nameOf } from './support.js';
 import { tuning } from './tuning.js';
 import { core } from './wasm.js';
 
@@ -15,8 +16,6 @@ export async function load({ module, loaderFor = onGpu }, options) {
   // A Request may bring its own signal.
   const signal = AbortSignal.any([options.signal, weights?.signal].filter(Boolean));
   const { labels, filter, fit, inputSize, head } = options;
-  if (!['auto', 'f32', 'f16'].includes(dtype)) throw new XceptionError('bad-argument', 'dtype must be auto, f32 or f16');
-  if (!['auto', 'again', 'off'].includes(tune)) throw new XceptionError('bad-argument', 'tune must be auto, again or off');
   const job = {
     module,
     loaderFor,
@@ -151,6 +150,8 @@ async function onGpu(header, job) {
   const { module, signal, dtype } = job;
   const gpu = await module.call(({ Gpu }) => Gpu.open());
   try {
+    const info = gpu.device.adapterInfo;
+    if (info) gpu.name = nameOf(info);
     const tuned = await tuning(gpu, header, job);
     signal.throwIfAborted();
     const loader = await module.call(({ Loader }) => Loader.create(gpu, header, dtype, tuned));

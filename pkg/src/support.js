@@ -1,7 +1,10 @@
-import { XceptionError } from './errors.js';
+import software from '../../src/gpu/software.txt';
 
-/** Software that acts as a GPU. Its name is in what an adapter tells of itself. */
-const SOFTWARE = /swiftshader|llvmpipe|lavapipe|basic render|software/i;
+/** What an adapter calls itself: its description, which most browsers leave empty, or else its kind. */
+export const nameOf = ({ description, vendor, architecture }) => description || [vendor, architecture].filter(Boolean).join(' ');
+
+/** Whether an adapter of that name is a program on the CPU. */
+const isSoftware = (name) => software.trim().split('\n').some((known) => name.toLowerCase().includes(known));
 
 /** Whether a model can run here, on what, and why not on a GPU. */
 export async function support() {
@@ -19,16 +22,14 @@ export async function support() {
   if (!gpu) return on('cpu', 'there is no WebGPU here: use a current Chrome, Edge, Safari or Firefox');
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
   if (!adapter) return on('cpu', 'WebGPU finds no GPU here: enable hardware acceleration in the settings, or update the driver');
-  const { description, vendor, architecture, device, isFallbackAdapter } = adapter.info ?? {};
-  const name = description || [vendor, architecture].filter(Boolean).join(' ');
-  const software = isFallbackAdapter || adapter.isFallbackAdapter || SOFTWARE.test([description, vendor, architecture, device]);
-  return software ? on('cpu', `${name} is no GPU but a program on the CPU`, adapter, name) : on('webgpu', '', adapter, name);
+  const name = nameOf(adapter.info ?? {});
+  if (!adapter.info?.isFallbackAdapter && !adapter.isFallbackAdapter && !isSoftware(name)) return on('webgpu', '', adapter, name);
+  return on('cpu', name ? `${name} is a software adapter` : 'WebGPU has only a software adapter here', adapter, name);
 }
 
 /** What computes, and why that: `auto` takes a GPU where there is one. */
 export async function choose(backend = 'auto') {
   if (backend === 'webgpu' || backend === 'cpu') return { backend, reason: '' };
-  if (backend !== 'auto') throw new XceptionError('bad-argument', 'backend must be auto, webgpu or cpu');
   const { backend: chosen, reason } = await support();
   return { backend: chosen, reason };
 }

@@ -122,10 +122,11 @@ impl Gpu {
         self.device.limits().max_texture_dimension_2d
     }
 
-    /// Whether the adapter is a program on the CPU.
+    /// Whether the adapter is a program on the CPU. The package's `support.js` reads the same list of names.
     pub fn is_software(&self) -> bool {
         let name = self.info.name.to_ascii_lowercase();
-        self.info.device_type == wgpu::DeviceType::Cpu || ["swiftshader", "llvmpipe"].iter().any(|it| name.contains(it))
+        self.info.device_type == wgpu::DeviceType::Cpu
+            || include_str!("software.txt").lines().any(|software| name.contains(software))
     }
 
     /// Whether shaders can compute with f16.

@@ -35,6 +35,12 @@ impl WebGpu {
         self.gpu.is_software()
     }
 
+    /// Names it as the rest of the package does: wgpu knows its description alone, which most browsers leave empty.
+    #[wasm_bindgen(setter)]
+    pub fn set_name(&mut self, name: String) {
+        self.gpu.info.name = name;
+    }
+
     /// The browser's `GPUDevice`.
     #[wasm_bindgen(getter)]
     pub fn device(&self) -> Option<Object> {

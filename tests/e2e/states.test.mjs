@@ -171,3 +171,32 @@ test('after one visit it works without a network', async () => {
   await says(again, 'status', /^Cat: \w+$/);
   await context.close();
 });
+
+test('a new version of the page keeps nothing of the old ones', async () => {
+  const local = await serveWithModel({}, false);
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  // A page without the service worker.
+  await page.goto(`${local.url}manifest.webmanifest`);
+  await page.evaluate(async () => {
+    for (const name of ['page-old', 'more', 'more-old', 'more of others', 'xception-webgpu']) await (await caches.open(name)).put('/x', new Response('x'));
+  });
+  await page.goto(local.url);
+  await says(page, 'models', /kept in this browser/);
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  for (const query of ['?backend=cpu', '?backend=auto', '?backend=cpu']) {
+    await page.goto(local.url + query);
+    await says(page, 'status', /^Ready for a photo/);
+  }
+  const kept = await page.evaluate(async () => {
+    const names = await caches.keys();
+    const more = await (await caches.open(names.find((name) => /^more-/.test(name)))).keys();
+    return { names, more: more.map(({ url }) => url) };
+  });
+  assert.match(kept.names.toSorted().join(), /^more of others,more-\w{10},page-\w{10},xception-webgpu$/);
+  assert.deepEqual(kept.more.filter((url) => url.includes('?')), []);
+  assert.ok(kept.more.includes(local.url) && kept.more.includes(`${local.url}models/index.json`), `${kept.more}`);
+  await context.close();
+  local.server.closeAllConnections();
+  local.server.close();
+});

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
-import { emptyPage, launch } from './browser.mjs';
+import { launch, packagePage } from './browser.mjs';
 
 let server, browser, url;
 
@@ -25,17 +25,7 @@ after(async () => {
   server?.close();
 });
 
-/** An empty page with what these tests share. */
-async function open() {
-  const page = await emptyPage(browser, url);
-  await page.evaluate(async () => {
-    Object.assign(globalThis, await import('/pkg/dist/index.js'));
-    globalThis.weights = '/models/kitchenware.safetensors';
-    globalThis.cup = '/models/kitchenware/photos/0009.jpg';
-    globalThis.refusal = (promise) => promise.then(() => 'none', (error) => (error instanceof XceptionError ? error.code : String(error)));
-  });
-  return page;
-}
+const open = () => packagePage(browser, url);
 
 /** Used on the GPU, here and in a worker, and on the CPU: what differs may only be who computes. */
 const useEverything = async (options) => {
@@ -272,6 +262,44 @@ test('a camera is classified frame by frame, and no frame waits', async () => {
   await page.close();
 });
 
+test('a video that ends, breaks or is none settles', async () => {
+  const page = await open();
+  const result = await page.evaluate(async () => {
+    const model = await Xception.load({ weights, backend: 'cpu' });
+    const camera = async () => (await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240, frameRate: 20 } })).getVideoTracks()[0];
+    const done = async (frames) => (await settled(frames.next())).done ?? 'unsettled';
+    const stopped = await camera();
+    stopped.stop();
+    const result = { stopped: await done(model.video(stopped)) };
+    const waiting = await camera();
+    const few = model.video(waiting, { maxFps: 1e-9 });
+    result.first = await done(few);
+    const second = done(few);
+    setTimeout(() => waiting.stop(), 100);
+    result.second = await second;
+    const busy = await camera();
+    const many = model.video(busy);
+    result.many = await done(many);
+    busy.stop();
+    result.over = await done(many);
+    const video = Object.assign(document.createElement('video'), { src: '/none.mp4' });
+    result.broken = await refusal(model.video(video).next());
+    result.later = await refusal(model.video(video).next());
+    const track = await camera();
+    const wrong = [new Proxy(video, {}), new Proxy(track, {}), null, undefined, 7, 'x', Symbol('s'), {}, video.src];
+    result.wrong = [];
+    for (const source of wrong) result.wrong.push(await refusal(model.video(source).next()));
+    for (const maxFps of [0, -1, NaN, '1', Symbol('s'), 1n, {}, () => 1]) result.wrong.push(await refusal(model.video(track, { maxFps }).next()));
+    track.stop();
+    return { ...result, after: (await model.classify(cup)).predictions[0].label, disposed: await refusal(model.dispose()) };
+  });
+  assert.deepEqual(result, {
+    stopped: true, first: false, second: true, many: false, over: true, broken: 'decode', later: 'decode',
+    wrong: Array(17).fill('bad-argument'), after: 'cup', disposed: 'none',
+  });
+  await page.close();
+});
+
 test('a lost device is told, and the model comes back; one that cannot says so', async () => {
   const page = await open();
   const result = await page.evaluate(async () => {
@@ -330,7 +358,7 @@ test('what a browser can is told without loading anything', async () => {
   page.on('request', (request) => requests.push(request.url()));
   const here = await page.evaluate(() => Xception.isSupported());
   assert.deepEqual([here.ok, here.backend, here.f16, here.timestamps], [true, 'cpu', false, true]);
-  assert.match(here.reason, /swiftshader is no GPU/i);
+  assert.match(here.reason, /swiftshader is a software adapter/i);
   assert.match(here.adapter, /swiftshader/i);
   const real = await page.evaluate(async () => {
     const { get } = Object.getOwnPropertyDescriptor(GPUAdapter.prototype, 'info');
@@ -341,6 +369,11 @@ test('what a browser can is told without loading anything', async () => {
     return support;
   });
   assert.deepEqual([real.ok, real.backend, real.reason, real.adapter], [true, 'webgpu', '', 'acme rocket']);
+  const nameless = await page.evaluate(async () => {
+    Object.defineProperty(GPUAdapter.prototype, 'info', { get: () => ({ vendor: '', architecture: '', description: '', device: '', isFallbackAdapter: true }) });
+    return Xception.isSupported();
+  });
+  assert.deepEqual([nameless.backend, nameless.reason, nameless.adapter], ['cpu', 'WebGPU has only a software adapter here', '']);
   const none = await page.evaluate(() => {
     Object.defineProperty(navigator.gpu.constructor.prototype, 'requestAdapter', { value: async () => null });
     return Xception.isSupported();
@@ -348,5 +381,48 @@ test('what a browser can is told without loading anything', async () => {
   assert.deepEqual([none.ok, none.backend], [true, 'cpu']);
   assert.match(none.reason, /hardware acceleration/);
   assert.deepEqual(requests, []);
+  await page.close();
+});
+
+test('the script and the compiled code mean the same by a software adapter, and by its name', async () => {
+  const page = await open();
+  const software = readFileSync('src/gpu/software.txt', 'utf8').trim().split('\n');
+  const cases = [
+    ...software.map((name) => [{ description: `The ${name.toUpperCase()} (1.0)` }, false]),
+    [{ vendor: 'google', architecture: 'swiftshader' }, false],
+    [{ description: 'Microsoft Basic Render Driver', vendor: 'microsoft', architecture: 'warp' }, false],
+    [{ vendor: 'acme', architecture: 'rocket' }, true],
+    [{ description: 'Acme Rocket 3', vendor: 'acme', architecture: 'swiftshader' }, true],
+  ];
+  const found = await page.evaluate(async (cases) => {
+    const found = [];
+    for (const [info] of cases) {
+      const all = { description: '', vendor: '', architecture: '', device: '', isFallbackAdapter: false, ...info };
+      for (const [type, property] of [[GPUAdapter, 'info'], [GPUDevice, 'adapterInfo']]) Object.defineProperty(type.prototype, property, { get: () => all, configurable: true });
+      const { backend, adapter } = await Xception.isSupported();
+      const model = await Xception.load({ weights, backend: 'webgpu', tune: 'off', warmup: false });
+      found.push([backend, model.info.dtype, adapter, model.info.adapter]);
+      await model.dispose();
+    }
+    return found;
+  }, cases);
+  const name = ({ description, vendor, architecture }) => description ?? `${vendor} ${architecture}`;
+  const expected = cases.map(([info, isHardware]) => [...(isHardware ? ['webgpu', 'f16'] : ['cpu', 'f32']), name(info), name(info)]);
+  assert.deepEqual(found, expected);
+  await page.close();
+});
+
+test('measurements of GPUs do not pile up, and go with the cached files', async () => {
+  const page = await open();
+  const result = await page.evaluate(async () => {
+    const cache = await caches.open('xception-webgpu-tuning');
+    for (let i = 0; i < 40; i++) await cache.put(`https://tuning.invalid/${i}`, new Response('old'));
+    await (await Xception.load({ weights, backend: 'webgpu', tune: 'again', warmup: false })).dispose();
+    const keys = (await cache.keys()).map(({ url }) => new URL(url).pathname.slice(1));
+    await clearCache();
+    return { count: keys.length, oldest: keys[0], newest: keys.at(-1), caches: await caches.keys() };
+  });
+  assert.deepEqual([result.count, result.oldest, result.caches], [32, '9', []]);
+  assert.match(result.newest, /swiftshader/i);
   await page.close();
 });
