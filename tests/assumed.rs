@@ -169,7 +169,7 @@ fn one_output_is_a_sigmoid() {
         let overrides = Overrides { head, input_size, labels, dtype: Some(dtype), ..Overrides::default() };
         let file = convert(fixture("keras3.weights.h5"), overrides).unwrap();
         let mut classifier = Classifier::load(&file, None).unwrap();
-        classifier.upload_pixels(pattern(side, side)).unwrap();
+        classifier.upload_pixels(&pattern(side, side)).unwrap();
         let ranked = classifier.classify(2).unwrap();
         let what = format!("{side} as {dtype}: {ranked:?}");
         assert_eq!([&*ranked[0].label, &*ranked[1].label], ["shiny", "dull"], "{what}");
