@@ -147,6 +147,10 @@ fn a_batch_takes_its_multiple_of_memory() {
         let [one, eight] = [1, 8].map(|batch| Plan::new(&network, Dtype::F16, &Tuning::untuned(software), batch));
         assert_eq!(eight.activation_bytes(), 8 * one.activation_bytes());
         assert_eq!((eight.weight_bytes(), eight.passes.len()), (one.weight_bytes(), one.passes.len()));
+        // The largest buffer is block 2's: 72×72×128 of f16.
+        for (images, binding) in [(1, 0), (1, 2 * 72 * 72 * 128 - 1), (3, 3 * 2 * 72 * 72 * 128), (32, 1 << 40)] {
+            assert_eq!([&one, &eight].map(|plan| plan.max_batch(binding)), [images; 2]);
+        }
     }
 }
 

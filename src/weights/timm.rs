@@ -59,7 +59,7 @@ pub fn read(file: &[u8]) -> Result<Model> {
         (false, assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
         (false, assumed::PIXELS, "−1 to 1".to_owned()),
         (false, assumed::FILTER, filter.to_string()),
-        (false, assumed::FIT, format!("{fit} to {CROP:.3}")),
+        (false, assumed::FIT, format!("{fit} to {CROP}")),
     ]);
     assumed.extend(head.assumed);
     let meta = Meta {
