@@ -112,19 +112,19 @@ for (const [name, bundle] of Object.entries(bundlers)) {
     assert.deepEqual([page.title, worker.title, cpu.title], ['cup', 'cup', 'cup']);
     const bytes = compressed(page);
     context.diagnostic(`${page.bodies.length} files, ${bytes} bytes brotli; on the CPU ${compressed(cpu)}`);
-    assert.ok(bytes <= 120_000, `${bytes} bytes`);
-    assert.ok(compressed(cpu) <= 100_000, `${compressed(cpu)} bytes on the CPU`);
+    assert.ok(bytes <= 140_000, `${bytes} bytes`);
+    assert.ok(compressed(cpu) <= 110_000, `${compressed(cpu)} bytes on the CPU`);
   });
 }
 
-test('without a bundler a page fetches less than 120 KB (brotli)', async (context) => {
+test('without a bundler a page fetches less than 140 KB (brotli)', async (context) => {
   writeFileSync(join(app, 'plain.js'), main('true').replace("'xception-webgpu'", "'./node_modules/xception-webgpu/dist/index.js'"));
   writeFileSync(join(app, 'plain.html'), html('./plain.js'));
   const { title, bodies } = await answer('plain.html');
   assert.equal(title, 'cup');
   const bytes = compressed({ bodies });
   context.diagnostic(`${bodies.length} files, ${bytes} bytes brotli`);
-  assert.ok(bytes <= 120_000, `${bytes} bytes`);
+  assert.ok(bytes <= 140_000, `${bytes} bytes`);
   for (const place of ['worker', 'cpu']) assert.equal((await answer(`plain.html?${place}`)).title, 'cup');
 });
 
