@@ -12,10 +12,17 @@ export interface Progress {
   fromCache: boolean;
 }
 
-/** How pixels between pixels are made; each equals PIL's filter of that name. */
-export type Filter = 'nearest' | 'bilinear' | 'bicubic';
+/**
+ * How pixels between pixels are made: the same bytes as Pillow's filter of that name (up to Pillow 12.1), or with `tf-` the same values
+ * as `tf.image.resize`, which Keras's `image_dataset_from_directory` calls and which does not antialias.
+ */
+export type Filter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'lanczos' | 'tf-bilinear' | 'tf-nearest';
 
-/** How a photo of another aspect ratio is brought to the network's input: squashed whole, or its centre. */
+/**
+ * How a photo of another aspect ratio is brought to the network's input: squashed whole, or its centre. The centre is that of Pillow's
+ * `ImageOps.fit`; for timm's weights, whose `crop` is below 1, that of timm's transform; with a filter of TensorFlow's that of
+ * `crop_to_aspect_ratio=True`.
+ */
 export type Fit = 'squash' | 'crop';
 
 export interface LoadOptions {
@@ -227,7 +234,7 @@ export interface ModelInfo {
   readonly preprocessing: {
     readonly filter: Filter;
     readonly fit: Fit;
-    /** The share of the largest possible centre that `crop` keeps. */
+    /** The share of the largest possible centre that `crop` keeps with Pillow's filters: timm's `crop_pct`. */
     readonly crop: number;
     readonly scale: number;
     readonly offset: number;

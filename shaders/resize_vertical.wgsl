@@ -1,10 +1,10 @@
-// Resampling along the columns, rounded to 8 bits as PIL does, then normalisation for the network.
+// Resampling along the columns, in integers and rounded to 8 bits as Pillow does, then normalisation for the network.
 //
-//   output[y, x] = SCALE · round(Σ_t weights[y, t] · 255 · input[first[y] − first_row + t, x]) + OFFSET
+//   output[y, x] = SCALE · clamp((½ + Σ_t weights[y, t] · input[first[y] − first_row + t, x]) >> 22, 0, 255) + OFFSET
 //
 // input   [rows][WIDTH] RGB in 8 bits each, as resize_horizontal leaves it
 // taps    stride, first_row, rows, image; then [HEIGHT] pairs of (first row, count); then
-//         [HEIGHT][stride] weights as the bits of f32
+//         [HEIGHT][stride] weights as the bits of i32, of which 22 are fractional
 // output  [images][HEIGHT][WIDTH] vec4: RGB and 0
 //
 // One invocation computes 1 pixel; x: columns, y: rows.
@@ -33,10 +33,11 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let first = taps[4 + 2 * id.y] - first_row;
     let count = taps[5 + 2 * id.y];
     let weights = 4 + 2 * HEIGHT + id.y * stride;
-    var sum = vec3f();
+    var sum = vec3i(1 << 21);
     for (var t = 0u; t < count; t++) {
-        sum += bitcast<f32>(taps[weights + t]) * unpack4x8unorm(input[(first + t) * WIDTH + id.x]).rgb;
+        let level = (vec3u(input[(first + t) * WIDTH + id.x]) >> vec3u(0, 8, 16)) & vec3u(255);
+        sum += bitcast<i32>(taps[weights + t]) * vec3i(level);
     }
-    let level = floor(clamp(sum, vec3f(), vec3f(1.0)) * 255.0 + 0.5);
+    let level = vec3f(clamp(sum >> vec3u(22), vec3i(), vec3i(255)));
     output[(taps[3] * HEIGHT + id.y) * WIDTH + id.x] = pack(vec4f(level * SCALE + OFFSET, 0.0));
 }

@@ -1,6 +1,6 @@
 //! The shaders as data: WGSL source, how it stores values, and what pipelines are made of. Nothing here needs a GPU.
 //!
-//! Every kernel reads and writes storage buffers (the first resize a texture) bound in the order its operation lists
+//! Every kernel reads and writes storage buffers (a resize of a photo a texture) bound in the order its operation lists
 //! them, the result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
 //! forgotten one fails when the pipeline is made.
 
@@ -67,7 +67,7 @@ pub enum Precision {
 impl Kernel {
     /// Whether what it reads first is a texture.
     pub fn reads_texture(&self) -> bool {
-        *self == RESIZE_HORIZONTAL
+        [&RESIZE_HORIZONTAL, &RESIZE_BILINEAR].contains(&self)
     }
 
     /// The shader's source with some precision.
@@ -115,6 +115,8 @@ kernels! {
     RESIZE_HORIZONTAL = "resize_horizontal", 2;
     /// Resampling along its columns, and normalisation.
     RESIZE_VERTICAL = "resize_vertical", 2;
+    /// Resizing of a photo as TensorFlow does it, and normalisation.
+    RESIZE_BILINEAR = "resize_bilinear", 3;
     /// A copy, whose speed is that of memory.
     COPY = "copy", 1;
     /// Multiply-accumulates, whose speed is that of arithmetic.

@@ -183,7 +183,7 @@ fn means_dense_layers_and_what_explains() {
 /// Layers that a witness wrote down, 18 of them.
 fn compare_layers(file: &str, witness: &str, side: usize, change: Option<&str>) {
     let mut classifier = Classifier::load(&random_file(file, side, change), None).unwrap();
-    classifier.upload_pixels(pattern(side, side)).unwrap();
+    classifier.upload_pixels(&pattern(side, side)).unwrap();
     let layers: Vec<_> = classifier.network().readable().map(|(name, _)| name.to_owned()).collect();
     let mut compared = 0;
     for layer in layers {
@@ -264,7 +264,7 @@ fn seventeen_thousand_classes_are_answered_and_explained() {
     model.tensors.extend([random.values(17_000 * 2048), random.values(17_000)]);
     let mut classifier = Classifier::load(&model.serialize(Dtype::F32).unwrap(), None).unwrap();
     assert!(classifier.passes().iter().filter(|pass| matches!(pass.op, Op::Dense { .. })).count() > 1);
-    classifier.upload_pixels(pattern(71, 71)).unwrap();
+    classifier.upload_pixels(&pattern(71, 71)).unwrap();
     let features = classifier.embed();
     let logits = classifier.logits();
     let [.., weight, bias] = &model.tensors[..] else { panic!("no head") };
@@ -292,7 +292,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(Classifier::load(&file, Some(Dtype::I8)).unwrap_err().code(), "bad-argument");
     assert_eq!(Classifier::load(&file[..file.len() - 1], None).unwrap_err().code(), "bad-weights");
     let mut classifier = Classifier::load(&file, None).unwrap();
-    assert_eq!(classifier.upload_pixels(vec![0; 3]).unwrap_err().code(), "bad-argument");
+    assert_eq!(classifier.upload_pixels(&[0; 3]).unwrap_err().code(), "bad-argument");
     assert_eq!(classifier.classify(0).unwrap_err().code(), "bad-argument");
     assert_eq!(classifier.explain(6).unwrap_err().code(), "bad-argument");
     assert_eq!(classifier.classify(100).unwrap().len(), 6);

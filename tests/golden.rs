@@ -40,7 +40,7 @@ fn random_network(file: &str, side: usize, how: Options, change: Option<&str>) -
 fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
     // f16 rounds to 11 bits, layer after layer.
     let (atol, rtol) = if classifier.plan().storage == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
-    classifier.upload_pixels(&pattern(side, side));
+    classifier.upload_pixels(&pattern(side, side)).unwrap();
     let plan = classifier.plan().clone();
     let golden = golden();
     let mut next = 0;
@@ -110,7 +110,7 @@ fn activations_of_any_layer_agree_with_keras() {
         // A .weights.h5 file does not know what its dense layer was called.
         let witness = if layer == "dense" { "predictions" } else { &layer };
         let Some(places) = golden().integers(&format!("150.{witness}.places")) else { continue };
-        classifier.upload_pixels(&pattern(150, 150));
+        classifier.upload_pixels(&pattern(150, 150)).unwrap();
         let values = block_on(classifier.activations(&layer).unwrap().read()).unwrap();
         assert_eq!(values.len(), shape.len());
         let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
@@ -139,7 +139,7 @@ fn compare_maps(classifier: &mut Classifier, witness: &str, classes: &[usize], a
 fn class_maps_agree_with_keras() {
     for (storage, atol, rtol) in [(Dtype::F32, ATOL, RTOL), (Dtype::F16, 2e-1, 2e-2)] {
         let mut random = random_network(KERAS, 150, stored(storage, false), None);
-        random.upload_pixels(&pattern(150, 150));
+        random.upload_pixels(&pattern(150, 150)).unwrap();
         block_on(random.classify(1)).unwrap();
         compare_maps(&mut random, "150", &[0, 7, 999], atol, rtol);
         let mut kitchen = kitchen_classifier(Dtype::F32, storage, true);
@@ -235,7 +235,7 @@ fn seventeen_thousand_classes_are_answered() {
     for storage in [Dtype::F32, Dtype::F16] {
         let mut classifier = block_on(Classifier::load(&gpu, &file, stored(storage, true))).unwrap();
         assert!(storage == Dtype::F16 || classifier.plan().weight_bytes() > 200_000_000);
-        classifier.upload_pixels(&pattern(71, 71));
+        classifier.upload_pixels(&pattern(71, 71)).unwrap();
         let logits = block_on(classifier.logits()).unwrap();
         let plan = classifier.plan();
         let features =
@@ -249,12 +249,25 @@ fn seventeen_thousand_classes_are_answered() {
         let best = (0..17_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
         assert_eq!(block_on(classifier.classify(1)).unwrap()[0].index, best);
         // The last class's weights are in the second part of them.
-        classifier.upload_pixels(&pattern(71, 71));
+        classifier.upload_pixels(&pattern(71, 71)).unwrap();
         block_on(classifier.classify(1)).unwrap();
         let map = block_on(classifier.explain(16_999).unwrap().read()).unwrap();
         let mean = map.iter().sum::<f32>() / map.len() as f32;
         assert_close("a map's mean", &[mean + bias[16_999]], &logits[16_999..], &[1], ATOL, RTOL);
     }
+}
+
+/// They would be part of a photo, or beyond it.
+#[test]
+fn another_number_of_pixels_is_refused() {
+    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32, true);
+    classifier.upload_pixels(&pattern(150, 150)).unwrap();
+    let input = block_on(classifier.input()).unwrap();
+    for length in [0, 3, 3 * 150 * 150 - 1, 3 * 150 * 150 + 1] {
+        let error = classifier.upload_pixels(&vec![0; length]).expect_err(&format!("{length} bytes"));
+        assert_eq!((error.code(), error.to_string().contains("67500 values")), ("bad-argument", true), "{error}");
+    }
+    assert!(input == block_on(classifier.input()).unwrap(), "the photo before is still there");
 }
 
 #[test]

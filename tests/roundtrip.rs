@@ -10,6 +10,7 @@ use safetensors::tensor::{TensorView, serialize};
 use xception::dtype::Dtype;
 use xception::error::Result;
 use xception::layer::Role;
+use xception::resize::Filter;
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::splitter::Splitter;
 use xception::weights::{Overrides, convert, keras, timm};
@@ -78,6 +79,23 @@ fn every_source_in_every_dtype() {
             }
         }
     }
+}
+
+/// By their names, which Rust, the command line and JavaScript share.
+#[test]
+fn every_filter_is_kept() {
+    use clap::ValueEnum;
+    let keras = read(fixture("keras3.h5")).unwrap();
+    for &filter in Filter::value_variants() {
+        let name = filter.to_possible_value().unwrap().get_name().to_owned();
+        assert_eq!((filter.to_string(), name.parse().unwrap()), (name.clone(), filter));
+        assert_eq!(serde_json::to_string(&filter).unwrap(), format!("{name:?}"));
+        let mut model = keras.clone();
+        (model.meta.preprocessing.filter, model.meta.preprocessing.crop) = (filter, 0.8975);
+        let file = model.serialize(Dtype::F16).unwrap();
+        assert_eq!(Header::parse(&file).unwrap().meta, model.meta, "{name}");
+    }
+    assert!("lanczos3".parse::<Filter>().unwrap_err().to_string().contains("lanczos, tf-bilinear, tf-nearest"));
 }
 
 #[test]

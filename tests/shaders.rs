@@ -13,7 +13,9 @@ use xception::kernel::Op;
 use xception::layer::Shape;
 use xception::network::{Dense, MAX_SIDE, Network, Preset};
 use xception::plan::Plan;
-use xception::shader::{COPY, Constants, FMA, KERNELS, Kernel, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV};
+use xception::shader::{
+    COPY, Constants, FMA, KERNELS, Kernel, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV,
+};
 use xception::tile::{Kind, Method, Tuning};
 
 /// What core WGSL has beyond naga's least: `unpack2x16float`. And what `enable f16` asks for.
@@ -58,9 +60,11 @@ fn ops() -> Vec<Op> {
 
 /// Every kernel with a precision and constants that it is made with.
 fn uses() -> Vec<(&'static Kernel, Precision, Constants)> {
+    let normalising = vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)];
     let others = [
         (&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", 299.0)]),
-        (&RESIZE_VERTICAL, vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)]),
+        (&RESIZE_VERTICAL, normalising.clone()),
+        (&RESIZE_BILINEAR, normalising),
         (&COPY, vec![]),
         (&FMA, vec![("STEPS", 256.0)]),
     ];
@@ -176,7 +180,7 @@ fn bindings_are_what_is_read_and_then_the_result() {
         let mut bound: Vec<_> = bound.map(|(binding, space)| (binding.group, binding.binding, space)).collect();
         bound.sort_by_key(|&(group, binding, _)| (group, binding));
         let space = |binding| match binding {
-            0 if name == "resize_horizontal" => AddressSpace::Handle,
+            0 if ["resize_horizontal", "resize_bilinear"].contains(&name) => AddressSpace::Handle,
             _ if binding < reads => AddressSpace::Storage { access: StorageAccess::LOAD },
             _ => AddressSpace::Storage { access: StorageAccess::LOAD | StorageAccess::STORE },
         };
@@ -228,7 +232,7 @@ fn the_grid_covers_the_output_and_no_more() {
     }
     // The preprocessor's grids are in its own code: 16 by 16 pixels a workgroup.
     for (kernel, _, constants) in uses() {
-        if [&RESIZE_HORIZONTAL, &RESIZE_VERTICAL].contains(&kernel) {
+        if kernel.name.starts_with("resize") {
             assert_eq!(workgroup_size(kernel, &constants), [16, 16, 1], "{}", kernel.name);
         }
     }

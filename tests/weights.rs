@@ -344,7 +344,7 @@ fn timm_files_are_read_or_refused() {
     let model = read(file.clone()).unwrap();
     let Preprocessing { filter, fit, crop, .. } = model.meta.preprocessing;
     assert_eq!((model.meta.preset, model.meta.input_size), (Preset::Timm, [299, 299]));
-    assert_eq!((filter, fit, crop), (Filter::Bicubic, Fit::Crop, 299.0 / 333.0));
+    assert_eq!((filter, fit, crop), (Filter::Bicubic, Fit::Crop, 0.8975));
     assert_eq!(Model::deserialize(&model.serialize(Stored::F32).unwrap()).unwrap(), model);
     let renamed = replaced(&file, b"block4.rep.4.pointwise.weight", b"block4.rep.4.pointwise.wEight");
     refused("a missing array", read(renamed), "block4.rep.4.pointwise.weight is missing");

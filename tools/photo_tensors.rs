@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir("models/kitchenware/photos")? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        tensors.insert(name, resize(&decode(&fs::read(path)?)?, nearest, [150, 150]));
+        let levels = resize(&decode(&fs::read(path)?)?, nearest, [150, 150]);
+        tensors.insert(name, levels.iter().map(|&level| level as u8).collect::<Vec<_>>());
     }
     let views = tensors.iter().map(|(name, pixels)| Ok((name, TensorView::new(Dtype::U8, vec![150, 150, 3], pixels)?)));
     fs::create_dir_all("target/golden")?;

@@ -55,3 +55,16 @@ def record(golden, name, value):
     golden[f"{name}.places"] = places
     golden[f"{name}.values"] = value.ravel()[places]
     print(name, value.shape, "largest", np.abs(value).max())
+
+
+def noise(seed, height, width):
+    """A test image of random bytes, by SplitMix64: [height, width, 3] of 8 bits. Every third is black and white in each channel,
+    which takes sums beyond the range of levels. tests/resize_golden.rs has the same formula."""
+    size = height * width * 3
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + np.arange(1, size // 8 + 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    values = z.astype("<u8").view(np.uint8)[:size].reshape(height, width, 3)
+    return np.where(values < 128, 0, 255).astype(np.uint8) if seed % 3 == 0 else values

@@ -14,7 +14,7 @@ export async function explain({ model, info, size, read, lap, timings }, { class
   const [height, width] = layers[layers.findIndex(({ name }) => name === 'avg_pool') - 1].shape;
   timings.inference = lap();
   timings.total = timings.decode + timings.preprocess + timings.inference;
-  return { prediction, width, height, values, region: seen(size, info, fit), timings };
+  return { prediction, width, height, values, region: model.region(size.width, size.height, fit), timings };
 }
 
 /** What a layer makes of an image. */
@@ -31,12 +31,4 @@ export async function profile({ model, info, read }, { runs }) {
   }
   const { profile } = await part(import('./profile.js'));
   return { adapter, dtype, ...(await profile(model.device, model.passes(), dtype, () => read(() => model.start(1)), runs)) };
-}
-
-/** The part of a photo that the network sees, in shares of its width and height: all of it, or its centre. */
-function seen(photo, { inputSize: [rows, columns], preprocessing }, fit = preprocessing.fit) {
-  const crop = (share) => preprocessing.crop * Math.min(1, share);
-  const wider = (photo.width * rows) / (photo.height * columns);
-  const [width, height] = fit === 'crop' ? [crop(1 / wider), crop(wider)] : [1, 1];
-  return { x: (1 - width) / 2, y: (1 - height) / 2, width, height };
 }

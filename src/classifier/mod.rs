@@ -214,8 +214,12 @@ impl Classifier {
     }
 
     /// Brings 8-bit RGB pixels of the network's input size to the GPU: `[height][width][3]`.
-    pub fn upload_pixels(&mut self, pixels: &[u8]) {
-        self.single.upload_pixels(0, pixels);
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where they are not as many.
+    pub fn upload_pixels(&mut self, pixels: &[u8]) -> Result<()> {
+        let levels: Vec<f32> = pixels.iter().map(|&level| level.into()).collect();
+        self.single.upload_levels(0, &levels)
     }
 
     /// Starts the network for the `top` most likely classes of the photo that was uploaded last, or of the first `photos`

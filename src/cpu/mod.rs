@@ -38,7 +38,7 @@ pub struct Loader {
 }
 
 /// What the leader of a team calls before it runs.
-pub type Begin = Box<dyn Fn(&[u8], usize)>;
+pub type Begin = Box<dyn Fn(&[f32], usize)>;
 
 /// A model on the CPU.
 pub struct Classifier {
@@ -47,8 +47,8 @@ pub struct Classifier {
     storage: Dtype,
     explanation: Explanation,
     runner: Runner,
-    /// The photo that was uploaded last, resized: `[height][width][3]`.
-    pixels: Vec<u8>,
+    /// The photo that was uploaded last, resized: levels from 0 to 255, `[height][width][3]`.
+    levels: Vec<f32>,
     begin: Option<Begin>,
 }
 
@@ -96,8 +96,8 @@ impl Loader {
         }
         let explanation = Explanation::new(&Plan::new(&network, Dtype::F32, &Tuning::untuned(false), 1));
         let runner = Runner::new(explanation.plan.clone(), weights);
-        let pixels = vec![0; 3 * meta.input_size[0] * meta.input_size[1]];
-        Ok(Classifier { meta, network, storage, explanation, runner, pixels, begin: None })
+        let levels = vec![0.0; 3 * meta.input_size[0] * meta.input_size[1]];
+        Ok(Classifier { meta, network, storage, explanation, runner, levels, begin: None })
     }
 }
 
@@ -158,9 +158,9 @@ impl Classifier {
     /// Runs what the leader of the team runs.
     ///
     /// # Errors
-    /// As [`Self::upload_pixels`].
-    pub fn follow(&mut self, pixels: Vec<u8>, end: usize) -> Result<()> {
-        self.upload_pixels(pixels)?;
+    /// As [`Self::upload_levels`].
+    pub fn follow(&mut self, levels: Vec<f32>, end: usize) -> Result<()> {
+        self.upload_levels(levels)?;
         self.run(end);
         Ok(())
     }
@@ -184,18 +184,26 @@ impl Classifier {
     pub fn upload(&mut self, photo: &Rgba, fit: Option<Fit>) {
         let mut resizer = self.resizer([photo.width(), photo.height()], fit);
         resizer.push(photo.data());
-        self.pixels = resizer.finish();
+        self.levels = resizer.finish();
     }
 
     /// Takes 8-bit RGB pixels of the network's input size: `[height][width][3]`.
     ///
     /// # Errors
     /// [`Error::Argument`] where they are not as many.
-    pub fn upload_pixels(&mut self, pixels: Vec<u8>) -> Result<()> {
-        if pixels.len() != self.pixels.len() {
-            return Err(Error::Argument(format!("the input has {} bytes, not {}", self.pixels.len(), pixels.len())));
+    pub fn upload_pixels(&mut self, pixels: &[u8]) -> Result<()> {
+        self.upload_levels(pixels.iter().map(|&level| level.into()).collect())
+    }
+
+    /// Takes a photo that a [`Resizer`] made: levels from 0 to 255, `[height][width][3]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where they are not as many.
+    pub fn upload_levels(&mut self, levels: Vec<f32>) -> Result<()> {
+        if levels.len() != self.levels.len() {
+            return Err(Error::Argument(format!("the input has {} values, not {}", self.levels.len(), levels.len())));
         }
-        self.pixels = pixels;
+        self.levels = levels;
         Ok(())
     }
 
@@ -209,11 +217,11 @@ impl Classifier {
     /// Runs the network on that photo, up to the pass of this number.
     fn run(&mut self, end: usize) {
         if let Some(begin) = &self.begin {
-            begin(&self.pixels, end);
+            begin(&self.levels, end);
         }
         // Later passes write where the image was.
         let image = self.runner.slot_mut(self.explanation.plan.image);
-        self.meta.preprocessing.normalise(&self.pixels, image);
+        self.meta.preprocessing.normalise(&self.levels, image);
         self.runner.run(0..end);
     }
 

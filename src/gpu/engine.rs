@@ -4,7 +4,7 @@ use std::ops::RangeBounds;
 use std::time::Duration;
 
 use super::{Gpu, Pending, Preprocessor, Runner};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::resize::{Fit, Preprocessing, Rgba};
 
@@ -17,7 +17,6 @@ pub struct Engine {
     gpu: Gpu,
     preprocessing: Preprocessing,
     /// Height and width of the network's input.
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "browsers scale themselves"))]
     size: [usize; 2],
     preprocessor: Preprocessor,
     /// Whether the photo at hand still has to be resized.
@@ -56,20 +55,19 @@ impl Engine {
     /// Brings a photo to the GPU as image `index`; one too large for that is resized here, but not in browsers.
     ///
     /// # Errors
-    /// As [`Self::prepare`], and in browsers [`Error::TooLarge`](crate::error::Error::TooLarge).
+    /// As [`Self::prepare`], and in browsers [`Error::TooLarge`].
     pub async fn upload(&mut self, index: usize, photo: &Rgba, fit: Option<Fit>) -> Result<()> {
         let max = self.gpu.max_photo_side() as usize;
         if photo.width() > max || photo.height() > max {
             // In browsers, which can do it themselves, it would be a part of every download.
             #[cfg(target_arch = "wasm32")]
-            return Err(crate::error::Error::TooLarge(format!(
+            return Err(Error::TooLarge(format!(
                 "a side of the image is beyond the GPU's {max} pixels: scale it down"
             )));
             #[cfg(not(target_arch = "wasm32"))]
             {
-                let pixels = crate::resize::resize(photo, self.preprocessing.fitted(fit), self.size);
-                self.upload_pixels(index, &pixels);
-                return Ok(());
+                let levels = crate::resize::resize(photo, self.preprocessing.fitted(fit), self.size);
+                return self.upload_levels(index, &levels);
             }
         }
         self.prepare(index, [photo.width() as u32, photo.height() as u32], fit).await?;
@@ -77,12 +75,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Brings 8-bit RGB pixels of the network's input size to the GPU as image `index`: `[height][width][3]`.
-    pub fn upload_pixels(&mut self, index: usize, pixels: &[u8]) {
-        let mut values = vec![0.0; pixels.len() / 3 * 4];
-        self.preprocessing.normalise(pixels, &mut values);
+    /// Brings RGB levels of the network's input size, 0 to 255, to the GPU as image `index`: `[height][width][3]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where they are not as many.
+    pub fn upload_levels(&mut self, index: usize, levels: &[f32]) -> Result<()> {
+        let pixels: usize = self.size.iter().product();
+        if levels.len() != 3 * pixels {
+            return Err(Error::Argument(format!("the input has {} values, not {}", 3 * pixels, levels.len())));
+        }
+        let mut values = vec![0.0; 4 * pixels];
+        self.preprocessing.normalise(levels, &mut values);
         self.runner.write_slot(self.plan.image, index * values.len(), &values);
         self.waiting = false;
+        Ok(())
     }
 
     /// Resizes the photo that was uploaded last, so that its texture is free for another.

@@ -1,25 +1,31 @@
-//! A photo on the GPU, resized and normalised into the network's input by two dispatches.
+//! A photo on the GPU, resized and normalised into the network's input by one or two dispatches.
 
 use super::Gpu;
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::resize::{Preprocessing, Rgba, Taps, taps};
-use crate::shader::{Constants, Kernel, Precision, RESIZE_HORIZONTAL, RESIZE_VERTICAL, Recipe};
+use crate::resize::{Filter, Preprocessing, Rgba, Taps, taps};
+use crate::shader::{Constants, Kernel, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL, Recipe};
 
-/// The side of photos for which room is made at load; larger ones make it grow, once.
+/// The side of photos for which room is made at load; larger ones make it grow, and [`PATIENCE`] smaller ones shrink.
 const INITIAL_SIDE: u32 = 1024;
+
+/// After this many photos in a row that need less than a quarter of its pixels the room is made smaller, so that one large photo does
+/// not hold memory for ever, and photos of different sizes by turns do not make room each time.
+const PATIENCE: u32 = 8;
 
 /// The most pixels for which room is made beyond a photo's own: 32 Mi, 128 MiB.
 const ROOM_PIXELS: u64 = 1 << 25;
 
-/// The pipelines, and the buffers for the largest photo so far.
+/// The pipelines, and the buffers for the largest photo of late.
 pub struct Preprocessor {
     gpu: Gpu,
     /// Height and width of the network's input.
     size: [usize; 2],
-    horizontal: wgpu::ComputePipeline,
-    vertical: wgpu::ComputePipeline,
+    /// Pillow's two passes, or TensorFlow's one.
+    pipelines: Vec<wgpu::ComputePipeline>,
     room: Room,
+    /// Photos in a row that need less than a quarter of the room.
+    small: u32,
     /// Rows that the photo at hand needs.
     rows: u32,
     /// Width and height of the photo whose taps are on the GPU, how it is resized, and which image it becomes.
@@ -33,18 +39,18 @@ struct Room {
     texture: wgpu::Texture,
     across: wgpu::Buffer,
     down: wgpu::Buffer,
-    horizontal: wgpu::BindGroup,
-    vertical: wgpu::BindGroup,
+    /// For each pipeline.
+    groups: Vec<wgpu::BindGroup>,
 }
 
-/// Bytes of the taps along one axis: PIL's bicubic filter takes at most 4 pixels a scale step and 3 more.
+/// Bytes of the taps along one axis: Pillow's Lanczos filter takes at most 6 pixels a scale step and 3 more, 7 where it enlarges.
 fn taps_bytes(length: u32, outputs: usize) -> u64 {
-    4 * (4 + 2 * outputs as u64 + (4 * u64::from(length) + 5 * outputs as u64))
+    4 * (4 + 2 * outputs as u64 + (6 * u64::from(length) + 7 * outputs as u64))
 }
 
 impl Preprocessor {
     /// What its pipelines are made of.
-    pub fn recipes(preprocessing: Preprocessing, [height, width]: [usize; 2], storage: Dtype) -> [Recipe; 2] {
+    pub fn recipes(preprocessing: Preprocessing, [height, width]: [usize; 2], storage: Dtype) -> Vec<Recipe> {
         let precision = if storage == Dtype::F16 { Precision::Stored } else { Precision::Single };
         let recipe = |kernel: &'static Kernel, constants: Constants| {
             let label = kernel.name.to_owned();
@@ -52,8 +58,11 @@ impl Preprocessor {
         };
         let (width, height) = (width as f64, height as f64);
         let (scale, offset) = (preprocessing.scale.into(), preprocessing.offset.into());
-        let vertical = vec![("WIDTH", width), ("HEIGHT", height), ("SCALE", scale), ("OFFSET", offset)];
-        [recipe(&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", width)]), recipe(&RESIZE_VERTICAL, vertical)]
+        let normalising = vec![("WIDTH", width), ("HEIGHT", height), ("SCALE", scale), ("OFFSET", offset)];
+        if preprocessing.filter == Filter::TfBilinear {
+            return vec![recipe(&RESIZE_BILINEAR, normalising)];
+        }
+        vec![recipe(&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", width)]), recipe(&RESIZE_VERTICAL, normalising)]
     }
 
     /// Prepares for photos that become `output`, a slot of `[images, height, width, 4]` values stored as `storage`.
@@ -68,16 +77,16 @@ impl Preprocessor {
         storage: Dtype,
     ) -> Result<Self> {
         gpu.scoped(|| {
-            let [horizontal, vertical] =
-                Self::recipes(preprocessing, size, storage).map(|recipe| gpu.pipeline(&recipe));
-            let room = Room::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, (&horizontal, &vertical), output);
-            Self { gpu: gpu.clone(), size, horizontal, vertical, room, rows: 0, photo: None }
+            let recipes = Self::recipes(preprocessing, size, storage);
+            let pipelines: Vec<_> = recipes.iter().map(|recipe| gpu.pipeline(recipe)).collect();
+            let room = Room::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, &pipelines, output);
+            Self { gpu: gpu.clone(), size, pipelines, room, small: 0, rows: 0, photo: None }
         })
         .await
     }
 
     /// Makes room for a photo of this width and height, which becomes the image of this number, and writes its taps; then its
-    /// pixels go into [`Self::texture`]. Scale and offset are those of [`Self::new`].
+    /// pixels go into [`Self::texture`]. Filter, scale and offset are those of [`Self::new`].
     ///
     /// # Errors
     /// [`crate::error::Error::TooLarge`] where the photo is beyond the GPU's limits.
@@ -88,20 +97,28 @@ impl Preprocessor {
         image: usize,
         output: &wgpu::Buffer,
     ) -> Result<()> {
+        let least = (width.max(INITIAL_SIDE), height.max(INITIAL_SIDE));
+        let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+        let is_small = 4 * pixels(least) < pixels((self.room.width, self.room.height));
+        self.small = if is_small { self.small + 1 } else { 0 };
         let photo = Some(([width, height], preprocessing, image));
-        if self.photo == photo {
+        let shrinks = self.small == PATIENCE;
+        if self.photo == photo && !shrinks {
             return Ok(());
         }
-        if width > self.room.width || height > self.room.height {
+        if shrinks || width > self.room.width || height > self.room.height {
             let max = self.gpu.max_photo_side();
             let what = |side| format!("a photo side of {side} pixels (at most {max} here)");
             self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64, true)?;
             // Room for the larger sides of both, so that it seldom grows; not where they are long strips.
             let union = (width.max(self.room.width), height.max(self.room.height));
-            let room = if u64::from(union.0) * u64::from(union.1) > ROOM_PIXELS { (width, height) } else { union };
-            let pipelines = (&self.horizontal, &self.vertical);
+            let larger = if pixels(union) > ROOM_PIXELS { (width, height) } else { union };
+            let room = if shrinks { least } else { larger };
             self.photo = None;
-            self.room = self.gpu.scoped(|| Room::new(&self.gpu, room, self.size, pipelines, output)).await?;
+            let room = self.gpu.scoped(|| Room::new(&self.gpu, room, self.size, &self.pipelines, output)).await?;
+            // Browsers would wait for their garbage collector.
+            std::mem::replace(&mut self.room, room).texture.destroy();
+            self.small = 0;
         }
         let (across, down) = taps(preprocessing, (width as usize, height as usize), self.size);
         let (first, end) = down.range();
@@ -115,7 +132,7 @@ impl Preprocessor {
     fn write(&self, buffer: &wgpu::Buffer, taps: &Taps, first_row: u32, image: usize) {
         let mut words = vec![taps.stride as u32, first_row, self.rows, image as u32];
         words.extend(taps.spans.iter().flat_map(|&(first, count)| [first, count]));
-        words.extend(taps.weights.iter().map(|weight| weight.to_bits()));
+        words.extend(taps.weights.iter().map(|&weight| weight as u32));
         self.gpu.queue.write_buffer(buffer, 0, bytemuck::cast_slice(&words));
     }
 
@@ -135,16 +152,16 @@ impl Preprocessor {
         );
     }
 
-    /// Encodes the two dispatches.
+    /// Encodes the dispatches.
     pub fn encode(&self, pass: &mut wgpu::ComputePass) {
-        let cover = |length: u32| length.div_ceil(16);
         let [height, width] = self.size.map(|side| side as u32);
-        pass.set_pipeline(&self.horizontal);
-        pass.set_bind_group(0, &self.room.horizontal, &[]);
-        pass.dispatch_workgroups(cover(width), cover(self.rows), 1);
-        pass.set_pipeline(&self.vertical);
-        pass.set_bind_group(0, &self.room.vertical, &[]);
-        pass.dispatch_workgroups(cover(width), cover(height), 1);
+        for (index, (pipeline, group)) in self.pipelines.iter().zip(&self.room.groups).enumerate() {
+            // Before the last pass, rows of the photo.
+            let rows = if index + 1 < self.pipelines.len() { self.rows } else { height };
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, group, &[]);
+            pass.dispatch_workgroups(width.div_ceil(16), rows.div_ceil(16), 1);
+        }
     }
 }
 
@@ -153,7 +170,7 @@ impl Room {
         gpu: &Gpu,
         (width, height): (u32, u32),
         [out_height, out_width]: [usize; 2],
-        (horizontal, vertical): (&wgpu::ComputePipeline, &wgpu::ComputePipeline),
+        pipelines: &[wgpu::ComputePipeline],
         output: &wgpu::Buffer,
     ) -> Self {
         let texture = gpu.device.create_texture(&wgpu::TextureDescriptor {
@@ -172,13 +189,18 @@ impl Room {
         let view = texture.create_view(&wgpu::TextureViewDescriptor::default());
         let across = gpu.buffer("taps across", taps_bytes(width, out_width));
         let down = gpu.buffer("taps down", taps_bytes(height, out_height));
-        let rows = gpu.buffer("rows", 4 * u64::from(height) * out_width as u64);
-        let group = |label: &str, pipeline, resources| gpu.bind_group(label, pipeline, resources);
-        let resources =
-            vec![wgpu::BindingResource::TextureView(&view), across.as_entire_binding(), rows.as_entire_binding()];
-        let horizontal = group(RESIZE_HORIZONTAL.name, horizontal, resources);
-        let resources = vec![rows.as_entire_binding(), down.as_entire_binding(), output.as_entire_binding()];
-        let vertical = group(RESIZE_VERTICAL.name, vertical, resources);
-        Self { width, height, texture, across, down, horizontal, vertical }
+        let [photo, output] = [wgpu::BindingResource::TextureView(&view), output.as_entire_binding()];
+        let (x, y) = (across.as_entire_binding(), down.as_entire_binding());
+        let groups = match pipelines {
+            [horizontal, vertical] => {
+                let rows = gpu.buffer("rows", 4 * u64::from(height) * out_width as u64);
+                let rows = rows.as_entire_binding();
+                let horizontal = gpu.bind_group(RESIZE_HORIZONTAL.name, horizontal, vec![photo, x, rows.clone()]);
+                vec![horizontal, gpu.bind_group(RESIZE_VERTICAL.name, vertical, vec![rows, y, output])]
+            }
+            [bilinear] => vec![gpu.bind_group(RESIZE_BILINEAR.name, bilinear, vec![photo, x, y, output])],
+            _ => vec![],
+        };
+        Self { width, height, texture, across, down, groups }
     }
 }

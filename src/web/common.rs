@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::dtype::Dtype;
 use crate::prediction::Prediction;
-use crate::resize::{Fit, Preprocessing};
+use crate::resize::{Fit, Preprocessing, seen};
 use crate::weights::Format;
 use crate::weights::safetensors::{Header, Meta, Source};
 
@@ -69,6 +69,12 @@ pub fn storage(dtype: Option<String>) -> Result<Option<Dtype>, JsValue> {
 /// What happens to other aspect ratios, where that is said.
 pub fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
     fit.map(|fit| fit.parse()).transpose().map_err(|error: Error| throw(&error))
+}
+
+/// The part of a photo of this width and height that the network sees: `ClassMap.region` of index.d.ts.
+pub fn region(meta: &Meta, photo: (usize, usize), fit: Option<String>) -> Result<Object, JsValue> {
+    let [x, y, width, height] = seen(meta.preprocessing.fitted(parse_fit(fit)?), photo, meta.input_size);
+    Ok(object(&[("x", x.into()), ("y", y.into()), ("width", width.into()), ("height", height.into())]))
 }
 
 /// A JavaScript object.

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use js_sys::{Float32Array, Object, Uint8Array};
+use js_sys::{Float32Array, Object};
 
-use super::common::{array, info, object, parse_fit, predictions, storage, text};
+use super::common::{array, info, object, parse_fit, predictions, region, storage, text};
 use super::*;
 use crate::cpu::{Begin, Classifier, Loader, Team};
 use crate::resize::Resizer;
@@ -54,7 +54,7 @@ impl CpuLoader {
 pub struct CpuModel {
     classifier: Classifier,
     /// Those that will be answered together, in the network's input size.
-    photos: Vec<Vec<u8>>,
+    photos: Vec<Vec<f32>>,
     /// The one that comes.
     resizer: Option<Resizer>,
 }
@@ -89,7 +89,7 @@ impl CpuModel {
     }
 
     /// Makes this one of `count` that compute together. `exchange(values, begin, end, margin)` takes an activation of which those
-    /// values are there and fills in `margin` more on both sides; the leader's `begin(pixels, passes)` lets the others [`Self::follow`].
+    /// values are there and fills in `margin` more on both sides; the leader's `begin(levels, passes)` lets the others [`Self::follow`].
     pub fn join(&mut self, index: usize, count: usize, exchange: Function, begin: Option<Function>) {
         let exchange = move |values: &mut [f32], own: Range<usize>, margin: usize| {
             // SAFETY: nothing is allocated while JavaScript has the view, which would move the memory.
@@ -100,8 +100,8 @@ impl CpuModel {
             exchanged.unwrap_or_else(|error| wasm_bindgen::throw_val(error));
         };
         let begin = begin.map(|begin| -> Begin {
-            Box::new(move |pixels, end| {
-                let begun = begin.call2(&JsValue::NULL, &Uint8Array::from(pixels), &end.into());
+            Box::new(move |levels, end| {
+                let begun = begin.call2(&JsValue::NULL, &Float32Array::from(levels), &end.into());
                 begun.unwrap_or_else(|error| wasm_bindgen::throw_val(error));
             })
         });
@@ -109,8 +109,8 @@ impl CpuModel {
     }
 
     /// Runs what the leader runs.
-    pub fn follow(&mut self, pixels: Vec<u8>, end: usize) -> Result<(), JsValue> {
-        self.classifier.follow(pixels, end).map_err(|error| throw(&error))
+    pub fn follow(&mut self, levels: Vec<f32>, end: usize) -> Result<(), JsValue> {
+        self.classifier.follow(levels, end).map_err(|error| throw(&error))
     }
 
     /// Runs once, so that the first photo takes no longer than others.
@@ -149,13 +149,13 @@ impl CpuModel {
             self.photos.push(resizer.finish());
             return Ok(());
         }
-        self.classifier.upload_pixels(resizer.finish()).map_err(|error| throw(&error))
+        self.classifier.upload_levels(resizer.finish()).map_err(|error| throw(&error))
     }
 
     /// The most likely classes of the photo that was uploaded last, or of the first `photos` that are to be answered together.
     pub fn start(&mut self, top: usize, photos: Option<usize>) -> Result<JsValue, JsValue> {
-        let mut one = |pixels: Option<Vec<u8>>| {
-            pixels.map_or(Ok(()), |pixels| self.classifier.upload_pixels(pixels))?;
+        let mut one = |levels: Option<Vec<f32>>| {
+            levels.map_or(Ok(()), |levels| self.classifier.upload_levels(levels))?;
             self.classifier.classify(top)
         };
         let answers: Result<_, Error> = match photos {
@@ -174,6 +174,11 @@ impl CpuModel {
     /// logit, row by row.
     pub fn explain(&mut self, class: usize) -> Result<Vec<f32>, JsValue> {
         self.classifier.explain(class).map_err(|error| throw(&error))
+    }
+
+    /// The part of a photo of this size that the network sees: `ClassMap.region` of index.d.ts.
+    pub fn region(&self, width: usize, height: usize, fit: Option<String>) -> Result<Object, JsValue> {
+        region(self.classifier.meta(), (width, height), fit)
     }
 
     /// What a layer makes of the photo that was uploaded last.

@@ -3,7 +3,7 @@
 use js_sys::Object;
 use web_sys::ImageBitmap;
 
-use super::common::{array, info, object, parse_fit, predictions, storage, text};
+use super::common::{array, info, object, parse_fit, predictions, region, storage, text};
 use super::*;
 use crate::classifier::{Answer, Classifier, Loader, Options};
 use crate::gpu::{Gpu, Pending, TUNING_TIME};
@@ -255,6 +255,11 @@ impl WebModel {
     /// contributes to its logit, row by row.
     pub fn explain(&mut self, class: usize) -> Result<WebValues, JsValue> {
         self.classifier.explain(class).map(|pending| WebValues { pending }).map_err(|error| throw(&error))
+    }
+
+    /// The part of a photo of this size that the network sees: `ClassMap.region` of index.d.ts.
+    pub fn region(&self, width: usize, height: usize, fit: Option<String>) -> Result<Object, JsValue> {
+        region(self.classifier.meta(), (width, height), fit)
     }
 
     /// Starts the network up to a layer on the photo that was uploaded last.

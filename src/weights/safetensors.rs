@@ -199,7 +199,7 @@ impl Meta {
             preprocessing: Preprocessing {
                 filter: field(preprocessing, "filter", named)?,
                 fit: field(preprocessing, "fit", named)?,
-                crop: field(preprocessing, "crop", |json| if json.is_null() { Some(1.0) } else { float(json) })?,
+                crop: field(preprocessing, "crop", |json| if json.is_null() { Some(1.0) } else { json.as_f64() })?,
                 scale: field(preprocessing, "scale", float)?,
                 offset: field(preprocessing, "offset", float)?,
             },

@@ -18,9 +18,9 @@ const EPSILON: f64 = 1e-5;
 /// An array that every `legacy_xception` has, and no other model.
 const BACKBONE: &str = "block1.rep.0.conv1.weight";
 
-/// Input 299: resized to 333 and cropped, bicubic, mean and standard deviation 0.5.
+/// Input 299, `crop_pct` 0.8975: resized to 333 and cropped; bicubic, mean and standard deviation 0.5.
 const SIDE: usize = 299;
-const CROP: f32 = 299.0 / 333.0;
+const CROP: f64 = 0.8975;
 
 /// Reads a file of timm's `legacy_xception`, of any number of classes or none.
 ///

@@ -149,7 +149,7 @@ fn bad_usage_exits_with_2() {
         &["classify"][..],
         &["classify", "--model", "m.keras"],
         &["classify", "--model", "m.keras", "--top", "0", "x.jpg"],
-        &["classify", "--model", "m.keras", "--filter", "lanczos", "x.jpg"],
+        &["classify", "--model", "m.keras", "--filter", "cubic", "x.jpg"],
         &["convert", "m.keras", "out.safetensors", "--dtype", "i4"],
         &["classify", "--model", "m.keras", "--dtype", "i8", "x.jpg"],
         &["eval", "--model", "m.keras", "--images", "photos"],

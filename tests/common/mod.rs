@@ -107,11 +107,16 @@ pub fn gpu() -> Gpu {
     block_on(Gpu::new()).unwrap_or_else(|error| panic!("these tests need a GPU, lavapipe will do: {error}"))
 }
 
-fn data(name: &str) -> PathBuf {
+/// The path of a file of `tests/data`.
+pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-fn read(path: &Path) -> Vec<u8> {
+/// The bytes of a file.
+///
+/// # Panics
+/// Where it is not there.
+pub fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|error| panic!("{} (tools/make_golden.py writes it): {error}", path.display()))
 }
 

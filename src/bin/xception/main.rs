@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use model::Run;
 use progress::Progress;
 use xception::dtype::Dtype;
+use xception::gpu::Preprocessor;
 use xception::plan::Plan;
 use xception::resize::{Filter, Fit};
 use xception::tile::Tuning;
@@ -135,7 +136,7 @@ enum Command {
 /// What the weights do not say, or say wrongly.
 #[derive(Args)]
 struct Options {
-    /// Resampling filter, as PIL's; by default what the weights say, else bilinear.
+    /// Resampling filter, Pillow's or (tf-) TensorFlow's; by default what the weights say, else bilinear.
     #[arg(long)]
     filter: Option<Filter>,
     /// What happens to other aspect ratios; by default what the weights say, else squash.
@@ -260,15 +261,16 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
         format!("source       {}", meta.source.kind),
         format!("sha256       {}", meta.source.sha256),
         format!("licence      {}", if meta.source.license.is_empty() { "not stated" } else { &meta.source.license }),
-        format!("input        {height}×{width}, {:?}, {:?}", preprocessing.filter, preprocessing.fit).to_lowercase()
-            + &if preprocessing.crop == 1.0 { String::new() } else { format!(" to {:.3}", preprocessing.crop) },
+        format!("input        {height}×{width}, {}, {}", preprocessing.filter, preprocessing.fit)
+            + &if preprocessing.crop == 1.0 { String::new() } else { format!(" to {}", preprocessing.crop) },
         format!("classes      {}, labels: {labels}", network.classes()),
         format!("parameters   {}", network.parameter_count()),
         format!("GMAC         {:.3}", network.macs() as f64 / 1e9),
         format!(
-            "passes       {}, on software adapters {}; and 2 to resize the photo",
+            "passes       {}, on software adapters {}; and {} to resize the photo",
             plan.passes.len(),
-            software.passes.len()
+            software.passes.len(),
+            Preprocessor::recipes(preprocessing, meta.input_size, Dtype::F32).len()
         ),
         format!("safetensors  {} MB as {dtype}", megabytes(file.len() as u64)),
         format!(

@@ -1,0 +1,159 @@
+//! Resizing a photo to the network's input: the values that Python gives.
+//!
+//! A model answers as it did where it was trained or evaluated only if it sees the same pixels. [`Filter`] therefore names whose
+//! arithmetic is computed, and [`Fit::Crop`] crops as the same program does:
+//!
+//! - **Pillow**: `Image.resize(size, filter)`. Its filters widen by the scale where they shrink (antialiasing). Weights are computed
+//!   in f64 and rounded to integers of 22 fractional bits; the sums are 32-bit integers, rounded to 8 bits after each of the two
+//!   passes, along x first. The bytes are those of Pillow up to 12.1. Later ones pass along y first for some photos, and levels
+//!   differ by 1 there: 12.2 where the height is over 100 times the width, 13 where it shrinks much more than the width. Source:
+//!   `src/libImaging/Resample.c`; nearest is that of `Geometry.c`. A crop is that of `ImageOps.fit`, a box with fractions of pixels.
+//! - **timm**: Pillow's filters where [`Preprocessing::crop`] is below 1. `create_transform` resizes the photo to ⌊side / crop⌋, the
+//!   longer side by the same factor to whole pixels, and keeps whole pixels of its centre. The bytes are equal. The pixels that are
+//!   cropped away are not computed. Source: `timm/data/transforms_factory.py` and torchvision's `Resize` and `CenterCrop`.
+//! - **TensorFlow**: `tf.image.resize`, which `image_dataset_from_directory` calls: no antialiasing, half-pixel centres, and floats
+//!   that are not rounded. A crop is that of Keras's `smart_resize` (`crop_to_aspect_ratio=True`), a box of whole pixels. Source:
+//!   `tensorflow/core/kernels/image/resize_bilinear_op.cc` and `keras/src/utils/image_utils.py`.
+//!
+//! [`taps()`] turns all of them into integers and shares, which the CPU ([`Resizer`]) and the GPU (`shaders/resize_*.wgsl`) apply.
+
+mod resizer;
+mod taps;
+
+pub use resizer::{Resizer, resize};
+pub use taps::{PRECISION, Taps, seen, taps};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// How pixels between pixels are made: by Pillow, but for the last two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Filter {
+    /// Pillow's: the pixel at the place, as Keras's `load_img` does by default.
+    Nearest,
+    /// Pillow's: the mean of the pixels that an output pixel covers.
+    Box,
+    /// Pillow's: a triangle, two pixels wide or two output pixels when shrinking.
+    #[default]
+    Bilinear,
+    /// Pillow's: a sinc in a Hamming window, as wide as the triangle and sharper.
+    Hamming,
+    /// Pillow's: Keys's cubic with a = −0.5, four pixels wide or four output pixels when shrinking.
+    Bicubic,
+    /// Pillow's: a sinc in a Lanczos window, six pixels wide or six output pixels when shrinking.
+    Lanczos,
+    /// TensorFlow's: between the two nearest pixels along each axis, also when shrinking; not rounded.
+    TfBilinear,
+    /// TensorFlow's: the pixel at the place, computed in f32.
+    TfNearest,
+}
+
+/// How a photo of another aspect ratio becomes the network's input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Fit {
+    /// All of it, its aspect ratio given up.
+    #[default]
+    Squash,
+    /// Its centre, as large as the aspect ratio allows, times [`Preprocessing::crop`]: with Pillow's filters as `ImageOps.fit`
+    /// or, where that share is below 1, as timm; with TensorFlow's as Keras's `smart_resize`, which knows no share.
+    Crop,
+}
+
+crate::names! { Filter {
+    Nearest = "nearest", Box = "box", Bilinear = "bilinear", Hamming = "hamming", Bicubic = "bicubic", Lanczos = "lanczos",
+    TfBilinear = "tf-bilinear", TfNearest = "tf-nearest"
+} }
+crate::names! { Fit { Squash = "squash", Crop = "crop" } }
+
+/// Preprocessing of a photo: resize, then `value · scale + offset` on values 0 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// The resampling filter.
+    pub filter: Filter,
+    /// What happens to other aspect ratios.
+    pub fit: Fit,
+    /// The share of the largest possible centre that [`Fit::Crop`] keeps with Pillow's filters, 0 to 1: timm's `crop_pct`.
+    #[serde(default = "whole")]
+    pub crop: f64,
+    /// Factor on values 0 to 255.
+    pub scale: f32,
+    /// Added after the factor.
+    pub offset: f32,
+}
+
+fn whole() -> f64 {
+    1.0
+}
+
+impl Preprocessing {
+    /// The same for photos that are to be fitted so.
+    #[must_use]
+    pub fn fitted(self, fit: Option<Fit>) -> Self {
+        Self { fit: fit.unwrap_or(self.fit), ..self }
+    }
+
+    /// Writes resized levels `[pixels][3]`, 0 to 255, as the network's input: `[pixels][4]`, the fourth channel zero.
+    pub fn normalise(&self, levels: &[f32], input: &mut [f32]) {
+        for (rgb, out) in levels.chunks_exact(3).zip(input.chunks_exact_mut(4)) {
+            for (level, out) in rgb.iter().zip(&mut *out) {
+                *out = level * self.scale + self.offset;
+            }
+            out[3] = 0.0;
+        }
+    }
+}
+
+impl Default for Preprocessing {
+    /// Bilinear, squashed, to −1…1.
+    fn default() -> Self {
+        Self { filter: Filter::default(), fit: Fit::default(), crop: whole(), scale: 1.0 / 127.5, offset: -1.0 }
+    }
+}
+
+/// Pixels of a photo: RGBA, 8 bits each, row by row, alpha not premultiplied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgba {
+    width: usize,
+    height: usize,
+    data: Vec<u8>,
+}
+
+impl Rgba {
+    /// # Errors
+    /// [`Error::Argument`] where a side is 0 or `data` is not `width · height · 4` bytes.
+    pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<Self> {
+        if width == 0 || height == 0 || data.len() as u64 != 4 * width as u64 * height as u64 {
+            return Err(Error::Argument(format!(
+                "{} bytes are no image of {width}×{height} RGBA pixels: {} are needed, and each side at least 1",
+                data.len(),
+                4 * width as u64 * height as u64
+            )));
+        }
+        Ok(Self { width, height, data })
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The pixels: `[height][width][4]`.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The pixels, to keep.
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
+    }
+}
