@@ -132,6 +132,15 @@ fn a_config_that_lists_fewer_layers_is_refused() {
     assert!(error.contains("1 follow one another and 1 are left"), "{error}");
 }
 
+/// Their order is not even looked for.
+#[test]
+fn more_dense_layers_than_a_head_has_are_refused() {
+    let names: Vec<String> = (0..17).map(|layer| layer.to_string()).collect();
+    let layers: Vec<(&str, [usize; 2])> = names.iter().map(|name| (&**name, [1, 1])).collect();
+    let error = keras::read_head(keras_head(&layers, None)).map(drop).unwrap_err().to_string();
+    assert!(error.contains("17 dense layers are more than the 16 supported"), "{error}");
+}
+
 /// Layers whose shapes do not tell which comes first.
 #[test]
 fn an_order_of_equal_layers_is_assumed() {

@@ -21,7 +21,7 @@ use super::layers::{Found, Kind, Layers, MAX_RATIO, damaged};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Operation};
-use crate::network::{Dense, FEATURES, Network, Preset};
+use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset};
 use crate::resize::Preprocessing;
 
 /// Keras's default ε, where no config tells.
@@ -134,6 +134,9 @@ fn head(config: &Config, layers: &Layers) -> Result<Head> {
 /// The dense layers as the config lists them, by group or name; else chained by their shapes, with ReLU between them, and whether
 /// they can follow one another in that order only.
 fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>, bool)> {
+    if found.len() > MAX_DENSE {
+        return Err(Error::Weights(format!("{} dense layers are more than the {MAX_DENSE} supported", found.len())));
+    }
     let mut left: Vec<&Found> = found.iter().collect();
     let (mut head, mut layers): (Vec<Dense>, Vec<Found>) = (Vec::new(), Vec::new());
     let mut inputs = FEATURES;
