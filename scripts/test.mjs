@@ -41,4 +41,4 @@ rustPart('target', 'wasm32-wasip1');
 const wasi = ['--profile', 'checked', '--target', 'wasm32-wasip1', '--no-default-features', '--features', 'formats'];
 run('cargo', ['test', ...wasi, '--test', 'mutations', '--', '--nocapture']);
 const pages = readdirSync('tests/e2e').filter((name) => name.endsWith('.test.mjs'));
-run('node', ['--test', '--test-timeout=300000', '--test-concurrency=1', ...pages.map((name) => `tests/e2e/${name}`)]);
+run('node', ['--test', '--test-timeout=1200000', '--test-concurrency=1', ...pages.map((name) => `tests/e2e/${name}`)]);
