@@ -119,7 +119,7 @@ impl Taps {
     }
 }
 
-/// The sine of πx, by its series: the library's sine and cosine would be 10 KB of the core's wasm.
+/// The sine of πx, by its series: the library's sine and cosine would be 7 KB of the core's wasm.
 fn sin_pi(x: f64) -> f64 {
     let whole = x.round_ties_even();
     let angle = (x - whole) * PI;
