@@ -6,7 +6,7 @@ export async function* frames(source, maxFps = Infinity, signal) {
   let last = -Infinity;
   try {
     while (!signal?.aborted && !ended()) {
-      const time = await next(video, last + 1000 / maxFps, signal);
+      const time = await next(video, ended, last + 1000 / maxFps, signal);
       if (time === undefined) return;
       const [shown, frame] = [video.currentTime, await createImageBitmap(video).catch(() => undefined)];
       // Before a stream plays, it may have a frame that is not there yet.
@@ -58,11 +58,12 @@ function open(source) {
 }
 
 /** When the video shows a new frame, not before `earliest`; undefined where there will be none. */
-function next(video, earliest, signal) {
+function next(video, ended, earliest, signal) {
   return new Promise((resolve, reject) => {
     const done = new AbortController();
     const finish = (settle, value) => {
       done.abort();
+      clearInterval(timer);
       video.cancelVideoFrameCallback(request);
       settle(value);
     };
@@ -75,6 +76,8 @@ function next(video, earliest, signal) {
       finish(reject, new XceptionError('decode', `the video cannot be played: ${cause.message}`, { cause }));
     };
     let request = video.requestVideoFrameCallback(shown);
+    // A track that its page stops has no event.
+    const timer = setInterval(() => ended() && finish(resolve), 500);
     const listen = (target, type, listener) => target?.addEventListener(type, listener, { signal: done.signal });
     for (const [target, type] of [[video, 'ended'], [video, 'emptied'], [signal, 'abort']]) listen(target, type, () => finish(resolve));
     listen(video, 'error', fail);
