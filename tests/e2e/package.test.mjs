@@ -154,7 +154,7 @@ test('the fastest shaders are found by trying, kept, and answer as the others do
   assert.deepEqual([auto.tuned, none], [false, []], 'a software adapter is not measured without being asked');
   assert.equal(again.tuned, true);
   assert.equal(kept.length, 1);
-  assert.match(kept[0], /^(\d+×\d+×\d+ to \d+, 1 at once: (direct|(tiled|fused) [\dx/]+( f16)?)\n)+$/);
+  assert.match(kept[0], /^(\d+×\d+×\d+ to \d+, 1 at once: (direct|(tiled|fused) [\dx/]+( f16)?)(, \d+ ns, \d+ left)?\n)+$/);
   assert.equal(again.predictions[0].label, 'cup');
   assert.ok(Math.abs(auto.predictions[0].score - again.predictions[0].score) < 1e-5);
   assert.equal(refused, 'bad-argument');
