@@ -16,7 +16,7 @@ use crate::tile::{Kind, Method, Tile, Tuning};
 /// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.
 pub const TOP: usize = 10;
 
-/// The most photos at once: enough to keep any GPU busy.
+/// The most photos at once: enough to keep any GPU busy. The CPU takes them one after the other.
 pub const BATCH: usize = 32;
 
 /// The largest binding that every WebGPU device grants, in bytes.

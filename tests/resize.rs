@@ -102,7 +102,9 @@ fn tiny_and_narrow_photos_work() {
 
 #[test]
 fn wrong_photos_are_refused() {
-    for (width, height, len) in [(0, 1, 0), (1, 0, 0), (2, 2, 15), (2, 2, 17), (usize::MAX / 2, 1, 4)] {
+    for (width, height, len) in
+        [(0, 1, 0), (1, 0, 0), (2, 2, 15), (2, 2, 17), (usize::MAX / 2, 1, 4), (1 << 31, 1 << 31, 0)]
+    {
         assert!(Rgba::new(width, height, vec![0; len]).is_err(), "{width}×{height} of {len} bytes");
     }
 }

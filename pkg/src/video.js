@@ -34,7 +34,7 @@ function is(type, property, source) {
 
 /** A video element, also for a track of a camera. */
 function open(source) {
-  if (is('HTMLVideoElement', 'ended', source)) return { video: source, ended: () => source.ended, release() {} };
+  if (is('HTMLVideoElement', 'ended', source)) return { video: source, ended: () => source.ended || source.srcObject?.active === false, release() {} };
   if (!is('MediaStreamTrack', 'kind', source) || source.kind !== 'video') {
     throw new XceptionError('bad-argument', 'video takes a <video> element or a video track of a MediaStream');
   }

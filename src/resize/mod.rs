@@ -127,11 +127,11 @@ impl Rgba {
     /// # Errors
     /// [`Error::Argument`] where a side is 0 or `data` is not `width · height · 4` bytes.
     pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<Self> {
-        if width == 0 || height == 0 || data.len() as u64 != 4 * width as u64 * height as u64 {
+        let bytes = (width as u128) * (height as u128) * 4;
+        if bytes == 0 || data.len() as u128 != bytes {
             return Err(Error::Argument(format!(
-                "{} bytes are no image of {width}×{height} RGBA pixels: {} are needed, and each side at least 1",
+                "{} bytes are no image of {width}×{height} RGBA pixels: {bytes} are needed, and each side at least 1",
                 data.len(),
-                4 * width as u64 * height as u64
             )));
         }
         Ok(Self { width, height, data })

@@ -10,11 +10,9 @@ use super::*;
 use crate::cpu::{Classifier, Loader};
 #[cfg(target_feature = "atomics")]
 use crate::cpu::{MAX_THREADS, ThreadTeam};
+use crate::plan::BATCH;
 use crate::resize::Resizer;
 use crate::weights::safetensors::Header;
-
-/// How many photos can be answered together, one after the other: they are in the network's input size.
-const MAX_BATCH: usize = 32;
 
 /// A model whose weights are on their way.
 #[wasm_bindgen(js_name = Loader)]
@@ -73,7 +71,7 @@ impl CpuModel {
             ("pipelines", 0.into()),
             ("bytes", (self.classifier.bytes() as f64).into()),
             ("tuned", false.into()),
-            ("maxBatch", (MAX_BATCH as u32).into()),
+            ("maxBatch", (BATCH as u32).into()),
             ("adapter", text(["CPU: ", &self.classifier.name()].concat())),
         ]);
         object(&entries)
