@@ -10,18 +10,8 @@
 // One invocation computes 4 neighbouring pixels × 16 channels, by 4×4 matrices (four output × four input channels) times
 // a pixel's four input channels; x: channels, y: columns, z: rows of all images.
 
-override IN_HEIGHT: u32;
-override IN_WIDTH: u32;
-override IN_CHANNELS: u32;
-override OUT_HEIGHT: u32;
-override OUT_WIDTH: u32;
-override OUT_CHANNELS: u32;
-override STRIDE: u32;
-
-// Four values as they are stored: f32 here; shader.rs puts f16 in place of these three lines.
-alias Stored = vec4f;
-fn unpack(stored: Stored) -> vec4f { return stored; }
-fn pack(value: vec4f) -> Stored { return value; }
+// #include "storage.wgsl"
+// #include "strides.wgsl"
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;

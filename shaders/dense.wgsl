@@ -16,10 +16,7 @@ override OUTPUTS: u32;
 override ALL: u32;
 override RELU_AFTER: bool;
 
-// Four values as they are stored: f32 here; shader.rs puts f16 in place of these three lines.
-alias Stored = vec4f;
-fn unpack(stored: Stored) -> vec4f { return stored; }
-fn pack(value: vec4f) -> Stored { return value; }
+// #include "storage.wgsl"
 
 @group(0) @binding(0) var<storage, read> input: array<vec4f>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;

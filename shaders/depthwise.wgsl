@@ -15,10 +15,7 @@ override CHANNELS: u32;
 override RELU_BEFORE: bool;
 override ROWS: u32;
 
-// Four values as they are stored: f32 here; shader.rs puts f16 in place of these three lines.
-alias Stored = vec4f;
-fn unpack(stored: Stored) -> vec4f { return stored; }
-fn pack(value: vec4f) -> Stored { return value; }
+// #include "storage.wgsl"
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;

@@ -1,16 +1,16 @@
 // 1×1 convolution as a matrix product over pixels (m), input channels (k) and output channels (n), its batch
-// norm folded in; in the epilogue the block's other path is added, pooled where that halves the resolution, and a
+// norm folded in; in the epilogue the block's residual path is added, pooled where that halves the resolution, and a
 // ReLU applied.
 //
 //   output[m, n] = r(bias[n] + Σ_k input[source(m), k] · weight[k, n] + a[m, n])
-//   a[m, n] = 0, or other[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
-//             max_{i, j} other[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
+//   a[m, n] = 0, or residual[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
+//             max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
-// input   [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
-// weight  [IN_CHANNELS][OUT_CHANNELS/4] vec4
-// bias    [OUT_CHANNELS/4] vec4
-// other   [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
-// output  [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, else the identity
+// input     [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
+// weight    [IN_CHANNELS][OUT_CHANNELS/4] vec4
+// bias      [OUT_CHANNELS/4] vec4
+// residual  [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
+// output    [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, else the identity
 //
 // One invocation computes a register tile of 16 pixels × 8 channels, straight from storage: each step over four k
 // loads 24 vec4s for 512 multiply-accumulates, as products of 4×4 matrices (four channels × four k) with a pixel's
@@ -18,41 +18,13 @@
 // of 8 in every layer; ragged pixels are computed from the last one and not stored. The sums are named because
 // compilers keep indexed local arrays out of registers. This suits CPUs: sepconv.wgsl is for GPUs.
 
-override IN_HEIGHT: u32;
-override IN_WIDTH: u32;
-override IN_CHANNELS: u32;
-override OUT_HEIGHT: u32;
-override OUT_WIDTH: u32;
-override OUT_CHANNELS: u32;
-override PIXELS: u32;
-override STRIDE: u32;
-override ADD: bool;
-override POOL: bool;
-override PAD_TOP: u32;
-override PAD_LEFT: u32;
-override RELU_AFTER: bool;
-
-// Four values as they are stored: f32 here; shader.rs puts f16 in place of these three lines.
-alias Stored = vec4f;
-fn unpack(stored: Stored) -> vec4f { return stored; }
-fn pack(value: vec4f) -> Stored { return value; }
+// #include "product.wgsl"
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read> other: array<Stored>;
+@group(0) @binding(3) var<storage, read> residual: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> output: array<Stored>;
-
-// Where in input the channels of output pixel m begin.
-fn source(m: u32) -> u32 {
-    let pixel = min(m, PIXELS - 1);
-    if STRIDE == 1 {
-        return pixel * (IN_CHANNELS / 4);
-    }
-    let row = pixel / OUT_WIDTH;
-    let in_row = row / OUT_HEIGHT * IN_HEIGHT + row % OUT_HEIGHT * STRIDE;
-    return (in_row * IN_WIDTH + pixel % OUT_WIDTH * STRIDE) * (IN_CHANNELS / 4);
-}
 
 // The weights of four k, from vec4 w on.
 fn weights(w: u32) -> mat4x4f {
@@ -65,40 +37,9 @@ fn weights(w: u32) -> mat4x4f {
     );
 }
 
-// What is added to pixel m at channel group n.
-fn addend(m: u32, n: u32) -> vec4f {
-    let n_count = OUT_CHANNELS / 4;
-    if !POOL {
-        return unpack(other[m * n_count + n]);
-    }
-    let row = m / OUT_WIDTH;
-    let top = row / OUT_HEIGHT * IN_HEIGHT;
-    // The window's centre always lies inside, for either padding; positions outside repeat it.
-    let y = 2 * (row % OUT_HEIGHT) + 1 - PAD_TOP;
-    let x = 2 * (m % OUT_WIDTH) + 1 - PAD_LEFT;
-    let centre_y = min(y, IN_HEIGHT - 1);
-    let centre_x = min(x, IN_WIDTH - 1);
-    var largest = unpack(other[((top + centre_y) * IN_WIDTH + centre_x) * n_count + n]);
-    for (var i = 0u; i < 3; i++) {
-        for (var j = 0u; j < 3; j++) {
-            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
-                largest = max(largest, unpack(other[((top + y + i - 1) * IN_WIDTH + x + j - 1) * n_count + n]));
-            }
-        }
-    }
-    return largest;
-}
-
 // Stores the sums of pixel m at channel group n.
 fn store(m: u32, n: u32, sum: vec4f) {
-    var value = sum;
-    if ADD || POOL {
-        value += addend(m, n);
-    }
-    if RELU_AFTER {
-        value = max(value, vec4f());
-    }
-    output[m * (OUT_CHANNELS / 4) + n] = pack(value);
+    output[m * (OUT_CHANNELS / 4) + n] = epilogue(m, n, sum);
 }
 
 @compute @workgroup_size(4, 4)

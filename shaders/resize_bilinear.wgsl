@@ -17,10 +17,7 @@ override HEIGHT: u32;
 override SCALE: f32;
 override OFFSET: f32;
 
-// Four values as they are stored: f32 here; shader.rs puts f16 in place of these three lines.
-alias Stored = vec4f;
-fn unpack(stored: Stored) -> vec4f { return stored; }
-fn pack(value: vec4f) -> Stored { return value; }
+// #include "storage.wgsl"
 
 @group(0) @binding(0) var photo: texture_2d<f32>;
 @group(0) @binding(1) var<storage, read> across: array<u32>;

@@ -1,81 +1,60 @@
 // Separable convolution in one pass: a depthwise 3×3 convolution, padded with zeros to the same size, and the product
 // of its result over pixels (m), input channels (k) and output channels (n); or that product alone. Batch norm is
-// folded in; in the epilogue the block's other path is added, pooled where that halves the resolution, and a ReLU
+// folded in; in the epilogue the block's residual path is added, pooled where that halves the resolution, and a ReLU
 // applied.
 //
 //   output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])
-//   column[m, k] = Σ_{i, j} s(input[y + i − 1, x + j − 1, k]) · window[i, j, k] where DEPTHWISE, else input[source(m), k]
-//   a[m, n] = 0, or other[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
-//             max_{i, j} other[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
+//   column[m, k] = Σ_{i, j} s(input[y + i − 1, x + j − 1, k]) · filters[i, j, k] where DEPTHWISE, else input[source(m), k]
+//   a[m, n] = 0, or residual[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
+//             max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
-// input   [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
-// weight  [IN_CHANNELS][OUT_CHANNELS/4] vec4
-// bias    [OUT_CHANNELS/4] vec4
-// other   [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
-// window  [3][3][IN_CHANNELS/4] vec4; not read where not DEPTHWISE
-// output  [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, s where RELU_BEFORE
+// input     [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
+// weight    [IN_CHANNELS][OUT_CHANNELS/4] vec4
+// bias      [OUT_CHANNELS/4] vec4
+// residual  [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
+// filters   [3][3][IN_CHANNELS/4] vec4; not read where not DEPTHWISE
+// output    [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, s where RELU_BEFORE
 //
-// A workgroup computes GROUP_M·ROWS pixels × GROUP_N·COLUMNS vec4s of channels; x: channels; y: pixels, and z too where
-// they are more than one dimension takes. Chunk by chunk of STEP vec4s along k its invocations put the columns of their
-// pixels into workgroup memory, then each multiplies them into a register tile of ROWS (4 or 8) pixels × COLUMNS (1 or
+// A workgroup computes GROUP_M·TILE_M pixels × GROUP_N·TILE_N vec4s of channels; x: channels; y: pixels, and z too where
+// they are more than one dimension takes. Chunk by chunk of TILE_K vec4s along k its invocations put the columns of their
+// pixels into workgroup memory, then each multiplies them into a register tile of TILE_M (4 or 8) pixels × TILE_N (1 or
 // 2) vec4s, with weights straight from storage. There are two chunks in memory, so that one barrier a chunk is enough.
-// SPLIT slices of invocations (z) take turns along k; their sums are added up in the end. Sums are f32 and named because
+// SPLIT_K slices of invocations (z) take turns along k; their sums are added up in the end. Sums are f32 and named because
 // compilers keep indexed local arrays out of registers.
 
-override IN_HEIGHT: u32;
-override IN_WIDTH: u32;
-override IN_CHANNELS: u32;
-override OUT_HEIGHT: u32;
-override OUT_WIDTH: u32;
-override OUT_CHANNELS: u32;
-override PIXELS: u32;
-override STRIDE: u32;
+// #include "product.wgsl"
+
 override DEPTHWISE: bool;
 override RELU_BEFORE: bool;
-override ADD: bool;
-override POOL: bool;
-override PAD_TOP: u32;
-override PAD_LEFT: u32;
-override RELU_AFTER: bool;
 override GROUP_N: u32;
 override GROUP_M: u32;
-override SPLIT: u32;
-override ROWS: u32;
-override COLUMNS: u32;
-override STEP: u32;
+override SPLIT_K: u32;
+override TILE_M: u32;
+override TILE_N: u32;
+override TILE_K: u32;
 // Two chunks for each slice.
-override SHARED: u32;
+override A_TILE_LEN: u32;
 // One slice's sums, where there are several slices.
 override SUMS: u32;
-
-// Four values as they are stored: f32 here; shader.rs puts f16 in place of these three lines.
-alias Stored = vec4f;
-fn unpack(stored: Stored) -> vec4f { return stored; }
-fn pack(value: vec4f) -> Stored { return value; }
-// Four factors of the product: f32 here; shader.rs puts f16 in place of these two lines where that is to be computed.
-alias Factors = vec4f;
-fn factors(stored: Stored) -> Factors { return unpack(stored); }
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(3) var<storage, read> other: array<Stored>;
-@group(0) @binding(4) var<storage, read> window: array<Stored>;
+@group(0) @binding(3) var<storage, read> residual: array<Stored>;
+@group(0) @binding(4) var<storage, read> filters: array<Stored>;
 @group(0) @binding(5) var<storage, read_write> output: array<Stored>;
 
-var<workgroup> columns: array<Factors, SHARED>;
+var<workgroup> a_tile: array<Operand, A_TILE_LEN>;
 var<workgroup> sums: array<vec4f, SUMS>;
 
 // The left matrix: pixel m of the result, channel group c.
 fn column(m: u32, c: u32) -> vec4f {
-    let k_count = IN_CHANNELS / 4;
-    let row = m / OUT_WIDTH;
-    let x = m % OUT_WIDTH;
-    let y = row % OUT_HEIGHT;
     if !DEPTHWISE {
-        let image = row / OUT_HEIGHT;
-        return unpack(input[((image * IN_HEIGHT + y * STRIDE) * IN_WIDTH + x * STRIDE) * k_count + c]);
+        return unpack(input[source(m) + c]);
     }
+    let k_count = IN_CHANNELS / 4;
+    let x = m % OUT_WIDTH;
+    let y = m / OUT_WIDTH % OUT_HEIGHT;
     var sum = vec4f();
     for (var i = 0u; i < 3; i++) {
         for (var j = 0u; j < 3; j++) {
@@ -85,7 +64,7 @@ fn column(m: u32, c: u32) -> vec4f {
                 if RELU_BEFORE {
                     value = max(value, vec4f());
                 }
-                sum += value * unpack(window[(3 * i + j) * k_count + c]);
+                sum += value * unpack(filters[(3 * i + j) * k_count + c]);
             }
         }
     }
@@ -93,51 +72,19 @@ fn column(m: u32, c: u32) -> vec4f {
 }
 
 // Four products are added up as they are, then to a sum of f32.
-fn multiply_add(sum: vec4f, a: Factors, w0: Factors, w1: Factors, w2: Factors, w3: Factors) -> vec4f {
+fn multiply_add(sum: vec4f, a: Operand, w0: Operand, w1: Operand, w2: Operand, w3: Operand) -> vec4f {
     return sum + vec4f(a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3);
-}
-
-// What is added to pixel m at channel group n.
-fn addend(m: u32, n: u32) -> vec4f {
-    let n_count = OUT_CHANNELS / 4;
-    if !POOL {
-        return unpack(other[m * n_count + n]);
-    }
-    let row = m / OUT_WIDTH;
-    let top = row / OUT_HEIGHT * IN_HEIGHT;
-    // The window's centre always lies inside, for either padding; positions outside repeat it.
-    let y = 2 * (row % OUT_HEIGHT) + 1 - PAD_TOP;
-    let x = 2 * (m % OUT_WIDTH) + 1 - PAD_LEFT;
-    let centre_y = min(y, IN_HEIGHT - 1);
-    let centre_x = min(x, IN_WIDTH - 1);
-    var largest = unpack(other[((top + centre_y) * IN_WIDTH + centre_x) * n_count + n]);
-    for (var i = 0u; i < 3; i++) {
-        for (var j = 0u; j < 3; j++) {
-            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
-                largest = max(largest, unpack(other[((top + y + i - 1) * IN_WIDTH + x + j - 1) * n_count + n]));
-            }
-        }
-    }
-    return largest;
 }
 
 // Stores the sums of pixel m at channel group n.
 fn store(m: u32, n: u32, sum: vec4f) {
     let n_count = OUT_CHANNELS / 4;
-    if m >= PIXELS || n >= n_count {
-        return;
+    if m < PIXELS && n < n_count {
+        output[m * n_count + n] = epilogue(m, n, sum + bias[n]);
     }
-    var value = sum + bias[n];
-    if ADD || POOL {
-        value += addend(m, n);
-    }
-    if RELU_AFTER {
-        value = max(value, vec4f());
-    }
-    output[m * n_count + n] = pack(value);
 }
 
-@compute @workgroup_size(GROUP_N, GROUP_M, SPLIT)
+@compute @workgroup_size(GROUP_N, GROUP_M, SPLIT_K)
 fn main(
     @builtin(local_invocation_id) local: vec3u,
     @builtin(workgroup_id) group: vec3u,
@@ -146,13 +93,13 @@ fn main(
     let k_count = IN_CHANNELS / 4;
     let n_count = OUT_CHANNELS / 4;
     let threads = GROUP_N * GROUP_M;
-    let tile_m = GROUP_M * ROWS;
-    let chunk = tile_m * STEP;
+    let block_m = GROUP_M * TILE_M;
+    let chunk = block_m * TILE_K;
     let index = local.y * GROUP_N + local.x;
-    let first = (group.z * groups.y + group.y) * tile_m;
-    let n = (group.x * GROUP_N + local.x) * COLUMNS;
+    let first = (group.z * groups.y + group.y) * block_m;
+    let n = (group.x * GROUP_N + local.x) * TILE_N;
     // Invocations past the end repeat the last channels: all must reach the barriers.
-    let held = min(n, n_count - COLUMNS);
+    let held = min(n, n_count - TILE_N);
     var left0 = vec4f();
     var left1 = vec4f();
     var left2 = vec4f();
@@ -169,58 +116,58 @@ fn main(
     var right5 = vec4f();
     var right6 = vec4f();
     var right7 = vec4f();
-    let turns = (k_count / STEP + SPLIT - 1) / SPLIT;
+    let turns = (k_count / TILE_K + SPLIT_K - 1) / SPLIT_K;
     for (var turn = 0u; turn < turns; turn++) {
-        let begin = (turn * SPLIT + local.z) * STEP;
-        let half = (turn % 2 * SPLIT + local.z) * chunk;
+        let begin = (turn * SPLIT_K + local.z) * TILE_K;
+        let buffer = (turn % 2 * SPLIT_K + local.z) * chunk;
         if begin < k_count {
             for (var i = index; i < chunk; i += threads) {
-                let c = i % STEP;
-                let pixel = i / STEP;
-                columns[half + c * tile_m + pixel] = Factors(column(min(first + pixel, PIXELS - 1), begin + c));
+                let c = i % TILE_K;
+                let pixel = i / TILE_K;
+                a_tile[buffer + c * block_m + pixel] = Operand(column(min(first + pixel, PIXELS - 1), begin + c));
             }
         }
         workgroupBarrier();
         if begin < k_count {
-            for (var j = 0u; j < STEP; j++) {
+            for (var j = 0u; j < TILE_K; j++) {
                 let w = 4 * (begin + j) * n_count + held;
-                let l0 = factors(weight[w]);
-                let l1 = factors(weight[w + n_count]);
-                let l2 = factors(weight[w + 2 * n_count]);
-                let l3 = factors(weight[w + 3 * n_count]);
-                let at = half + j * tile_m + local.y;
-                let v0 = columns[at];
-                let v1 = columns[at + GROUP_M];
-                let v2 = columns[at + 2 * GROUP_M];
-                let v3 = columns[at + 3 * GROUP_M];
+                let l0 = operand(weight[w]);
+                let l1 = operand(weight[w + n_count]);
+                let l2 = operand(weight[w + 2 * n_count]);
+                let l3 = operand(weight[w + 3 * n_count]);
+                let at = buffer + j * block_m + local.y;
+                let v0 = a_tile[at];
+                let v1 = a_tile[at + GROUP_M];
+                let v2 = a_tile[at + 2 * GROUP_M];
+                let v3 = a_tile[at + 3 * GROUP_M];
                 left0 = multiply_add(left0, v0, l0, l1, l2, l3);
                 left1 = multiply_add(left1, v1, l0, l1, l2, l3);
                 left2 = multiply_add(left2, v2, l0, l1, l2, l3);
                 left3 = multiply_add(left3, v3, l0, l1, l2, l3);
-                var r0 = Factors();
-                var r1 = Factors();
-                var r2 = Factors();
-                var r3 = Factors();
-                if COLUMNS > 1 {
-                    r0 = factors(weight[w + 1]);
-                    r1 = factors(weight[w + n_count + 1]);
-                    r2 = factors(weight[w + 2 * n_count + 1]);
-                    r3 = factors(weight[w + 3 * n_count + 1]);
+                var r0 = Operand();
+                var r1 = Operand();
+                var r2 = Operand();
+                var r3 = Operand();
+                if TILE_N > 1 {
+                    r0 = operand(weight[w + 1]);
+                    r1 = operand(weight[w + n_count + 1]);
+                    r2 = operand(weight[w + 2 * n_count + 1]);
+                    r3 = operand(weight[w + 3 * n_count + 1]);
                     right0 = multiply_add(right0, v0, r0, r1, r2, r3);
                     right1 = multiply_add(right1, v1, r0, r1, r2, r3);
                     right2 = multiply_add(right2, v2, r0, r1, r2, r3);
                     right3 = multiply_add(right3, v3, r0, r1, r2, r3);
                 }
-                if ROWS > 4 {
-                    let v4 = columns[at + 4 * GROUP_M];
-                    let v5 = columns[at + 5 * GROUP_M];
-                    let v6 = columns[at + 6 * GROUP_M];
-                    let v7 = columns[at + 7 * GROUP_M];
+                if TILE_M > 4 {
+                    let v4 = a_tile[at + 4 * GROUP_M];
+                    let v5 = a_tile[at + 5 * GROUP_M];
+                    let v6 = a_tile[at + 6 * GROUP_M];
+                    let v7 = a_tile[at + 7 * GROUP_M];
                     left4 = multiply_add(left4, v4, l0, l1, l2, l3);
                     left5 = multiply_add(left5, v5, l0, l1, l2, l3);
                     left6 = multiply_add(left6, v6, l0, l1, l2, l3);
                     left7 = multiply_add(left7, v7, l0, l1, l2, l3);
-                    if COLUMNS > 1 {
+                    if TILE_N > 1 {
                         right4 = multiply_add(right4, v4, r0, r1, r2, r3);
                         right5 = multiply_add(right5, v5, r0, r1, r2, r3);
                         right6 = multiply_add(right6, v6, r0, r1, r2, r3);
@@ -231,14 +178,14 @@ fn main(
         }
     }
     // One slice after another hands its sums to the first.
-    for (var slice = 1u; slice < SPLIT; slice++) {
+    for (var slice = 1u; slice < SPLIT_K; slice++) {
         workgroupBarrier();
         if local.z == slice {
             sums[index] = left0;
             sums[index + threads] = left1;
             sums[index + 2 * threads] = left2;
             sums[index + 3 * threads] = left3;
-            if ROWS > 4 {
+            if TILE_M > 4 {
                 sums[index + 4 * threads] = left4;
                 sums[index + 5 * threads] = left5;
                 sums[index + 6 * threads] = left6;
@@ -251,7 +198,7 @@ fn main(
             left1 += sums[index + threads];
             left2 += sums[index + 2 * threads];
             left3 += sums[index + 3 * threads];
-            if ROWS > 4 {
+            if TILE_M > 4 {
                 left4 += sums[index + 4 * threads];
                 left5 += sums[index + 5 * threads];
                 left6 += sums[index + 6 * threads];
@@ -267,18 +214,18 @@ fn main(
     store(m + GROUP_M, n, left1);
     store(m + 2 * GROUP_M, n, left2);
     store(m + 3 * GROUP_M, n, left3);
-    if ROWS > 4 {
+    if TILE_M > 4 {
         store(m + 4 * GROUP_M, n, left4);
         store(m + 5 * GROUP_M, n, left5);
         store(m + 6 * GROUP_M, n, left6);
         store(m + 7 * GROUP_M, n, left7);
     }
-    if COLUMNS > 1 {
+    if TILE_N > 1 {
         store(m, n + 1, right0);
         store(m + GROUP_M, n + 1, right1);
         store(m + 2 * GROUP_M, n + 1, right2);
         store(m + 3 * GROUP_M, n + 1, right3);
-        if ROWS > 4 {
+        if TILE_M > 4 {
             store(m + 4 * GROUP_M, n + 1, right4);
             store(m + 5 * GROUP_M, n + 1, right5);
             store(m + 6 * GROUP_M, n + 1, right6);

@@ -335,11 +335,11 @@ fn tiling(tile: Tile, input: Shape, depthwise: Option<bool>) -> Constants {
         flag("RELU_BEFORE", depthwise.unwrap_or_default()),
         n("GROUP_N", tile.group[0]),
         n("GROUP_M", tile.group[1]),
-        n("SPLIT", tile.split),
-        n("ROWS", tile.rows),
-        n("COLUMNS", tile.columns),
-        n("STEP", tile.step(input.channels)),
-        n("SHARED", tile.shared(input.channels)),
+        n("SPLIT_K", tile.split),
+        n("TILE_M", tile.rows),
+        n("TILE_N", tile.columns),
+        n("TILE_K", tile.step(input.channels)),
+        n("A_TILE_LEN", tile.shared(input.channels)),
         n("SUMS", tile.sums()),
     ]
 }

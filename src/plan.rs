@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Add, Op};
 use crate::layer::{Layer, Operation, Shape, Tensor, Value};
 use crate::network::{MAX_UNITS, Network};
-use crate::shader::Recipe;
+use crate::shader::PipelineDescriptor;
 use crate::tile::{Kind, Method, Tile, Tuning};
 
 /// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.
@@ -129,9 +129,9 @@ impl Plan {
     }
 
     /// What pipelines are made of, one for each operation, and which of them each pass has.
-    pub fn recipes(&self) -> (Vec<Recipe>, Vec<usize>) {
+    pub fn pipelines(&self) -> (Vec<PipelineDescriptor>, Vec<usize>) {
         let mut ops: Vec<Op> = Vec::new();
-        let mut recipes = Vec::new();
+        let mut pipelines = Vec::new();
         let mut of_pass = Vec::new();
         for &Pass { ref label, op, .. } in &self.passes {
             of_pass.push(ops.iter().position(|&other| other == op).unwrap_or(ops.len()));
@@ -139,10 +139,10 @@ impl Plan {
                 ops.push(op);
                 let (kernel, precision, constants) =
                     (op.kernel(), op.precision(self.storage), op.constants(self.batch));
-                recipes.push(Recipe { label: label.clone(), kernel, precision, constants });
+                pipelines.push(PipelineDescriptor { label: label.clone(), kernel, precision, constants });
             }
         }
-        (recipes, of_pass)
+        (pipelines, of_pass)
     }
 
     /// The number of the pass that writes the embedding.

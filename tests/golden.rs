@@ -197,7 +197,7 @@ fn kitchenware_logits_computed_in_f16_agree_with_keras() {
     assert!(gpu.has_f16(), "{} has no shader-f16", gpu.info.name);
     let options = Options { storage: Some(Dtype::F16), tuning: Some(tuning) };
     let mut classifier = block_on(Classifier::load(&gpu, &file, options)).unwrap();
-    let halves = classifier.plan().recipes().0.into_iter().filter(|recipe| recipe.precision == Precision::Half);
+    let halves = classifier.plan().pipelines().0.into_iter().filter(|pipeline| pipeline.precision == Precision::Half);
     assert!(halves.count() >= 10);
     let largest = compare_logits(&mut classifier, 2e-2, 2e-2);
     println!("largest difference of a logit from Keras's, computed in f16: {largest:.1e}");

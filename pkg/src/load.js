@@ -155,7 +155,7 @@ async function onGpu(header, job) {
     const tuned = await tuning(gpu, header, job);
     signal.throwIfAborted();
     const loader = await module.call(({ Loader }) => Loader.create(gpu, header, dtype, tuned));
-    const compiled = compile(gpu.device, loader.recipes());
+    const compiled = compile(gpu.device, loader.pipelines());
     // Whoever waits for the weights may fail before.
     compiled.catch(() => {});
     return Object.assign(loader, { compiled });

@@ -2,8 +2,8 @@
  * Compiles the pipelines of a model in the background. wgpu makes them on the page's thread, where a browser that has the same
  * one already takes it from its cache: whoever keeps what this resolves to until then does not wait.
  */
-export async function compile(device, recipes) {
-  const pipeline = async ({ code, reads, texture, constants }) => {
+export async function compile(device, pipelines) {
+  const create = async ({ code, reads, texture, constants }) => {
     const entry = (binding) => {
       const type = binding < reads ? 'read-only-storage' : 'storage';
       const resource = texture && binding === 0 ? { texture: { sampleType: 'float' } } : { buffer: { type } };
@@ -15,7 +15,7 @@ export async function compile(device, recipes) {
     return device.createComputePipelineAsync({ layout, compute: { module, entryPoint: 'main', constants } });
   };
   try {
-    return await Promise.all(recipes.map(pipeline));
+    return await Promise.all(pipelines.map(create));
   } catch {
     // Whatever it is, wgpu will meet it too, and tell.
     return [];

@@ -12,7 +12,7 @@ use crate::network::{FEATURES, Network};
 use crate::plan::Plan;
 use crate::prediction::{Prediction, rank};
 use crate::resize::{Fit, Rgba};
-use crate::shader::Recipe;
+use crate::shader::PipelineDescriptor;
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
 use crate::weights::splitter::Splitter;
@@ -78,10 +78,10 @@ impl Loader {
     }
 
     /// What the pipelines will be made of.
-    pub fn recipes(&self) -> Vec<Recipe> {
+    pub fn pipelines(&self) -> Vec<PipelineDescriptor> {
         let Meta { preprocessing, input_size, .. } = self.meta;
-        let resize = Preprocessor::recipes(preprocessing, input_size, self.plan.storage);
-        resize.into_iter().chain(self.plan.recipes().0).collect()
+        let resize = Preprocessor::pipelines(preprocessing, input_size, self.plan.storage);
+        resize.into_iter().chain(self.plan.pipelines().0).collect()
     }
 
     /// The GPU it is on.

@@ -23,7 +23,7 @@ use web_time::Instant;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::shader::{Kernel, Recipe};
+use crate::shader::{Kernel, PipelineDescriptor};
 use crate::tile::Tuning;
 
 /// An error that a callback leaves for whoever asks next.
@@ -208,11 +208,11 @@ impl Gpu {
     }
 
     /// A pipeline.
-    pub(crate) fn pipeline(&self, recipe: &Recipe) -> wgpu::ComputePipeline {
-        let Recipe { label, kernel, constants, .. } = recipe;
+    pub(crate) fn pipeline(&self, descriptor: &PipelineDescriptor) -> wgpu::ComputePipeline {
+        let PipelineDescriptor { label, kernel, constants, .. } = descriptor;
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(recipe.source()),
+            source: wgpu::ShaderSource::Wgsl(descriptor.source().into()),
         });
         let entries: Vec<_> = (0..=kernel.reads as u32)
             .map(|binding| wgpu::BindGroupLayoutEntry {
@@ -270,7 +270,7 @@ impl Gpu {
 
 /// What a kernel has at a binding: buffers that it reads, then the one it writes.
 fn binding_type(kernel: &Kernel, binding: u32) -> wgpu::BindingType {
-    if binding == 0 && kernel.reads_texture() {
+    if binding == 0 && kernel.reads_texture {
         return wgpu::BindingType::Texture {
             sample_type: wgpu::TextureSampleType::Float { filterable: true },
             view_dimension: wgpu::TextureViewDimension::D2,

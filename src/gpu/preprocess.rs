@@ -4,7 +4,9 @@ use super::Gpu;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::resize::{Filter, Preprocessing, Rgba, Taps, taps};
-use crate::shader::{Constants, Kernel, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL, Recipe};
+use crate::shader::{
+    Constants, Kernel, PipelineDescriptor, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL,
+};
 
 /// The side of photos for which room is made at load; larger ones make it grow, and [`PATIENCE`] smaller ones shrink.
 const INITIAL_SIDE: u32 = 1024;
@@ -50,19 +52,23 @@ fn taps_bytes(length: u32, outputs: usize) -> u64 {
 
 impl Preprocessor {
     /// What its pipelines are made of.
-    pub fn recipes(preprocessing: Preprocessing, [height, width]: [usize; 2], storage: Dtype) -> Vec<Recipe> {
+    pub fn pipelines(
+        preprocessing: Preprocessing,
+        [height, width]: [usize; 2],
+        storage: Dtype,
+    ) -> Vec<PipelineDescriptor> {
         let precision = if storage == Dtype::F16 { Precision::Stored } else { Precision::Single };
-        let recipe = |kernel: &'static Kernel, constants: Constants| {
+        let pipeline = |kernel: &'static Kernel, constants: Constants| {
             let label = kernel.name.to_owned();
-            Recipe { label, kernel, precision, constants }
+            PipelineDescriptor { label, kernel, precision, constants }
         };
         let (width, height) = (width as f64, height as f64);
         let (scale, offset) = (preprocessing.scale.into(), preprocessing.offset.into());
         let normalising = vec![("WIDTH", width), ("HEIGHT", height), ("SCALE", scale), ("OFFSET", offset)];
         if preprocessing.filter == Filter::TfBilinear {
-            return vec![recipe(&RESIZE_BILINEAR, normalising)];
+            return vec![pipeline(&RESIZE_BILINEAR, normalising)];
         }
-        vec![recipe(&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", width)]), recipe(&RESIZE_VERTICAL, normalising)]
+        vec![pipeline(&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", width)]), pipeline(&RESIZE_VERTICAL, normalising)]
     }
 
     /// Prepares for photos that become `output`, a slot of `[images, height, width, 4]` values stored as `storage`.
@@ -77,8 +83,8 @@ impl Preprocessor {
         storage: Dtype,
     ) -> Result<Self> {
         gpu.scoped(|| {
-            let recipes = Self::recipes(preprocessing, size, storage);
-            let pipelines: Vec<_> = recipes.iter().map(|recipe| gpu.pipeline(recipe)).collect();
+            let descriptors = Self::pipelines(preprocessing, size, storage);
+            let pipelines: Vec<_> = descriptors.iter().map(|descriptor| gpu.pipeline(descriptor)).collect();
             let room = Room::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, &pipelines, output);
             Self { gpu: gpu.clone(), size, pipelines, room, small: 0, rows: 0, photo: None }
         })

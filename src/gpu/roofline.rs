@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Gpu;
 use crate::error::Result;
-use crate::shader::{COPY, FMA, Kernel, Precision, Recipe};
+use crate::shader::{COPY, FMA, Kernel, PipelineDescriptor, Precision};
 
 /// What is copied: 64 MiB, more than most caches hold.
 const COPIED: u64 = 64 << 20;
@@ -50,7 +50,7 @@ impl Gpu {
         [read, written]: [u64; 2],
     ) -> Result<f64> {
         let (label, constants) = (kernel.name.to_owned(), constants.to_vec());
-        let pipeline = self.pipeline(&Recipe { label, kernel, precision: Precision::Single, constants });
+        let pipeline = self.pipeline(&PipelineDescriptor { label, kernel, precision: Precision::Single, constants });
         let [input, output] = [read, written].map(|bytes| self.buffer(kernel.name, bytes));
         let resources = vec![input.as_entire_binding(), output.as_entire_binding()];
         let group = self.bind_group(kernel.name, &pipeline, resources);

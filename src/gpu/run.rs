@@ -103,10 +103,11 @@ impl Runner {
         let new = new.map(|(index, slot)| gpu.buffer(&format!("slot {index}"), slot.bytes()));
         let slots: Vec<_> = kept.iter().cloned().chain(new).collect();
         // Passes of the same operation share a pipeline.
-        let (recipes, of_pass) = plan.recipes();
-        let pipelines: Vec<wgpu::ComputePipeline> = recipes.iter().map(|recipe| gpu.pipeline(recipe)).collect();
-        let step = |(pass, recipe): (&Pass, usize)| {
-            let (op, pipeline) = (pass.op, pipelines[recipe].clone());
+        let (descriptors, of_pass) = plan.pipelines();
+        let pipelines: Vec<wgpu::ComputePipeline> =
+            descriptors.iter().map(|descriptor| gpu.pipeline(descriptor)).collect();
+        let step = |(pass, pipeline): (&Pass, usize)| {
+            let (op, pipeline) = (pass.op, pipelines[pipeline].clone());
             let buffer = |binding: &Binding| match *binding {
                 Binding::Slot(slot) => slots[slot].as_entire_binding(),
                 Binding::Tensor(tensor) => tensors.buffers[tensor].as_entire_binding(),

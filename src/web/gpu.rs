@@ -9,7 +9,7 @@ use crate::classifier::{Answer, Classifier, Loader, Options};
 use crate::gpu::{Gpu, Pending, TUNING_TIME};
 use crate::plan::Pass;
 use crate::resize::Rgba;
-use crate::shader::Recipe;
+use crate::shader::PipelineDescriptor;
 use crate::weights::safetensors::Header;
 
 fn device(gpu: &Gpu) -> Option<Object> {
@@ -104,17 +104,17 @@ impl WebLoader {
 
     /// What the pipelines will be made of, for the browser to compile them while the weights come: objects of WGSL `code`,
     /// how many bindings it `reads`, whether the first is a `texture`, and `constants`.
-    pub fn recipes(&self) -> Vec<Object> {
-        let recipe = |recipe: Recipe| {
-            let constants: Vec<_> = recipe.constants.iter().map(|&(name, value)| (name, value.into())).collect();
+    pub fn pipelines(&self) -> Vec<Object> {
+        let object_of = |pipeline: PipelineDescriptor| {
+            let constants: Vec<_> = pipeline.constants.iter().map(|&(name, value)| (name, value.into())).collect();
             object(&[
-                ("code", recipe.source().as_ref().into()),
-                ("reads", (recipe.kernel.reads as u32).into()),
-                ("texture", recipe.kernel.reads_texture().into()),
+                ("code", pipeline.source().into()),
+                ("reads", (pipeline.kernel.reads as u32).into()),
+                ("texture", pipeline.kernel.reads_texture.into()),
                 ("constants", object(&constants).into()),
             ])
         };
-        self.loader.recipes().into_iter().map(recipe).collect()
+        self.loader.pipelines().into_iter().map(object_of).collect()
     }
 
     /// The length of the whole file in bytes.

@@ -301,7 +301,7 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
             "passes       {}, on software adapters {}; and {} to resize the photo",
             plan.passes.len(),
             software.passes.len(),
-            Preprocessor::recipes(preprocessing, meta.input_size, Dtype::F32).len()
+            Preprocessor::pipelines(preprocessing, meta.input_size, Dtype::F32).len()
         ),
         format!("safetensors  {} MB as {dtype}", megabytes(file.len() as u64)),
         format!(

@@ -1,0 +1,59 @@
+// What every product over channels has: shapes, the pixels that it reads, and the epilogue.
+//
+// PIXELS counts the output pixels of all images. A kernel binds `input`, `bias` and `residual`.
+
+// #include "storage.wgsl"
+// #include "strides.wgsl"
+
+override PIXELS: u32;
+override ADD: bool;
+override POOL: bool;
+override PAD_TOP: u32;
+override PAD_LEFT: u32;
+override RELU_AFTER: bool;
+
+// Index in `input` of the first channels that output pixel m reads.
+fn source(m: u32) -> u32 {
+    let pixel = min(m, PIXELS - 1);
+    if STRIDE == 1 {
+        return pixel * (IN_CHANNELS / 4);
+    }
+    let row = pixel / OUT_WIDTH;
+    let in_row = row / OUT_HEIGHT * IN_HEIGHT + row % OUT_HEIGHT * STRIDE;
+    return (in_row * IN_WIDTH + pixel % OUT_WIDTH * STRIDE) * (IN_CHANNELS / 4);
+}
+
+// 3×3 max pooling with stride 2 of `residual`, for output pixel m and channel group n.
+fn max_pool(m: u32, n: u32) -> vec4f {
+    let n_count = OUT_CHANNELS / 4;
+    let row = m / OUT_WIDTH;
+    let top = row / OUT_HEIGHT * IN_HEIGHT;
+    // The filter's centre lies inside for either padding; positions outside repeat it.
+    let y = 2 * (row % OUT_HEIGHT) + 1 - PAD_TOP;
+    let x = 2 * (m % OUT_WIDTH) + 1 - PAD_LEFT;
+    let centre_y = min(y, IN_HEIGHT - 1);
+    let centre_x = min(x, IN_WIDTH - 1);
+    var largest = unpack(residual[((top + centre_y) * IN_WIDTH + centre_x) * n_count + n]);
+    for (var i = 0u; i < 3; i++) {
+        for (var j = 0u; j < 3; j++) {
+            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
+                largest = max(largest, unpack(residual[((top + y + i - 1) * IN_WIDTH + x + j - 1) * n_count + n]));
+            }
+        }
+    }
+    return largest;
+}
+
+// The result of output pixel m at channel group n, from its products' sum, bias included.
+fn epilogue(m: u32, n: u32, sum: vec4f) -> Stored {
+    var value = sum;
+    if POOL {
+        value += max_pool(m, n);
+    } else if ADD {
+        value += unpack(residual[m * (OUT_CHANNELS / 4) + n]);
+    }
+    if RELU_AFTER {
+        value = max(value, vec4f());
+    }
+    return pack(value);
+}
