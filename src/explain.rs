@@ -6,7 +6,7 @@
 //! [Zhou et al.](https://arxiv.org/abs/1512.04150), with more of them [Grad-CAM](https://arxiv.org/abs/1610.02391).
 
 use crate::dtype::Dtype;
-use crate::kernel::Op;
+use crate::ops::{ClassMap, DenseTransposed, GlobalAveragePool, Op};
 use crate::plan::{Binding, Pass, Plan, Slot};
 
 /// A plan that can explain its answer.
@@ -35,12 +35,12 @@ impl Explanation {
         let mut from = gradient;
         let mut added = Vec::new();
         // A layer has several passes where its weights exceed a binding: they add up.
-        let layers: Vec<&Pass> = passes.iter().filter(|pass| matches!(pass.op, Op::Dense { .. })).collect();
+        let layers: Vec<&Pass> = passes.iter().filter(|pass| matches!(pass.op, Op::Dense(_))).collect();
         for layer in layers.chunk_by(|one, other| one.writes == other.writes).rev() {
             let mut writes = None;
             for &Pass { ref label, op, ref reads, writes: result } in layer.iter().copied() {
-                if let Op::Dense { inputs, first, outputs, all, relu_after } = op {
-                    let op = Op::DenseTransposed { inputs, first, outputs, all, relu_after };
+                if let Op::Dense(dense) = op {
+                    let op = Op::from(DenseTransposed(dense));
                     let writes = *writes.get_or_insert_with(|| slot(op.output_len()));
                     let reads = vec![Binding::Slot(from), Binding::Slot(result), reads[1]];
                     added.push(Pass { label: format!("{label}.transposed"), op, reads, writes });
@@ -50,10 +50,10 @@ impl Explanation {
         }
         let mut map = from;
         for Pass { op, reads, .. } in passes {
-            if let Op::Mean { input } = *op {
+            if let Op::GlobalAveragePool(GlobalAveragePool { input }) = *op {
                 map = slot(input.pixels());
                 let reads = vec![reads[0], Binding::Slot(from)];
-                added.push(Pass { label: "class_map".to_owned(), op: Op::ClassMap { input }, reads, writes: map });
+                added.push(Pass { label: "class_map".to_owned(), op: ClassMap { input }.into(), reads, writes: map });
             }
         }
         let first = passes.len();

@@ -70,8 +70,8 @@ pub enum Operation {
     Shortcut,
     /// 3×3 max pooling with stride 2 to half the size, rounded up; then the shortcut is added.
     MaxPool {
-        /// How far the first window begins before the first row and the first column.
-        before: [usize; 2],
+        /// Rows and columns of padding before the first.
+        padding: [usize; 2],
     },
     /// Mean over all pixels.
     Mean,
@@ -105,8 +105,8 @@ pub struct Layer {
 pub enum Role {
     /// One value for each output channel: always f32.
     Bias,
-    /// 3×3 windows: too small to be worth 8 bits.
-    Window,
+    /// 3×3 filters: too small to be worth 8 bits.
+    Filter,
     /// A product over channels, whose output channels lie along this axis.
     Matrix(usize),
 }
@@ -137,7 +137,7 @@ impl Tensor {
     pub fn dtype(&self, dtype: Dtype) -> Dtype {
         match (self.role, dtype) {
             (Role::Bias, _) => Dtype::F32,
-            (Role::Window, Dtype::I8) => Dtype::F16,
+            (Role::Filter, Dtype::I8) => Dtype::F16,
             _ => dtype,
         }
     }
@@ -206,10 +206,10 @@ impl Layer {
         };
         match self.operation {
             Operation::Conv { .. } => {
-                vec![tensor("weight", &[3, 3, i, o], Role::Window), tensor("bias", &[o], Role::Bias)]
+                vec![tensor("weight", &[3, 3, i, o], Role::Filter), tensor("bias", &[o], Role::Bias)]
             }
             Operation::SeparableConv => vec![
-                tensor("depthwise.weight", &[3, 3, i], Role::Window),
+                tensor("depthwise.weight", &[3, 3, i], Role::Filter),
                 tensor("pointwise.weight", &[i, o], Role::Matrix(1)),
                 tensor("pointwise.bias", &[o], Role::Bias),
             ],

@@ -24,8 +24,7 @@
 //! ```
 //!
 //! [`weights`] turns any supported file into one format; [`network`] says what is computed, [`plan`] lowers it to
-//! passes over a few buffers as [`tile`] advises for a device, each of a [`kernel`] in some [`shader`]; [`gpu`] runs them and
-//! [`mod@reference`] checks them;
+//! passes over a few buffers as [`tile`] advises for a device, each an operation of [`ops`] in some [`shader`]; [`gpu`] runs them;
 //! [`classifier`] is all of it together:
 //!
 //! ```no_run
@@ -74,13 +73,12 @@ use names;
 pub mod dtype;
 pub mod error;
 pub mod explain;
-pub mod kernel;
 pub mod layer;
 pub mod network;
+pub mod ops;
 pub mod photo;
 pub mod plan;
 pub mod prediction;
-pub mod reference;
 pub mod resize;
 pub mod shader;
 pub mod tile;

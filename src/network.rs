@@ -272,11 +272,11 @@ impl Builder {
                 let (main, channels) = (self.last(), self.channels());
                 self.push(&format!("{block}_shortcut"), Operation::Shortcut, from, channels, false);
                 let (shortcut, Shape { height, width, .. }) = (self.last(), self.shape(main));
-                let before = match self.preset {
+                let padding = match self.preset {
                     Preset::Keras => [height % 2, width % 2],
                     Preset::Timm => [1, 1],
                 };
-                let pool = Operation::MaxPool { before };
+                let pool = Operation::MaxPool { padding };
                 self.push(&format!("{block}_pool"), pool, main, channels, false).add = Some(shortcut);
             }
             Keep(block, seps) => {

@@ -7,9 +7,9 @@
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::kernel::{Add, Op};
 use crate::layer::{Layer, Operation, Shape, Tensor, Value};
 use crate::network::{MAX_UNITS, Network};
+use crate::ops::{Add, Conv, Dense, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use crate::shader::PipelineDescriptor;
 use crate::tile::{Kind, Method, Tile, Tuning};
 
@@ -41,7 +41,7 @@ pub enum Binding {
 }
 
 /// One dispatch of one kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pass {
     /// The layer's name; `.depthwise` or `.pointwise` follows for the halves of a separable convolution in two passes.
     pub label: String,
@@ -70,7 +70,7 @@ impl Slot {
 }
 
 /// Everything that runs for one photo, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The passes.
     pub passes: Vec<Pass>,
@@ -90,7 +90,7 @@ pub struct Plan {
     pub logits: usize,
     /// The number of classes.
     pub classes: usize,
-    /// The slot with the answer: [`Op::SoftmaxTopk`] tells its layout.
+    /// The slot with the answer: [`SoftmaxTopk`] tells its layout.
     pub answer: usize,
     /// How many classes are ranked: [`TOP`], or all where there are fewer.
     pub top: usize,
@@ -110,7 +110,7 @@ impl Plan {
         for (index, layer) in network.layers.iter().enumerate() {
             lowering.layer(network, index, layer);
         }
-        let op = Op::SoftmaxTopk { classes, top: lowering.plan.top };
+        let op = Op::from(SoftmaxTopk { classes, top: lowering.plan.top });
         let reads = vec![Binding::Slot(lowering.plan.logits)];
         lowering.plan.answer = lowering.fresh(op.output_len());
         lowering.pass("softmax_topk".to_owned(), op, reads, lowering.plan.answer);
@@ -237,8 +237,8 @@ impl Lowering {
         Binding::Tensor(self.next_tensor - 1)
     }
 
-    fn pass(&mut self, label: String, op: Op, reads: Vec<Binding>, writes: usize) {
-        self.plan.passes.push(Pass { label, op, reads, writes });
+    fn pass(&mut self, label: String, op: impl Into<Op>, reads: Vec<Binding>, writes: usize) {
+        self.plan.passes.push(Pass { label, op: op.into(), reads, writes });
     }
 
     fn layer(&mut self, network: &Network, index: usize, layer: &Layer) {
@@ -249,7 +249,7 @@ impl Lowering {
             Operation::Conv { stride } => {
                 let reads = vec![from, self.tensor(), self.tensor()];
                 let writes = self.allocate(output.stored());
-                self.pass(label, Op::Conv { input, output, stride }, reads, writes);
+                self.pass(label, Conv { input, output, stride }, reads, writes);
                 self.release(network, index, layer.from);
                 writes
             }
@@ -262,21 +262,21 @@ impl Lowering {
                 self.shortcut = Some((tile, vec![from, self.tensor(), self.tensor()]));
                 self.values[layer.from]
             }
-            Operation::MaxPool { before } => {
+            Operation::MaxPool { padding } => {
                 let shortcut = layer.add.unwrap_or_default();
                 let input = network.layers[shortcut - 1].input;
                 let (tile, mut reads) = self.shortcut.take().unwrap_or_default();
                 reads.push(from);
                 reads.extend(tile.map(|_| reads[1]));
                 let writes = self.allocate(output.stored());
-                let add = Add::MaxPool { before };
-                self.pass(label, Op::Pointwise { input, output, stride: 2, add, relu_after, tile }, reads, writes);
+                let add = Add::MaxPool { padding };
+                self.pass(label, Pointwise { input, output, stride: 2, add, relu_after, tile }, reads, writes);
                 [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
             Operation::Mean => {
                 self.plan.embedding = self.fresh(output.stored());
-                self.pass(label, Op::Mean { input }, vec![from], self.plan.embedding);
+                self.pass(label, GlobalAveragePool { input }, vec![from], self.plan.embedding);
                 self.release(network, index, layer.from);
                 self.plan.embedding
             }
@@ -301,7 +301,7 @@ impl Lowering {
             Method::Fused(tile) => {
                 let writes = self.allocate(output.stored());
                 let reads = vec![from, weight, bias, added.unwrap_or(from), window];
-                let op = Op::Sepconv { input, output, relu_before, add, relu_after, tile };
+                let op = Sepconv { input, output, relu_before, add, relu_after, tile };
                 self.pass(layer.name.clone(), op, reads, writes);
                 let last = [Some(layer.from), layer.add].into_iter().flatten();
                 last.for_each(|value| self.release(network, index, value));
@@ -311,11 +311,11 @@ impl Lowering {
             Method::Direct => None,
         };
         let between = self.allocate(input.stored());
-        let op = Op::Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() };
+        let op = Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() };
         self.pass(format!("{}.depthwise", layer.name), op, vec![from, window], between);
         self.release(network, index, layer.from);
         let writes = self.allocate(output.stored());
-        let op = Op::Pointwise { input, output, stride: 1, add, relu_after, tile };
+        let op = Pointwise { input, output, stride: 1, add, relu_after, tile };
         let columns = Binding::Slot(between);
         let mut reads = vec![columns, weight, bias, added.unwrap_or(columns)];
         reads.extend(tile.map(|_| weight));
@@ -341,7 +341,7 @@ impl Lowering {
                 _ if count == outputs => (layer.name.clone(), Binding::Tensor(weight)),
                 _ => (format!("{}[{first}..{}]", layer.name, first + count), rows),
             };
-            let op = Op::Dense { inputs, first, outputs: count, all: outputs, relu_after: layer.relu_after };
+            let op = Dense { inputs, first, outputs: count, all: outputs, relu_after: layer.relu_after };
             self.pass(label, op, vec![from, rows, Binding::Tensor(bias)], writes);
         }
     }

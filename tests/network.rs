@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use common::Random;
 use xception::dtype::Dtype;
-use xception::kernel::{Add, Op};
 use xception::layer::{Layer, Operation, Role, Shape, Tensor};
 use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MAX_WEIGHTS, Network, Preset};
+use xception::ops::{Add, Conv, Dense as DenseOp, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use xception::plan::{Binding, MAX_BINDING, Pass, Plan};
 use xception::tile::{Kind, Method, TILES, Tuning};
 
@@ -280,7 +280,8 @@ fn a_large_head_is_bound_in_parts() {
     let rows = |first, count| Binding::Rows { tensor: plan.tensors.len() - 2, first, count };
     for (pass, first, count) in [(first, 0, most), (second, most, 17_000 - most)] {
         assert_eq!(pass.label, format!("predictions[{first}..{}]", first + count));
-        assert_eq!(pass.op, Op::Dense { inputs: 2048, first, outputs: count, all: 17_000, relu_after: false });
+        let op = DenseOp { inputs: 2048, first, outputs: count, all: 17_000, relu_after: false };
+        assert_eq!(pass.op, op.into());
         let bias = Binding::Tensor(plan.tensors.len() - 1);
         assert_eq!(pass.reads, [Binding::Slot(plan.embedding), rows(first, count), bias]);
         assert_eq!((pass.writes, first * 4 * 2048 % 256), (plan.logits, 0));
@@ -319,21 +320,21 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     let add = if layer.add.is_some() { Add::Residual } else { Add::Nothing };
     let (label, both) = (name.clone(), tensors(&["weight", "bias"]));
     match layer.operation {
-        Operation::Conv { stride } => vec![(label, vec![from], both, result, Op::Conv { input, output, stride })],
+        Operation::Conv { stride } => vec![(label, vec![from], both, result, Conv { input, output, stride }.into())],
         Operation::SeparableConv => {
             let (half, relu_before) = (Content::Half(index), layer.relu_before);
             let [window, weight, bias] =
                 ["depthwise.weight", "pointwise.weight", "pointwise.bias"].map(|suffix| format!("{name}.{suffix}"));
             let tile = match tuning.method(layer, 1) {
                 Method::Fused(tile) => {
-                    let op = Op::Sepconv { input, output, relu_before, add, relu_after, tile };
+                    let op = Sepconv { input, output, relu_before, add, relu_after, tile }.into();
                     return vec![(label, with(from), vec![weight, bias, window], result, op)];
                 }
                 Method::Tiled(tile) => Some(tile),
                 Method::Direct => None,
             };
-            let depthwise = Op::Depthwise { shape: input, relu_before, rows: tuning.depthwise_rows() };
-            let pointwise = Op::Pointwise { input, output, stride: 1, add, relu_after, tile };
+            let depthwise = Depthwise { shape: input, relu_before, rows: tuning.depthwise_rows() }.into();
+            let pointwise = Pointwise { input, output, stride: 1, add, relu_after, tile }.into();
             let again = tile.map(|_| weight.clone());
             let weights = [weight, bias].into_iter().chain(again).collect();
             vec![
@@ -343,19 +344,19 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
         }
         // The pooling has a pass for both.
         Operation::Shortcut => vec![],
-        Operation::MaxPool { before } => {
+        Operation::MaxPool { padding } => {
             let shortcut = &layers[layer.add.unwrap() - 1];
             let tile = if let Method::Fused(tile) = tuning.method(shortcut, 1) { Some(tile) } else { None };
             let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
             let weights = suffixes.map(|suffix| format!("{}.{suffix}", shortcut.name)).collect();
-            let (input, add) = (shortcut.input, Add::MaxPool { before });
-            let op = Op::Pointwise { input, output, stride: 2, add, relu_after, tile };
+            let (input, add) = (shortcut.input, Add::MaxPool { padding });
+            let op = Pointwise { input, output, stride: 2, add, relu_after, tile }.into();
             vec![(label, vec![Content::Value(shortcut.from), from], weights, result, op)]
         }
-        Operation::Mean => vec![(label, vec![from], vec![], result, Op::Mean { input })],
+        Operation::Mean => vec![(label, vec![from], vec![], result, GlobalAveragePool { input }.into())],
         Operation::Dense => {
             let (first, outputs) = (0, output.len());
-            let op = Op::Dense { inputs: input.len(), first, outputs, all: outputs, relu_after };
+            let op = DenseOp { inputs: input.len(), first, outputs, all: outputs, relu_after }.into();
             vec![(label, vec![from], both, result, op)]
         }
     }
@@ -365,7 +366,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
 fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), String> {
     let last = Content::Value(network.layers.len());
     let top = network.classes().min(10);
-    let softmax = Op::SoftmaxTopk { classes: network.classes(), top };
+    let softmax = SoftmaxTopk { classes: network.classes(), top }.into();
     let layers = 0..network.layers.len();
     let mut wanted: Vec<Want> = layers.flat_map(|layer| wants(layer, &network.layers, tuning)).collect();
     wanted.push(("softmax_topk".to_owned(), vec![last], vec![], Content::Half(usize::MAX), softmax));

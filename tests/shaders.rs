@@ -12,9 +12,8 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, SourceLocation, StorageAccess};
 use xception::dtype::Dtype;
 use xception::explain::Explanation;
-use xception::kernel::Op;
-use xception::layer::Shape;
 use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MIN_SIDE, Network, Preset};
+use xception::ops::Op;
 use xception::plan::{BATCH, Plan};
 use xception::shader::{
     COPY, Constants, FMA, KERNELS, Kernel, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV,
@@ -30,9 +29,9 @@ const MAX_WORKGROUP_BYTES: u32 = 16384;
 const MAX_WORKGROUPS: u32 = 65535;
 const MAX_STORAGE_BUFFERS: usize = 8;
 
-/// All operations of networks of usual, ragged and extreme sizes.
+/// All operations of networks of usual, ragged and extreme sizes, and the cases of each.
 fn ops() -> Vec<Op> {
-    let mut ops: Vec<Op> = Vec::new();
+    let mut ops: Vec<Op> = Op::cases().into_iter().flat_map(|(_, ops)| ops).collect();
     for (size, units) in
         [([299, 299], &[1000][..]), ([71, 150], &[64, 7]), ([150, 71], &[1]), ([MAX_SIDE; 2], &[17_000])]
     {
@@ -210,49 +209,21 @@ fn bindings_are_what_is_read_and_then_the_result() {
     }
 }
 
-/// What an operation computes in x, y and z, and how much of it one invocation does.
-fn work(op: Op) -> ([usize; 3], [usize; 3]) {
-    let image = |shape: Shape| [shape.channels, shape.width, shape.height];
-    match op {
-        Op::Conv { output, .. } => (image(output), [16, 4, 1]),
-        Op::Depthwise { shape, rows, .. } => (image(shape), [4, 4, rows]),
-        Op::Pointwise { output, tile: None, .. } => ([output.channels, output.pixels(), 1], [8, 16, 1]),
-        Op::Pointwise { output, tile: Some(tile), .. } | Op::Sepconv { output, tile, .. } => {
-            ([output.channels, output.pixels(), 1], [4 * tile.columns, tile.rows, 1])
-        }
-        Op::Mean { input } => ([input.channels, 1, 1], [4, 1, 1]),
-        Op::Dense { outputs, .. } => ([1, outputs, 1], [1, 1, 1]),
-        Op::DenseTransposed { inputs, .. } => ([inputs, 1, 1], [4, 1, 1]),
-        // A workgroup to each pixel.
-        Op::ClassMap { input } => ([64 * input.pixels(), 1, 1], [1, 1, 1]),
-        Op::SoftmaxTopk { .. } => ([1, 1, 1], [1, 1, 1]),
-    }
-}
-
 #[test]
 fn the_grid_covers_the_output_and_no_more() {
     for op in ops() {
-        let (extent, tile) = work(op);
-        let (size, grid) = (workgroup_size(op.kernel(), &op.constants(1)), op.grid(1));
-        // Slices along the input channels cover nothing of their own.
-        let size = if let Op::Sepconv { tile, .. } | Op::Pointwise { tile: Some(tile), .. } = op {
-            assert_eq!(size[2] as usize, tile.split);
-            [size[0], size[1], 1]
-        } else {
-            size
-        };
-        let groups: [usize; 3] = std::array::from_fn(|axis| extent[axis].div_ceil(size[axis] as usize * tile[axis]));
-        let grid = grid.map(|groups| groups as usize);
-        if matches!(op, Op::Pointwise { .. } | Op::Sepconv { .. }) {
-            // What one dimension does not take lies along another, without a whole row too many.
-            assert_eq!((grid[0], groups[2]), (groups[0], 1), "{op:?}");
-            assert!((groups[1]..groups[1] + grid[2]).contains(&(grid[1] * grid[2])), "{op:?}: {grid:?}");
-        } else {
-            assert_eq!(grid, groups, "{op:?}");
-        }
+        let (work, grid) = (op.work(1), op.grid(1).map(|groups| groups as usize));
+        let size = workgroup_size(op.kernel(), &op.constants(1)).map(|size| size as usize);
+        assert_eq!(size, work.workgroup, "{op:?}");
+        let groups: [usize; 3] =
+            std::array::from_fn(|axis| work.extent[axis].div_ceil(size[axis] * work.invocation[axis]));
+        // What one dimension does not take lies along another, without a whole row too many.
+        assert_eq!(grid[0], groups[0], "{op:?}");
+        let layers = grid[2] / groups[2];
+        assert!((groups[1]..groups[1] + layers).contains(&(grid[1] * layers)), "{op:?}: {grid:?}");
         // These store whole tiles of channels; the others look where they end.
-        if matches!(op, Op::Depthwise { .. } | Op::Sepconv { .. } | Op::Mean { .. }) {
-            assert_eq!(extent[0] % tile[0], 0, "{op:?}");
+        if matches!(op, Op::Depthwise(_) | Op::Sepconv(_) | Op::GlobalAveragePool(_)) {
+            assert_eq!(work.extent[0] % work.invocation[0], 0, "{op:?}");
         }
     }
     // The preprocessor's grids are in its own code: 16 by 16 pixels a workgroup.

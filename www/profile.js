@@ -1,7 +1,7 @@
 // Where the time goes: a timeline of the passes, what they achieve of what the GPU can do, a table to be sorted, files to be taken away.
 import { $, status } from './dom.js';
 
-const COLOURS = { conv3x3: '#8a4fbf', depthwise: '#c77700', pointwise: '#0b7a70', sepconv: '#0b7a70', mean: '#7a5a00', dense: '#b3261e', softmax_topk: '#5b574f' };
+const COLOURS = ['#8a4fbf', '#0b7a70', '#c77700', '#b3261e', '#7a5a00', '#5b574f'];
 const COLUMNS = [
   ['label', 'Pass'],
   ['kernel', 'Kernel'],
@@ -11,7 +11,7 @@ const COLUMNS = [
   ['gbps', 'GB/s'],
   ['roofline', 'Roofline'],
 ];
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [720, 320, 56, 36];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, NAMES] = [720, 320, 56, 36, 140];
 
 /** Profiles the model on a photo and shows what it finds. */
 export async function showProfile(model, photo) {
@@ -46,7 +46,12 @@ function figure(title, plot) {
 }
 
 const plot = (name, height, ...children) => svg('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-label': name }, ...children);
-const colour = ({ kernel }) => COLOURS[kernel] ?? COLOURS.softmax_topk;
+/** A colour for each kernel, in the order in which they come first. */
+function colours(passes) {
+  const kernels = [...new Set(passes.map(({ kernel }) => kernel))];
+  return ({ kernel }) => COLOURS[kernels.indexOf(kernel) % COLOURS.length];
+}
+
 const named = (shape, { label, kernel, ms }) => (shape.append(svg('title', {}, `${label}, ${kernel}.wgsl: ${ms.toFixed(3)} ms`)), shape);
 
 /** A row for each kernel, a bar for each pass. */
@@ -54,11 +59,12 @@ function timeline(passes, sum) {
   const kernels = [...new Set(passes.map(({ kernel }) => kernel))];
   const row = 26;
   const names = kernels.map((kernel, i) => svg('text', { x: 0, y: row * i + 18 }, kernel));
-  const scale = (WIDTH - 100) / sum;
+  const colour = colours(passes);
+  const scale = (WIDTH - NAMES) / sum;
   let start = 0;
   const bars = passes.map((pass) => {
     const y = row * kernels.indexOf(pass.kernel) + 4;
-    const bar = svg('rect', { x: 100 + start * scale, y, width: Math.max(0.6, pass.ms * scale - 0.4), height: row - 8, fill: colour(pass) });
+    const bar = svg('rect', { x: NAMES + start * scale, y, width: Math.max(0.6, pass.ms * scale - 0.4), height: row - 8, fill: colour(pass) });
     start += pass.ms;
     return named(bar, pass);
   });
@@ -67,6 +73,7 @@ function timeline(passes, sum) {
 
 /** Achieved operations over operations for each byte, both logarithmic, under the ceilings of memory and of arithmetic. */
 function roofline({ passes, ceiling }) {
+  const colour = colours(passes);
   const some = passes.filter(({ gflops }) => gflops > 0);
   const [flops, bytes] = [ceiling.flops / 1e9, ceiling.bytes / 1e9];
   const range = (values) => [Math.min(...values) / 2, Math.max(...values) * 2].map(Math.log10);

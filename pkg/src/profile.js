@@ -23,16 +23,13 @@ const STEPS = 256;
 /** What brings a photo to the network's input runs before its passes. */
 const BEFORE = ['resize_horizontal', 'resize_vertical'];
 
-/** The colours that the performance panel has for each kernel. */
-const COLOURS = { depthwise: 'secondary', pointwise: 'primary', sepconv: 'primary', conv3x3: 'tertiary' };
-
 /** A profile of the `passes` of a model, which `run` submits: `Profile` of index.d.ts without what its engine knows. */
 export async function profile(device, passes, dtype, run, runs) {
   const ceilings = await ceiling(device);
   const { clock, whole, times } = await time(device, [...BEFORE, ...passes.map(({ label }) => label)], run, runs);
   const own = times.slice(BEFORE.length);
   const sum = own.reduce((total, { ms }) => total + ms, 0);
-  const rows = passes.map(({ flops, bytes, ...pass }, i) => {
+  const rows = passes.map(({ flops, bytes, color, ...pass }, i) => {
     const { ms, minMs } = own[i];
     const seconds = Math.max(ms, 1e-6) / 1000;
     const roofline = Math.max(flops / ceilings.flops, bytes / ceilings.bytes) / seconds;
@@ -70,7 +67,7 @@ export class Tracer {
   #passes;
 
   constructor(device, passes) {
-    const resize = BEFORE.map((label) => ({ label, kernel: label }));
+    const resize = BEFORE.map((label) => ({ label, kernel: label, color: 'tertiary' }));
     this.#passes = [...resize, ...passes];
     if (device?.features.has('timestamp-query')) this.#timer = new Timer(device, this.#passes.map(({ label }) => label));
   }
@@ -89,12 +86,12 @@ export class Tracer {
     // The two clocks have nothing in common but that the last pass has just ended.
     const end = performance.now();
     const at = (stamp) => Math.max(start, end - Number(stamps.at(-1) - stamp) / 1e6);
-    this.#passes.forEach(({ label, kernel, shape, grid, flops }, i) => {
+    this.#passes.forEach(({ label, kernel, shape, grid, flops, color }, i) => {
       const [from, to] = [at(stamps[2 * i]), at(stamps[2 * i + 1])];
       const properties = [['Shader', `${kernel}.wgsl`]];
       if (shape) properties.push(['Shape', shape.join('×')], ['Workgroups', grid.join('×')]);
       if (flops && to > from) properties.push(['GFLOP/s', (flops / (to - from) / 1e6).toFixed(1)]);
-      measure(label, from, to, 'Xception GPU', COLOURS[kernel] ?? 'tertiary', properties);
+      measure(label, from, to, 'Xception GPU', color, properties);
     });
     return result;
   }

@@ -22,7 +22,7 @@ pub struct Depthwise<'a> {
     /// Its shape.
     pub shape: Shape,
     /// `[3][3][channels]`.
-    pub window: &'a [f32],
+    pub filter: &'a [f32],
     /// Whether negative inputs are taken as zero.
     pub relu: bool,
     /// Which pixels of the result, row by row.
@@ -36,10 +36,10 @@ impl SimdOp for Depthwise<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Self { input, shape: Shape { height, width, channels }, window, relu, pixels, out } = self;
+        let Self { input, shape: Shape { height, width, channels }, filter, relu, pixels, out } = self;
         let ops = isa.f32();
         let lanes = ops.len();
-        assert!(channels >= lanes && input.len() >= height * width * channels && window.len() == 9 * channels);
+        assert!(channels >= lanes && input.len() >= height * width * channels && filter.len() == 9 * channels);
         assert!(pixels.end <= height * width && out.len() >= pixels.len() * channels);
         let mut pixel = pixels.start;
         while pixel < pixels.end {
@@ -57,7 +57,7 @@ impl SimdOp for Depthwise<'_> {
                         continue;
                     }
                     for (j, weight) in weights.iter_mut().enumerate() {
-                        *weight = ops.load(&window[(3 * i + j) * channels + channel..]);
+                        *weight = ops.load(&filter[(3 * i + j) * channels + channel..]);
                     }
                 }
                 // Each column of the image adds to three results, of which the first is then complete.
@@ -100,8 +100,8 @@ pub struct MaxPool<'a> {
     pub shape: Shape,
     /// Columns of the result.
     pub columns: usize,
-    /// How far the first window begins before the first row and the first column.
-    pub before: [usize; 2],
+    /// Rows and columns of padding before the first.
+    pub padding: [usize; 2],
     /// Which pixels of the result, row by row.
     pub pixels: Range<usize>,
     /// The result.
@@ -113,12 +113,12 @@ impl SimdOp for MaxPool<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Self { input, shape: Shape { height, width, channels }, columns, before: [top, left], pixels, out } = self;
+        let Self { input, shape: Shape { height, width, channels }, columns, padding: [top, left], pixels, out } = self;
         let ops = isa.f32();
         assert!(channels >= ops.len() && input.len() >= height * width * channels);
         // What is outside the image is the nearest pixel inside, which is in the window already.
-        let three = |first: usize, before: usize, length: usize| -> [usize; 3] {
-            std::array::from_fn(|i| (2 * first + i).saturating_sub(before).min(length - 1))
+        let three = |first: usize, padding: usize, length: usize| -> [usize; 3] {
+            std::array::from_fn(|i| (2 * first + i).saturating_sub(padding).min(length - 1))
         };
         for (pixel, out) in pixels.zip(out.chunks_exact_mut(channels)) {
             let [rows, across] = [three(pixel / columns, top, height), three(pixel % columns, left, width)];

@@ -11,8 +11,8 @@ use super::product::{Product, ROWS};
 use super::rows::{Depthwise, MaxPool, strided, windows};
 use super::threads::{Lost, ThreadTeam};
 use super::weights::{Panels, Weights};
-use crate::kernel::{Add, Op};
 use crate::layer::Shape;
+use crate::ops::{Add, ClassMap, Conv, Dense, DenseTransposed, GlobalAveragePool, Op, Pointwise, Sepconv};
 use crate::plan::{Binding, Pass, Plan};
 
 /// Pixels of a strip at most: what a product reads of them should fit a core's second cache.
@@ -46,7 +46,7 @@ pub(super) struct Scratch {
 struct Work<'a> {
     op: Op,
     input: &'a [f32],
-    window: &'a [f32],
+    filter: &'a [f32],
     right: &'a Panels,
     bias: &'a [f32],
     added: &'a [f32],
@@ -129,35 +129,41 @@ impl Runner {
             Some(Weights::Matrix(panels)) => Some(panels),
             _ => None,
         };
-        let Some(matrix) = reads.iter().find_map(matrix) else {
-            match op {
-                Op::Mean { input } => mean(slot(0), input, out),
-                Op::ClassMap { input } => class_map(slot(0), slot(1), input, out),
-                // Whoever wants probabilities has logits.
-                _ => {}
-            }
-            return Ok(());
-        };
-        match op {
-            Op::Conv { output, .. } | Op::Pointwise { output, .. } | Op::Sepconv { output, .. } => {
-                let (bias, added, window) = (values(2), slot(3), values(4));
-                let work = Work { op, input: slot(0), window, right: matrix, bias, added };
+        let matrix = reads.iter().find_map(matrix);
+        match (op, matrix) {
+            (
+                Op::Conv(Conv { output, .. })
+                | Op::Pointwise(Pointwise { output, .. })
+                | Op::Sepconv(Sepconv { output, .. }),
+                Some(right),
+            ) => {
+                let (bias, added, filter) = (values(2), slot(3), values(4));
+                let work = Work { op, input: slot(0), filter, right, bias, added };
                 return work.all(self.team.as_ref(), output, out, scratch);
             }
             // A layer that has parts, because GPUs bind so much and no more, is computed whole by its first.
-            Op::Dense { relu_after: relu, inputs, first: 0, .. } => {
-                let mut left = Buffer::new(ROWS * matrix.depth);
+            (
+                Op::Dense(Dense { first: 1.., .. }) | Op::DenseTransposed(DenseTransposed(Dense { first: 1.., .. })),
+                _,
+            ) => {}
+            (Op::Dense(Dense { relu_after: relu, inputs, .. }), Some(right)) => {
+                let mut left = Buffer::new(ROWS * right.depth);
                 left[..inputs].copy_from_slice(&slot(0)[..inputs]);
                 let (bias, room) = (values(2), &mut Buffer::default());
-                let out = &mut out[..matrix.columns];
-                Product { left: &left, right: matrix, bias, added: None, relu, out, room }.dispatch();
+                let out = &mut out[..right.columns];
+                Product { left: &left, right, bias, added: None, relu, out, room }.dispatch();
             }
-            Op::DenseTransposed { inputs, all, relu_after, first: 0, .. } => {
+            (Op::DenseTransposed(DenseTransposed(Dense { inputs, all, relu_after, .. })), Some(right)) => {
                 let passes = |n: usize| !relu_after || slot(1)[n] > 0.0;
                 let gradient: Vec<f32> = (0..all).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
-                matrix.backwards(&gradient, &mut out[..inputs]);
+                right.backwards(&gradient, &mut out[..inputs]);
             }
-            _ => {}
+            (Op::GlobalAveragePool(GlobalAveragePool { input }), _) => mean(slot(0), input, out),
+            (Op::ClassMap(ClassMap { input }), _) => class_map(slot(0), slot(1), input, out),
+            _ => {
+                let values = |index: usize| if slot(index).is_empty() { values(index) } else { slot(index) };
+                op.reference(&(0..reads.len()).map(values).collect::<Vec<_>>(), out);
+            }
         }
         Ok(())
     }
@@ -201,25 +207,25 @@ impl Work<'_> {
     }
 
     fn strip(&self, pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch) {
-        let Self { op, input, window, right, bias, added } = *self;
+        let Self { op, input, filter, right, bias, added } = *self;
         let Scratch { left, pooled, panel } = scratch;
         left.resize(pixels.len().next_multiple_of(ROWS) * right.depth);
         let (add, relu) = match op {
-            Op::Conv { input: shape, output, stride } => {
+            Op::Conv(Conv { input: shape, output, stride }) => {
                 windows(input, shape, output, stride, pixels.clone(), left);
                 (Add::Nothing, true)
             }
-            Op::Pointwise { input: shape, output, stride, add, relu_after, .. } => {
+            Op::Pointwise(Pointwise { input: shape, output, stride, add, relu_after, .. }) => {
                 strided(input, shape, output.width, stride, pixels.clone(), left);
-                if let Add::MaxPool { before } = add {
+                if let Add::MaxPool { padding } = add {
                     pooled.resize(out.len());
                     let (shape, columns) = (Shape { channels: output.channels, ..shape }, output.width);
-                    MaxPool { input: added, shape, columns, before, pixels: pixels.clone(), out: pooled }.dispatch();
+                    MaxPool { input: added, shape, columns, padding, pixels: pixels.clone(), out: pooled }.dispatch();
                 }
                 (add, relu_after)
             }
-            Op::Sepconv { input: shape, relu_before: relu, add, relu_after, .. } => {
-                Depthwise { input, shape, window, relu, pixels: pixels.clone(), out: left }.dispatch();
+            Op::Sepconv(Sepconv { input: shape, relu_before: relu, add, relu_after, .. }) => {
+                Depthwise { input, shape, filter, relu, pixels: pixels.clone(), out: left }.dispatch();
                 (add, relu_after)
             }
             _ => return,

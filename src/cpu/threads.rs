@@ -291,8 +291,8 @@ mod tests {
     use super::*;
     use crate::cpu::{Runner, Weights};
     use crate::dtype::Dtype;
-    use crate::kernel::{Add, Op};
     use crate::layer::{Role, Shape, Tensor};
+    use crate::ops::{Add, Op, Pointwise};
     use crate::plan::{Binding, Pass, Plan, Slot};
 
     /// How often each of `pixels` pixels is computed by a team, and whether that succeeds.
@@ -365,7 +365,14 @@ mod tests {
     fn a_pass_whose_thread_is_lost_is_computed_again() {
         let shape = Shape::new(19, 23, 32);
         let (op, bias) = (
-            Op::Pointwise { input: shape, output: shape, stride: 1, add: Add::Nothing, relu_after: true, tile: None },
+            Op::from(Pointwise {
+                input: shape,
+                output: shape,
+                stride: 1,
+                add: Add::Nothing,
+                relu_after: true,
+                tile: None,
+            }),
             Tensor { name: String::new(), shape: vec![32], role: Role::Bias },
         );
         let weight = Tensor { shape: vec![32, 32], role: Role::Matrix(1), ..bias.clone() };

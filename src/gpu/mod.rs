@@ -299,8 +299,8 @@ fn translate(error: wgpu::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Op;
     use crate::layer::Shape;
+    use crate::ops::{GlobalAveragePool, Op};
     use crate::plan::{Binding, Pass, Plan, Slot};
 
     /// A refused call is told once and the device goes on; a device that is lost stays lost, also for what was under way.
@@ -316,7 +316,7 @@ mod tests {
             assert_eq!((code(gpu.check()), code(gpu.check())), (Some("gpu"), None));
 
             let slot = |len| Slot { len, dtype: Dtype::F32 };
-            let op = Op::Mean { input: Shape::new(2, 2, 4) };
+            let op = Op::from(GlobalAveragePool { input: Shape::new(2, 2, 4) });
             let pass = Pass { label: String::new(), op, reads: vec![Binding::Slot(0)], writes: 1 };
             let slots = vec![slot(16), slot(4)];
             let plan = Plan { passes: vec![pass], slots, batch: 1, answer: 1, ..Plan::default() };

@@ -10,8 +10,8 @@ use futures_channel::oneshot;
 use super::{Gpu, lost};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::kernel::Op;
 use crate::layer::Tensor;
+use crate::ops::Op;
 use crate::plan::{Binding, Pass, Plan};
 
 /// How long one measurement is to take, so that a coarse clock does.

@@ -240,7 +240,7 @@ impl WebModel {
         self.classifier.embed().map(|pending| WebValues { pending }).map_err(|error| throw(&error))
     }
 
-    /// What runs for a photo, in order: objects of `label`, `kernel`, `shape`, `grid`, `flops` and `bytes`.
+    /// What runs for a photo, in order: objects of `label`, `kernel`, `color`, `shape`, `grid`, `flops` and `bytes`.
     pub fn passes(&self) -> Vec<Object> {
         let plan = self.classifier.plan();
         let pass = |pass: &Pass| {
@@ -248,6 +248,7 @@ impl WebModel {
             object(&[
                 ("label", text(&pass.label)),
                 ("kernel", text(op.kernel().name)),
+                ("color", text(op.color())),
                 ("shape", array(op.output_shape().into_iter().map(|length| (length as u32).into()))),
                 ("grid", array(op.grid(1).map(Into::into))),
                 ("flops", (2.0 * op.macs() as f64).into()),

@@ -101,7 +101,7 @@ fn profile_times_each_pass() {
     }
     let first = &passes[0];
     let fixed = json!({
-        "label": "block1_conv1", "block": "block1", "flow": "entry", "kernel": "conv3x3", "shape": [74, 74, 32],
+        "label": "block1_conv1", "block": "block1", "flow": "entry", "kernel": "conv", "shape": [74, 74, 32],
         "dtype": "f32", "grid": [1, 3, 74],
     });
     assert!(fixed.as_object().unwrap().iter().all(|(key, value)| first[key] == *value), "{first}");
@@ -128,7 +128,7 @@ fn profile_times_each_pass() {
     let csv = run(&["--csv"]);
     assert_eq!(csv.lines().count(), 79);
     assert!(csv.starts_with("label,block,flow,kernel,shape,dtype,grid,min_ms,ms,"), "{csv}");
-    assert!(csv.lines().nth(1).unwrap().starts_with("block1_conv1,block1,entry,conv3x3,74x74x32,f32,1x3x74,"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("block1_conv1,block1,entry,conv,74x74x32,f32,1x3x74,"), "{csv}");
     let tables = run(&[]);
     for word in ["timed by", "in one compute pass", "middle", "block14", "depthwise"] {
         assert!(tables.contains(word), "{word} in {tables}");

@@ -55,7 +55,7 @@ for (const worker of [false, true]) {
     assert.ok(ceiling.flops > 0 && ceiling.bytes > 0);
     for (const pass of passes) assert.ok(pass.ms >= pass.minMs && pass.minMs > 0 && pass.gbps > 0 && pass.roofline > 0, JSON.stringify(pass));
     const { label, block, flow, kernel, shape, dtype, grid } = passes[0];
-    assert.deepEqual([label, block, flow, kernel, shape, dtype, grid], ['block1_conv1', 'block1', 'entry', 'conv3x3', [74, 74, 32], 'f32', [1, 3, 74]]);
+    assert.deepEqual([label, block, flow, kernel, shape, dtype, grid], ['block1_conv1', 'block1', 'entry', 'conv', [74, 74, 32], 'f32', [1, 3, 74]]);
     assert.deepEqual(Object.entries(totals.flow).map(([name, { passes }]) => [name, passes]), [['entry', 17], ['middle', 48], ['exit', 13]]);
     assert.deepEqual([totals.block.block5.passes, totals.block.head.passes, totals.kernel.depthwise.passes], [6, 4, 34]);
     assert.ok(Math.abs(totals.flow.entry.ms + totals.flow.middle.ms + totals.flow.exit.ms - sum) < 1e-6);
@@ -130,5 +130,5 @@ test('an inference is rows of the performance panel, only where that is asked fo
     assert.ok(dataType === 'track-entry' && color && duration >= 0 && (i === 0 || startTime >= passes[i - 1].startTime), `${i}`);
   }
   const properties = Object.fromEntries(passes[2].properties);
-  assert.deepEqual([properties.Shader, properties.Shape, properties.Workgroups], ['conv3x3.wgsl', '74×74×32', '1×3×74']);
+  assert.deepEqual([properties.Shader, properties.Shape, properties.Workgroups], ['conv.wgsl', '74×74×32', '1×3×74']);
 });

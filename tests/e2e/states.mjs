@@ -110,7 +110,7 @@ export const states = {
     await answered(demo, page, '?backend=webgpu');
     await page.click('#time');
     await says(page, 'profile-summary', /^78 passes on .*: [\d.]+ ms in one compute pass, [\d.]+ ms one by one, by the /);
-    await says(page, 'passes', /block1_conv1conv3x374×74×32/);
+    await says(page, 'passes', /block1_conv1conv74×74×32/);
   },
   async gallery(demo, page) {
     await ready(demo, page);

@@ -1,120 +1,41 @@
-//! Each kernel on the GPU against the reference, on ragged shapes; and both against values worked out by hand.
+//! Each operation on the GPU against the reference, on ragged shapes; and both against values worked out by hand.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod harness;
 
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use common::{Random, assert_close};
-use harness::{STORAGES, compare, on_cpu, on_gpu, random_reads};
+use harness::{STORAGES, compare, in_reference, on_gpu, random_reads};
 use xception::dtype::Dtype;
-use xception::kernel::{Add, Op};
 use xception::layer::Shape;
+use xception::ops::{Add, Conv, Dense, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use xception::tile::{TILES, Tile};
 
-/// Each way of storing values with another number of images.
-fn check(op: Op, random: &mut Random) {
-    for (storage, images) in STORAGES.into_iter().zip([1, 3]) {
-        let reads = random_reads(op, images, random);
-        compare(op, storage, images, &on_gpu(op, storage, images, &reads), &on_cpu(op, storage, images, &reads));
-    }
+fn check(op: Op, storage: Dtype, images: usize, random: &mut Random) {
+    let reads = random_reads(op, images, random);
+    let [gpu, reference] = [on_gpu, in_reference].map(|run| run(op, storage, images, &reads));
+    compare(op, storage, images, &gpu, &reference);
 }
 
-fn conv([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize) -> Op {
-    let side = |length: usize| (length - 3) / stride + 1;
-    let output = Shape::new(side(height), side(width), to);
-    Op::Conv { input: Shape::new(height, width, from), output, stride }
-}
-
-fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) -> Op {
-    Op::Depthwise { shape: Shape::new(height, width, channels), relu_before, rows: if relu_before { 4 } else { 1 } }
-}
-
-fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: Add, relu_after: bool) -> Op {
-    let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
-    Op::Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after, tile: None }
-}
-
-/// A shortcut and the pooling that it is added to, padded as Keras does.
-fn pool([height, width]: [usize; 2], channels: [usize; 2]) -> Op {
-    let before = [height % 2, width % 2];
-    pointwise([height, width], channels, 2, Add::MaxPool { before }, false)
-}
-
-fn softmax(classes: usize) -> Op {
-    Op::SoftmaxTopk { classes, top: classes.min(10) }
-}
-
+/// The cases of every operation, each way of storing values with another number of images.
 #[test]
-fn conv3x3() {
-    let mut random = Random(1);
-    for size in [[3, 3], [3, 5], [5, 4], [19, 37], [37, 19], [71, 8]] {
-        for channels in [[3, 32], [32, 64], [8, 4], [3, 728]] {
-            check(conv(size, channels, 1), &mut random);
-            check(conv(size, channels, 2), &mut random);
+fn operations_agree_with_the_reference() {
+    let ops: Vec<Op> = Op::cases().into_iter().flat_map(|(_, ops)| ops).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(&op) = ops.get(next.fetch_add(1, Ordering::Relaxed)) {
+            for (storage, images) in STORAGES.into_iter().zip([1, 3]) {
+                check(op, storage, images, &mut Random(1));
+            }
         }
-    }
-}
-
-#[test]
-fn depthwise3x3() {
-    let mut random = Random(2);
-    for size in [[1, 1], [1, 5], [2, 3], [3, 2], [5, 1], [19, 37]] {
-        for channels in [4, 64, 260, 728] {
-            check(depthwise(size, channels, false), &mut random);
-            check(depthwise(size, channels, true), &mut random);
-        }
-    }
-}
-
-#[test]
-fn pointwise1x1() {
-    let mut random = Random(3);
-    let variants =
-        [(Add::Nothing, false, 1), (Add::Residual, true, 1), (Add::Nothing, true, 2), (Add::Residual, false, 1)];
-    for (i, size) in [[1, 1], [2, 5], [5, 3], [19, 7]].into_iter().enumerate() {
-        for (j, channels) in [[4, 8], [8, 64], [32, 728], [728, 72]].into_iter().enumerate() {
-            // Every size and every number of channels meets every variant.
-            let (add, relu_after, stride) = variants[(i + j) % 4];
-            check(pointwise(size, channels, stride, add, relu_after), &mut random);
-        }
-    }
-    check(pointwise([19, 19], [728, 728], 1, Add::Residual, false), &mut random);
-    check(pointwise([5, 5], [1536, 2048], 1, Add::Nothing, true), &mut random);
-}
-
-#[test]
-fn pointwise_and_maxpool() {
-    let mut random = Random(4);
-    for [height, width] in [[1, 1], [1, 2], [2, 3], [2, 4], [5, 1], [5, 37], [18, 2], [18, 3], [18, 37]] {
-        check(pool([height, width], [4, 8]), &mut random);
-        let before = Add::MaxPool { before: [1, 1] };
-        check(pointwise([height, width], [4, 8], 2, before, true), &mut random);
-    }
-    check(pool([5, 18], [64, 728]), &mut random);
-}
-
-/// Every tile, some on fewer pixels and channels than it has, some on more.
-#[test]
-fn tiles() {
-    let mut random = Random(9);
-    let shapes = [([5, 7], [56, 136]), ([12, 13], [16, 728]), ([1, 1], [4, 8])];
-    for (index, tile) in TILES.into_iter().enumerate() {
-        let ([height, width], [from, to]) = shapes[index % 3];
-        let (input, output) = (Shape::new(height, width, from), Shape::new(height, width, to));
-        let (add, flag) = if index % 2 == 0 { (Add::Residual, true) } else { (Add::Nothing, false) };
-        check(Op::Sepconv { input, output, relu_before: flag, add, relu_after: !flag, tile }, &mut random);
-        let (add, stride) = match index % 4 {
-            0 => (Add::Nothing, 1),
-            1 => (Add::Residual, 1),
-            2 => (Add::MaxPool { before: [height % 2, width % 2] }, 2),
-            _ => (Add::MaxPool { before: [1, 1] }, 2),
-        };
-        let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
-        let tile = Some(tile);
-        check(Op::Pointwise { input, output, stride, add, relu_after: flag, tile }, &mut random);
-    }
+    };
+    thread::scope(|scope| {
+        (0..thread::available_parallelism().map_or(1, Into::into)).for_each(|_| drop(scope.spawn(work)))
+    });
 }
 
 /// More tiles of pixels than a dimension has workgroups, of each shader that computes products; the last tile is ragged.
@@ -128,13 +49,13 @@ fn more_tiles_than_a_dimension_takes() {
         (Shape::new(1, width, 4), Shape::new(1, width, to))
     };
     let (input, output) = shapes(16 * 4, 8);
-    let direct = Op::Pointwise { input, output, stride: 1, add: Add::Nothing, relu_after: false, tile: None };
+    let direct = Op::from(Pointwise { input, output, stride: 1, add: Add::Nothing, relu_after: false, tile: None });
     let (input, output) = shapes(small.pixels(), 4);
-    let tiled = Op::Pointwise { input, output, stride: 1, add: Add::Residual, relu_after: true, tile: Some(small) };
+    let tiled =
+        Op::from(Pointwise { input, output, stride: 1, add: Add::Residual, relu_after: true, tile: Some(small) });
     for op in [direct, tiled] {
         // f16, so that every binding is one that any device grants.
-        let reads = random_reads(op, 1, &mut random);
-        compare(op, Dtype::F16, 1, &on_gpu(op, Dtype::F16, 1, &reads), &on_cpu(op, Dtype::F16, 1, &reads));
+        check(op, Dtype::F16, 1, &mut random);
     }
 }
 
@@ -145,12 +66,13 @@ fn tiles_in_f16() {
     for (index, tile) in TILES.into_iter().enumerate() {
         let (input, output) = (Shape::new(5, 7, 56), Shape::new(5, 7, 136));
         let add = if index % 2 == 0 { Add::Residual } else { Add::Nothing };
-        let sepconv = |tile| Op::Sepconv { input, output, relu_before: index % 3 == 0, add, relu_after: false, tile };
-        let pointwise = |tile| Op::Pointwise { input, output, stride: 1, add, relu_after: true, tile: Some(tile) };
+        let sepconv =
+            |tile| Sepconv { input, output, relu_before: index % 3 == 0, add, relu_after: false, tile }.into();
+        let pointwise = |tile| Pointwise { input, output, stride: 1, add, relu_after: true, tile: Some(tile) }.into();
         for op in [&sepconv as &dyn Fn(Tile) -> Op, &pointwise] {
             let (half, exact) = (op(tile.halved()), op(tile));
             let reads = random_reads(half, 2, &mut random);
-            let [gpu, cpu] = [on_gpu, on_cpu].map(|run| run(half, Dtype::F16, 2, &reads));
+            let [gpu, cpu] = [on_gpu, in_reference].map(|run| run(half, Dtype::F16, 2, &reads));
             compare(half, Dtype::F16, 2, &gpu, &cpu);
             let is_exact = catch_unwind(|| compare(exact, Dtype::F16, 2, &gpu, &cpu)).is_ok();
             assert!(!is_exact, "{tile}: as exact as from f32, so it was not from f16");
@@ -159,55 +81,10 @@ fn tiles_in_f16() {
 }
 
 #[test]
-fn mean_of_pixels() {
-    let mut random = Random(5);
-    for [height, width] in [[1, 1], [1, 2], [3, 5], [10, 10], [37, 19]] {
-        for channels in [4, 8, 64, 728, 2048] {
-            check(Op::Mean { input: Shape::new(height, width, channels) }, &mut random);
-        }
-    }
-}
-
-#[test]
-fn dense() {
-    let mut random = Random(6);
-    // 17,000 classes right after the mean are beyond the 128 MiB that WebGPU grants every buffer.
-    for (inputs, widest) in [(1, 17_000), (3, 17_000), (100, 17_000), (2048, 1000)] {
-        for outputs in [1, 6, 7, 65, 1000, widest] {
-            for relu_after in [false, true] {
-                check(Op::Dense { inputs, first: 0, outputs, all: outputs, relu_after }, &mut random);
-                check(Op::Dense { inputs, first: 64, outputs, all: outputs + 70, relu_after }, &mut random);
-            }
-        }
-    }
-}
-
-#[test]
-fn dense_backwards() {
-    let mut random = Random(11);
-    for (inputs, widest) in [(1, 17_000), (100, 17_000), (2048, 1000)] {
-        for outputs in [1, 6, 65, widest] {
-            for relu_after in [false, true] {
-                check(Op::DenseTransposed { inputs, first: 0, outputs, all: outputs, relu_after }, &mut random);
-                check(Op::DenseTransposed { inputs, first: 64, outputs, all: outputs + 70, relu_after }, &mut random);
-            }
-        }
-    }
-}
-
-#[test]
-fn class_maps() {
-    let mut random = Random(12);
-    for (size, channels) in [([1, 1], 4), ([3, 2], 260), ([5, 7], 2048)] {
-        check(Op::ClassMap { input: Shape::new(size[0], size[1], channels) }, &mut random);
-    }
-}
-
-#[test]
 fn softmax_and_ranking() {
     let mut random = Random(7);
     for classes in [1, 2, 6, 7, 11, 257, 1000, 17_000] {
-        let op = softmax(classes);
+        let op = Op::from(SoftmaxTopk { classes, top: classes.min(10) });
         let row = classes.next_multiple_of(4);
         let scaled = [1e-30, 1.0, 80.0, 1e4, 1e30].map(|scale| random.values(row).iter().map(|x| x * scale).collect());
         // Three values for all classes: nearly every rank is a tie, and the smaller number wins it.
@@ -215,16 +92,38 @@ fn softmax_and_ranking() {
         let images: Vec<Vec<f32>> = scaled.into_iter().chain([ties, vec![-1e30; row], vec![0.0; row]]).collect();
         for images in [&images[..1], &images] {
             let (count, reads) = (images.len(), [images.concat()]);
-            let [gpu, cpu] = [on_gpu, on_cpu].map(|run| run(op, Dtype::F32, count, &reads));
+            let [gpu, cpu] = [on_gpu, in_reference].map(|run| run(op, Dtype::F32, count, &reads));
             compare(op, Dtype::F32, count, &gpu, &cpu);
         }
     }
 }
 
+fn conv([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize) -> Op {
+    let side = |length: usize| (length - 3) / stride + 1;
+    let output = Shape::new(side(height), side(width), to);
+    Conv { input: Shape::new(height, width, from), output, stride }.into()
+}
+
+fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) -> Op {
+    Depthwise { shape: Shape::new(height, width, channels), relu_before, rows: if relu_before { 4 } else { 1 } }.into()
+}
+
+fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: Add, relu_after: bool) -> Op {
+    let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
+    Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after, tile: None }.into()
+}
+
+/// A shortcut and the pooling that it is added to, padded as Keras does.
+fn pool([height, width]: [usize; 2], channels: [usize; 2]) -> Op {
+    let padding = [height % 2, width % 2];
+    pointwise([height, width], channels, 2, Add::MaxPool { padding }, false)
+}
+
 /// Both ways of computing must give the literal.
-fn by_hand(op: Op, reads: &[Vec<f32>], expected: &[f32]) {
+fn by_hand(op: impl Into<Op>, reads: &[Vec<f32>], expected: &[f32]) {
+    let op = op.into();
     for storage in STORAGES {
-        compare(op, storage, 1, &on_cpu(op, storage, 1, reads), expected);
+        compare(op, storage, 1, &in_reference(op, storage, 1, reads), expected);
         compare(op, storage, 1, &on_gpu(op, storage, 1, reads), expected);
     }
 }
@@ -278,17 +177,17 @@ fn the_rest_worked_out_by_hand() {
     pooled([4, 1], &[1., 2., 8., 3.], &[8., 8.]);
     pooled([1, 4], &[1., 2., 8., 3.], &[8., 8.]);
 
-    let mean = Op::Mean { input: Shape::new(2, 1, 4) };
+    let mean = GlobalAveragePool { input: Shape::new(2, 1, 4) };
     by_hand(mean, &[vec![1., 2., 3., 4., 3., 2., 1., -4.]], &[2., 2., 2., 0.]);
 
-    let dense = |relu_after| Op::Dense { inputs: 3, first: 1, outputs: 2, all: 3, relu_after };
-    let reads = [vec![1., 2., 3., 0.], vec![1., 0., 1., 9., 0., 1., -1., 9.], vec![7., 0.5, 0.5]];
-    by_hand(dense(false), &reads, &[0.0, 4.5, -0.5, 0.0]);
-    by_hand(dense(true), &reads, &[0.0, 4.5, 0.0, 0.0]);
+    let dense = |relu_after| Dense { inputs: 3, first: 1, outputs: 2, all: 3, relu_after };
+    let reads = [vec![1., 2., 3., 0.], vec![1., 0., 1., 9., 0., 1., -1., 9.], vec![7., 0.5, 0.5, 0.]];
+    by_hand(dense(false), &reads, &[1.0, 4.5, -0.5, 1.0]);
+    by_hand(dense(true), &reads, &[1.0, 4.5, 0.0, 1.0]);
 
     let index = f32::from_bits;
     let expected = [index(1), index(0), index(2), 0.6, 0.2, 0.2, 0.2, 0.6, 0.2];
-    by_hand(softmax(3), &[vec![0.0, 3f32.ln(), 0.0]], &expected);
+    by_hand(SoftmaxTopk { classes: 3, top: 3 }, &[vec![0.0, 3f32.ln(), 0.0, 0.0]], &expected);
 }
 
 /// What is too large for f16 is stored as its largest value: an infinity would become NaN a few layers on.
@@ -310,21 +209,21 @@ fn a_changed_value_is_noticed() {
         depthwise([5, 3], 728, true),
         pointwise([3, 3], [64, 72], 1, Add::Residual, false),
         pool([5, 4], [4, 8]),
-        Op::Sepconv {
+        Op::from(Sepconv {
             input: Shape::new(5, 3, 56),
             output: Shape::new(5, 3, 72),
             relu_before: true,
             add: Add::Residual,
             relu_after: false,
             tile: TILES[3],
-        },
-        Op::Mean { input: Shape::new(3, 3, 8) },
-        Op::Dense { inputs: 100, first: 0, outputs: 7, all: 7, relu_after: false },
-        softmax(7),
+        }),
+        GlobalAveragePool { input: Shape::new(3, 3, 8) }.into(),
+        Dense { inputs: 100, first: 0, outputs: 7, all: 7, relu_after: false }.into(),
+        SoftmaxTopk { classes: 7, top: 7 }.into(),
     ];
     for op in ops {
         let reads = random_reads(op, 1, &mut random);
-        let expected = on_cpu(op, Dtype::F16, 1, &reads);
+        let expected = in_reference(op, Dtype::F16, 1, &reads);
         for read in 0..reads.len() {
             let mut changed = reads.clone();
             changed[read][0] += 100.0;

@@ -1,0 +1,129 @@
+//! What products over channels have in common: strides, the epilogue, and tiles of workgroup memory.
+
+use super::buffer::{at, inside, taps};
+use super::{Buffer, Role, Work, flag, n, relu};
+use crate::layer::Shape;
+use crate::shader::Constants;
+use crate::tile::Tile;
+
+/// What a product adds to its result: the block's other path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Add {
+    /// Nothing.
+    Nothing,
+    /// Values of the result's shape.
+    Residual,
+    /// Values of the input's height and width, by 3×3 max pooling with stride 2.
+    MaxPool {
+        /// Rows and columns of padding before the first.
+        padding: [usize; 2],
+    },
+}
+
+/// The constants of shapes whose pixels lie some apart.
+pub fn strides(input: Shape, output: Shape, stride: usize) -> Constants {
+    vec![
+        n("IN_HEIGHT", input.height),
+        n("IN_WIDTH", input.width),
+        n("IN_CHANNELS", input.channels),
+        n("OUT_HEIGHT", output.height),
+        n("OUT_WIDTH", output.width),
+        n("OUT_CHANNELS", output.channels),
+        n("STRIDE", stride),
+    ]
+}
+
+/// A product over channels: `output[m, n] = r(bias[n] + Σ_k input[m, k] · weight[k, n] + a[m, n])`.
+#[derive(Clone, Copy)]
+pub struct Product {
+    pub input: Shape,
+    pub output: Shape,
+    pub stride: usize,
+    pub add: Add,
+    pub relu_after: bool,
+}
+
+impl Product {
+    fn residual(&self) -> Shape {
+        let Self { input, output, add, .. } = *self;
+        if matches!(add, Add::MaxPool { .. }) { Shape { channels: output.channels, ..input } } else { output }
+    }
+
+    /// Input, weight, bias, and what is added; the input again where nothing is.
+    pub fn reads(&self) -> Vec<Buffer> {
+        let (from, to) = (self.input.channels, self.output.channels);
+        let residual = if self.add == Add::Nothing { self.input } else { self.residual() };
+        vec![
+            Buffer::activation(self.input),
+            Buffer::weights(&[from, to], Role::Matrix(1)),
+            Buffer::weights(&[to], Role::Bias),
+            Buffer::activation(residual),
+        ]
+    }
+
+    /// Values of the residual that are read.
+    pub fn added(&self) -> usize {
+        if self.add == Add::Nothing { 0 } else { self.residual().len() }
+    }
+
+    pub fn macs(&self) -> u64 {
+        self.input.channels as u64 * self.output.len() as u64
+    }
+
+    pub fn constants(&self, batch: usize) -> Constants {
+        let Self { input, output, stride, add, relu_after } = *self;
+        let [top, left] = if let Add::MaxPool { padding } = add { padding } else { [0, 0] };
+        let mut constants = strides(input, output, stride);
+        constants.extend([
+            n("PIXELS", batch * output.pixels()),
+            flag("ADD", add == Add::Residual),
+            flag("POOL", matches!(add, Add::MaxPool { .. })),
+            n("PAD_TOP", top),
+            n("PAD_LEFT", left),
+            flag("RELU_AFTER", relu_after),
+        ]);
+        constants
+    }
+
+    /// The result at a pixel and an output channel, from the sum of its products.
+    pub fn epilogue(&self, reads: &[&[f32]], [y, x, n]: [usize; 3], sum: f32) -> f32 {
+        let residual = self.residual();
+        let added = match self.add {
+            Add::Nothing => 0.0,
+            Add::Residual => reads[3][at(residual, y, x, n)],
+            Add::MaxPool { padding } => {
+                let [top, left] = padding.map(|padding| padding as isize);
+                let inside = |(i, j)| inside(residual, (2 * y + i) as isize - top, (2 * x + j) as isize - left);
+                let values = taps().filter_map(inside).map(|(y, x)| reads[3][at(residual, y, x, n)]);
+                values.fold(f32::NEG_INFINITY, f32::max)
+            }
+        };
+        relu(reads[2][n] + sum + added, self.relu_after)
+    }
+}
+
+/// The constants of a product by tiles; `depthwise` is whether a ReLU goes before a depthwise convolution, if there is one.
+pub fn tiling(tile: Tile, input: Shape, depthwise: Option<bool>) -> Constants {
+    vec![
+        flag("DEPTHWISE", depthwise.is_some()),
+        flag("RELU_BEFORE", depthwise.unwrap_or_default()),
+        n("GROUP_N", tile.group[0]),
+        n("GROUP_M", tile.group[1]),
+        n("SPLIT_K", tile.split),
+        n("TILE_M", tile.rows),
+        n("TILE_N", tile.columns),
+        n("TILE_K", tile.step(input.channels)),
+        n("A_TILE_LEN", tile.shared(input.channels)),
+        n("SUMS", tile.sums()),
+    ]
+}
+
+/// The work of a product by tiles; slices along the input channels cover nothing of their own.
+pub fn tiled(tile: Tile, output: Shape, images: usize) -> Work {
+    let [group_n, group_m] = tile.group;
+    Work {
+        extent: [output.channels, output.pixels() * images, 1],
+        invocation: [4 * tile.columns, tile.rows, 1],
+        workgroup: [group_n, group_m, tile.split],
+    }
+}
