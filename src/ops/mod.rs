@@ -178,6 +178,8 @@ operations! {
     sepconv::Sepconv,
     /// Mean over all pixels.
     global_average_pool::GlobalAveragePool,
+    /// Maximum over all pixels.
+    global_max_pool::GlobalMaxPool,
     /// Fully connected layer.
     dense::Dense,
     /// Fully connected layer backwards.

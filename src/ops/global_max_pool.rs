@@ -1,0 +1,57 @@
+//! Maximum over all pixels (global max pooling).
+//!
+//! `output[c] = max_p input[p, c]`
+
+use super::buffer::{at, for_each};
+use super::{Buffer, Operation, Work, n};
+use crate::layer::Shape;
+use crate::shader::{self, Constants, Kernel};
+
+/// Maximum over all pixels: reads input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GlobalMaxPool {
+    /// Shape read.
+    pub input: Shape,
+}
+
+impl Operation for GlobalMaxPool {
+    fn kernel(&self) -> &'static Kernel {
+        &shader::GLOBAL_MAX_POOL
+    }
+
+    fn reads(&self) -> Vec<Buffer> {
+        vec![Buffer::activation(self.input)]
+    }
+
+    fn output(&self) -> Buffer {
+        Buffer::vector(self.input.channels)
+    }
+
+    fn constants(&self, _batch: usize) -> Constants {
+        vec![n("PIXELS", self.input.pixels()), n("CHANNELS", self.input.channels)]
+    }
+
+    fn work(&self, images: usize) -> Work {
+        Work { extent: [self.input.channels, images, 1], invocation: [4, 1, 1], workgroup: [64, 1, 1] }
+    }
+
+    fn reference(&self, reads: &[&[f32]], out: &mut [f32]) {
+        let input = self.input;
+        out.fill(f32::NEG_INFINITY);
+        for_each(input, |y, x, c| out[c] = out[c].max(reads[0][at(input, y, x, c)]));
+    }
+
+    fn tolerance(&self) -> (f32, f32) {
+        (0.0, 0.0)
+    }
+
+    fn cases() -> Vec<Self> {
+        let mut cases = Vec::new();
+        for [height, width] in [[1, 1], [1, 2], [3, 5], [37, 19]] {
+            for channels in [4, 8, 260, 2048] {
+                cases.push(Self { input: Shape::new(height, width, channels) });
+            }
+        }
+        cases
+    }
+}
