@@ -10,6 +10,7 @@
 mod buffer;
 mod product;
 
+pub use activation::Function;
 pub use buffer::Buffer;
 pub use product::Add;
 
@@ -186,6 +187,8 @@ operations! {
     dense_transposed::DenseTransposed,
     /// Class activation map.
     class_map::ClassMap,
+    /// Activation function.
+    activation::Activation,
     /// Softmax and the most likely classes.
     softmax_topk::SoftmaxTopk,
 }

@@ -12,7 +12,9 @@ use common::{Random, assert_close};
 use harness::{STORAGES, compare, in_reference, on_gpu, random_reads};
 use xception::dtype::Dtype;
 use xception::layer::Shape;
-use xception::ops::{Add, Conv, Dense, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
+use xception::ops::{
+    Activation, Add, Conv, Dense, Depthwise, Function, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk,
+};
 use xception::tile::{TILES, Tile};
 
 fn check(op: Op, storage: Dtype, images: usize, random: &mut Random) {
@@ -188,6 +190,41 @@ fn the_rest_worked_out_by_hand() {
     let index = f32::from_bits;
     let expected = [index(1), index(0), index(2), 0.6, 0.2, 0.2, 0.2, 0.6, 0.2];
     by_hand(SoftmaxTopk { classes: 3, top: 3 }, &[vec![0.0, 3f32.ln(), 0.0, 0.0]], &expected);
+}
+
+/// Keras's values, by tools/make_activations_golden.py: each function on the GPU and in the reference.
+#[test]
+fn activations_are_keras_s() {
+    let file = include_str!("../data/activations.csv");
+    let mut rows = file.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let values = |row: &[&str]| row[2..].iter().map(|value| value.parse().unwrap()).collect::<Vec<f32>>();
+    let mut x = values(&rows.next().unwrap());
+    let len = x.len();
+    x.resize(len.next_multiple_of(4), 0.0);
+    let mut count = 0;
+    for row in rows {
+        let parameter = row[1].parse().unwrap();
+        let function = match row[0] {
+            "relu" => Function::Relu,
+            "relu6" => Function::Relu6,
+            "elu" => Function::Elu(parameter),
+            "selu" => Function::Selu,
+            "leaky_relu" => Function::LeakyRelu(parameter),
+            "gelu" => Function::Gelu,
+            "gelu_tanh" => Function::GeluTanh,
+            "silu" => Function::Silu,
+            "tanh" => Function::Tanh,
+            "sigmoid" => Function::Sigmoid,
+            "hard_sigmoid" => Function::HardSigmoid(parameter),
+            "softplus" => Function::Softplus,
+            other => panic!("{other}"),
+        };
+        let mut expected = values(&row);
+        expected.resize(x.len(), 0.0);
+        by_hand(Activation { len, function }, &[x.clone()], &expected);
+        count += 1;
+    }
+    assert_eq!(count, 15);
 }
 
 /// What is too large for f16 is stored as its largest value: an infinity would become NaN a few layers on.
