@@ -52,7 +52,15 @@ export async function chart({ rows, size, adapter }) {
       padding: 12,
       font: 'system-ui, sans-serif',
       view: { stroke: null },
-      axis: { labelColor: COLOURS.ink, titleColor: COLOURS.soft, gridColor: COLOURS.line, domainColor: COLOURS.line, tickColor: COLOURS.line, labelLimit: 0, labelFontSize: 12 },
+      axis: {
+        labelColor: COLOURS.ink,
+        titleColor: COLOURS.soft,
+        gridColor: COLOURS.line,
+        domainColor: COLOURS.line,
+        tickColor: COLOURS.line,
+        labelLimit: 0,
+        labelFontSize: 12,
+      },
       legend: { labelColor: COLOURS.ink, orient: 'top', labelFontSize: 12 },
       title: { color: COLOURS.ink, subtitleColor: COLOURS.soft },
     },
@@ -63,11 +71,13 @@ export async function chart({ rows, size, adapter }) {
 
 /** Gives the colours names that a style sheet inside the SVG gives values to. */
 function styled(svg) {
-  const variables = (colours) => Object.entries(colours).map(([name, value]) => `--${name}: ${value};`).join(' ');
+  const variables = (colours) =>
+    Object.entries(colours)
+      .map(([name, value]) => `--${name}: ${value};`)
+      .join(' ');
   const style = `<style>:root { ${variables(LIGHT)} } @media (prefers-color-scheme: dark) { :root { ${variables(DARK)} } }</style>`;
   const named = Object.entries(COLOURS).reduce(
-    (text, [name, colour]) =>
-      text.replaceAll(new RegExp(`(fill|stroke)="${colour}"`, 'g'), (_, property) => `style="${property}: var(--${name})"`),
+    (text, [name, colour]) => text.replaceAll(new RegExp(`(fill|stroke)="${colour}"`, 'g'), (_, property) => `style="${property}: var(--${name})"`),
     svg,
   );
   return named.replace(/<svg[^>]*>/, (start) => `${start}${style}`);

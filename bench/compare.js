@@ -118,8 +118,7 @@ function within(promise) {
 function check(row, { logits, probabilities }, golden) {
   const expected = softmax(golden.logits);
   const given = probabilities ?? softmax(logits);
-  const off = (values, expected) =>
-    values.length === expected.length ? Math.max(...expected.map((value, i) => Math.abs(values[i] - value))) : NaN;
+  const off = (values, expected) => (values.length === expected.length ? Math.max(...expected.map((value, i) => Math.abs(values[i] - value))) : NaN);
   row.compared = logits ? 'logits' : 'probabilities';
   row.error = Math.max(row.error, off(given, expected));
   const { atol, rtol } = TOLERANCE;

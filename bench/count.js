@@ -35,13 +35,12 @@ function free(token) {
 
 /** Bytes of a texel: the formats that hold numbers say so in their names. */
 function texelBytes(format) {
-  const [, channels, bits] = /^([rgba]+)(8|16|32)/.exec(format) ?? [, 'rgba', 8];
+  const [, channels, bits] = /^([rgba]+)(8|16|32)/.exec(format) ?? ['', 'rgba', 8];
   return (channels.length * bits) / 8;
 }
 
 function textureBytes({ size, format }) {
-  const [width, height = 1, layers = 1] =
-    Symbol.iterator in size ? size : [size.width, size.height, size.depthOrArrayLayers];
+  const [width, height = 1, layers = 1] = Symbol.iterator in size ? size : [size.width, size.height, size.depthOrArrayLayers];
   return width * height * layers * texelBytes(format);
 }
 

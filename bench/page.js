@@ -1,7 +1,7 @@
 // The benchmark's page: a button, the table as it grows, and the results to copy. The address may say
 // ?size=299&runs=5&seconds=30&threads=2,1&only=xception,ort and, to start by itself, &auto
 import { compare } from './compare.js';
-import { cells, COLUMNS } from './table.js';
+import { COLUMNS, cells } from './table.js';
 
 const element = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -30,7 +30,12 @@ const view = {
   },
   show(now) {
     results = now;
-    document.querySelector('thead').replaceChildren(row('th', COLUMNS.map(([title]) => title)));
+    document.querySelector('thead').replaceChildren(
+      row(
+        'th',
+        COLUMNS.map(([title]) => title),
+      ),
+    );
     document.querySelector('tbody').replaceChildren(...cells(now.rows).map((words) => row('td', words)));
   },
 };

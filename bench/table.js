@@ -8,8 +8,7 @@ export function summary(runs) {
   return { medianMs, minMs: sorted[0], maxMs: sorted.at(-1) };
 }
 
-const backend = ({ backend, threads, dtype }) =>
-  [backend, threads && `${threads} thread${threads > 1 ? 's' : ''}`, dtype].filter(Boolean).join(', ');
+const backend = ({ backend, threads, dtype }) => [backend, threads && `${threads} thread${threads > 1 ? 's' : ''}`, dtype].filter(Boolean).join(', ');
 
 /** A runtime's name in a sentence. */
 export const label = (row) => `${row.name} ${backend(row)}`;

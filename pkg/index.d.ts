@@ -386,10 +386,7 @@ export class Xception extends EventTarget {
    * Names the classes of many images, which go through the network `batchSize` (8) at a time, as far as the GPU has room:
    * more of them per second, and more memory. The answers are in the order of the images; one that is no image rejects all.
    */
-  classifyBatch(
-    images: Iterable<ImageInput>,
-    options?: ClassifyOptions & { batchSize?: number },
-  ): Promise<{ predictions: Prediction[][]; timings: Timings }>;
+  classifyBatch(images: Iterable<ImageInput>, options?: ClassifyOptions & { batchSize?: number }): Promise<{ predictions: Prediction[][]; timings: Timings }>;
   /**
    * The 2048 features that the network makes of an image, before the dense layers: images of the same kind are near one another
    * (by the cosine of the angle between them, say), whatever the classes are.
@@ -420,10 +417,7 @@ export class Xception extends EventTarget {
    * Classifies a playing video, or a camera's track: always its latest frame, as fast as that goes or at most `maxFps` times a
    * second. It ends with the video, the track, or `signal`; `time` is the video's, in seconds.
    */
-  video(
-    source: HTMLVideoElement | MediaStreamTrack,
-    options?: ClassifyOptions & { maxFps?: number },
-  ): AsyncIterableIterator<Classification & { time: number }>;
+  video(source: HTMLVideoElement | MediaStreamTrack, options?: ClassifyOptions & { maxFps?: number }): AsyncIterableIterator<Classification & { time: number }>;
   /** Frees the GPU's memory, after the photos that wait. Later calls reject with the code `disposed`. */
   dispose(): Promise<void>;
   /** `using model = …` disposes of it at the end of the block. */
@@ -434,11 +428,7 @@ export class Xception extends EventTarget {
     listener: (event: XceptionEventMap[K]) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
 }
 
 /** A file of weights in the browser's cache. */

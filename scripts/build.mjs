@@ -1,10 +1,10 @@
 // npm run build: the demo as a static folder, `site/`, for any host: relative addresses, hashed names, no server code.
 import { createHash } from 'node:crypto';
-import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { npmPackages } from './shell.mjs';
-import { wasmModules } from './setup.mjs';
 import { HUGGING_FACE } from './model.mjs';
+import { wasmModules } from './setup.mjs';
+import { npmPackages } from './shell.mjs';
 
 const SITE = 'site';
 

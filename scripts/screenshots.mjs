@@ -3,9 +3,9 @@
 import { mkdirSync } from 'node:fs';
 import { Demo, launch } from '../tests/e2e/browser.mjs';
 import { says, states } from '../tests/e2e/states.mjs';
-import { serve } from './serve.mjs';
 import { build } from './build.mjs';
 import { devtools } from './devtools.mjs';
+import { serve } from './serve.mjs';
 import { has, run } from './shell.mjs';
 
 const WIDTHS = { phone: [390, 844], tablet: [820, 1180], desktop: [1280, 900] };

@@ -152,7 +152,7 @@ fn half_precision_is_a_third_source() {
 fn f16_is_another_source() {
     for kernel in KERNELS {
         let [single, half] = [Precision::Single, Precision::Stored].map(|precision| kernel.source(precision));
-        let same = ["softmax_topk", "resize_horizontal", "copy", "fma"].contains(&kernel.name);
+        let same = ["activation", "softmax_topk", "resize_horizontal", "copy", "fma"].contains(&kernel.name);
         assert_eq!(half == single, same, "{}", kernel.name);
         assert_eq!(half.contains("unpack2x16float"), !same, "{}", kernel.name);
     }

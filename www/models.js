@@ -1,5 +1,5 @@
 // The model: which ones there are, one of them loaded in a worker, with progress and a way to stop; and what the browser keeps.
-import { Xception, clearCache, listCached } from 'xception-webgpu';
+import { clearCache, listCached, Xception } from 'xception-webgpu';
 import { $, megabytes, status, write } from './dom.js';
 import { hint } from './words.js';
 
@@ -81,7 +81,10 @@ async function load(source, signal) {
   status(`Loading ${name}…`);
   try {
     let since;
-    const onProgress = (progress) => showProgress(name, progress, (since ??= performance.now()));
+    const onProgress = (progress) => {
+      since ??= performance.now();
+      showProgress(name, progress, since);
+    };
     const where = { ...choices, profile: profiled !== null, worker: profiled === null };
     const model = await Xception.load({ weights: file ?? url, integrity, ...where, onProgress, signal });
     model.addEventListener('devicelost', ({ detail }) => status(`The GPU was lost (${detail.reason}): loading the model again…`));

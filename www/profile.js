@@ -52,7 +52,11 @@ function colours(passes) {
   return ({ kernel }) => COLOURS[kernels.indexOf(kernel) % COLOURS.length];
 }
 
-const named = (shape, { label, kernel, ms }) => (shape.append(svg('title', {}, `${label}, ${kernel}.wgsl: ${ms.toFixed(3)} ms`)), shape);
+/** Gives a shape the tooltip of its pass. */
+function named(shape, { label, kernel, ms }) {
+  shape.append(svg('title', {}, `${label}, ${kernel}.wgsl: ${ms.toFixed(3)} ms`));
+  return shape;
+}
 
 /** A row for each kernel, a bar for each pass. */
 function timeline(passes, sum) {
@@ -83,12 +87,26 @@ function roofline({ passes, ceiling }) {
   const y = (value) => (1 - (Math.log10(value) - low) / (high - low)) * (HEIGHT - BOTTOM);
   const powers = (from, to) => Array.from({ length: Math.floor(to) - Math.ceil(from) + 1 }, (_, i) => 10 ** (Math.ceil(from) + i));
   const lines = [
-    ...powers(left, right).flatMap((value) => [svg('line', { class: 'grid', x1: x(value), x2: x(value), y1: 0, y2: HEIGHT - BOTTOM }), svg('text', { x: x(value) + 3, y: HEIGHT - BOTTOM - 4 }, value)]),
-    ...powers(low, high).flatMap((value) => [svg('line', { class: 'grid', x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value) }), svg('text', { x: 0, y: y(value) + 4 }, value)]),
+    ...powers(left, right).flatMap((value) => [
+      svg('line', { class: 'grid', x1: x(value), x2: x(value), y1: 0, y2: HEIGHT - BOTTOM }),
+      svg('text', { x: x(value) + 3, y: HEIGHT - BOTTOM - 4 }, value),
+    ]),
+    ...powers(low, high).flatMap((value) => [
+      svg('line', { class: 'grid', x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value) }),
+      svg('text', { x: 0, y: y(value) + 4 }, value),
+    ]),
   ];
   const corner = flops / bytes;
-  const roof = [[10 ** left, 10 ** left * bytes], [corner, flops], [10 ** right, flops]].map(([at, value]) => `${x(at)},${y(value)}`).join(' ');
-  const dots = some.map((pass) => named(svg('circle', { cx: x(pass.intensity), cy: y(pass.gflops), r: 3 + 40 * Math.sqrt(pass.share) * 0.5, fill: colour(pass), 'fill-opacity': 0.6 }), pass));
+  const roof = [
+    [10 ** left, 10 ** left * bytes],
+    [corner, flops],
+    [10 ** right, flops],
+  ]
+    .map(([at, value]) => `${x(at)},${y(value)}`)
+    .join(' ');
+  const dots = some.map((pass) =>
+    named(svg('circle', { cx: x(pass.intensity), cy: y(pass.gflops), r: 3 + 40 * Math.sqrt(pass.share) * 0.5, fill: colour(pass), 'fill-opacity': 0.6 }), pass),
+  );
   const axes = [svg('text', { x: WIDTH / 2, y: HEIGHT - 6 }, 'FLOP per byte'), svg('text', { x: LEFT + 6, y: 14 }, 'GFLOP/s')];
   return plot('Roofline plot', HEIGHT, ...lines, svg('polyline', { class: 'roof', points: roof }), ...dots, ...axes);
 }
@@ -104,7 +122,9 @@ function table(passes, by, descending = false) {
     const button = Object.assign(document.createElement('button'), { type: 'button', textContent: title });
     button.addEventListener('click', () => {
       table(passes, key, key === by ? !descending : typeof passes[0][key] === 'number');
-      $('passes').querySelector(`th:nth-child(${COLUMNS.findIndex(([name]) => name === key) + 1}) button`).focus();
+      $('passes')
+        .querySelector(`th:nth-child(${COLUMNS.findIndex(([name]) => name === key) + 1}) button`)
+        .focus();
     });
     cell.append(button);
     return cell;
@@ -138,7 +158,7 @@ function trace({ adapter, passes }) {
 function csv(passes) {
   const keys = Object.keys(passes[0]);
   const cell = (value) => (Array.isArray(value) ? value.join('x') : value);
-  return [keys.join(','), ...passes.map((pass) => keys.map((key) => cell(pass[key])).join(','))].join('\n') + '\n';
+  return [keys.join(','), ...passes.map((pass) => keys.map((key) => cell(pass[key])).join(','))].concat('').join('\n');
 }
 
 function save(name, type, text) {

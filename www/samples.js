@@ -17,5 +17,10 @@ export const SAMPLES = [
   { url: temple, name: 'Temple', credit: 'danielbuechele, CC BY 2.0, scaled', link: BY },
   { url: flower, name: 'Flower', credit: 'vultilion, CC BY 2.0, scaled', link: BY },
   { url: astronaut, name: 'Astronaut', credit: 'NASA, public domain', link: 'https://www.nasa.gov/nasa-brand-center/images-and-media/' },
-  { url: hopper, name: 'Admiral', credit: 'James S. Davis, US Navy, public domain', link: 'https://commons.wikimedia.org/wiki/File:Commodore_Grace_M._Hopper,_USN_(covered).jpg' },
+  {
+    url: hopper,
+    name: 'Admiral',
+    credit: 'James S. Davis, US Navy, public domain',
+    link: 'https://commons.wikimedia.org/wiki/File:Commodore_Grace_M._Hopper,_USN_(covered).jpg',
+  },
 ];

@@ -1,5 +1,5 @@
-import { XceptionError } from './errors.js';
 import { read } from './download.js';
+import { XceptionError } from './errors.js';
 
 const NAME = 'xception-webgpu';
 

@@ -24,7 +24,8 @@ export async function convert(reader, { total = 0, fromCache }, { overrides, hea
   try {
     let loaded = 0;
     for await (const piece of reader.rest()) {
-      check((loaded += piece.length));
+      loaded += piece.length;
+      check(loaded);
       await formats.call(() => converter.push(piece));
     }
     onProgress({ phase: 'convert', loaded, total: loaded, fromCache: Boolean(fromCache) });

@@ -4,9 +4,7 @@ import { Team, threads } from './team.js';
 import { Module } from './wasm.js';
 
 /** A module with one function that multiplies and adds at once, which not every browser can: `f32x4.relaxed_madd`. */
-const RELAXED = [
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11,
-];
+const RELAXED = [0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11];
 
 /** Pixels of a bitmap that are in JavaScript's memory at a time. */
 const BAND = 2 ** 18;

@@ -179,6 +179,7 @@ function dropFirst(bytes) {
   });
 }
 
+/** @returns {Promise<void>} */
 function pause(ms, signal) {
   return new Promise((resolve, reject) => {
     const stop = () => {

@@ -1,4 +1,4 @@
-import { XceptionError, part } from './errors.js';
+import { part, XceptionError } from './errors.js';
 import { decode } from './image.js';
 import { load } from './load.js';
 import { core } from './wasm.js';
@@ -28,10 +28,7 @@ export class Engine {
   static async load(options) {
     const { backend, reason } = options;
     if (backend === 'webgpu' && !globalThis.navigator?.gpu) {
-      throw new XceptionError(
-        'no-webgpu',
-        'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost',
-      );
+      throw new XceptionError('no-webgpu', 'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost');
     }
     const { module = core, loaderFor, upload } = backend === 'cpu' ? await (await part(import('./cpu.js'))).open(options) : {};
     const engine = new Engine(await load({ module, loaderFor }, options), { module, upload, backend, reason });
@@ -58,10 +55,13 @@ export class Engine {
 
   /** The 2048 features that the network makes of an image. */
   async embed(image, options) {
-    const embedding = await this.#next(async (model, lap, timings) => {
-      await this.#bring(model, image, options, lap, timings);
-      return this.#core(() => model.embed());
-    }, [image]);
+    const embedding = await this.#next(
+      async (model, lap, timings) => {
+        await this.#bring(model, image, options, lap, timings);
+        return this.#core(() => model.embed());
+      },
+      [image],
+    );
     return this.#read(embedding);
   }
 
@@ -72,16 +72,19 @@ export class Engine {
   /** What only those want to know who look closer. */
   async #insight(call, image, options) {
     const insight = await part(import('./insight.js'));
-    return this.#next(async (model, lap, timings) => {
-      const size = await this.#bring(model, image, options, lap, timings);
-      const read = async (start) => this.#read(await this.#core(start));
-      return insight[call]({ model, info: this.info, size, read, lap, timings }, options);
-    }, [image]);
+    return this.#next(
+      async (model, lap, timings) => {
+        const size = await this.#bring(model, image, options, lap, timings);
+        const read = async (start) => this.#read(await this.#core(start));
+        return insight[call]({ model, info: this.info, size, read, lap, timings }, options);
+      },
+      [image],
+    );
   }
 
   async #trace() {
     const { Tracer } = await part(import('./profile.js'));
-    this.#tracer = new Tracer(this.#model.device, this.#model.passes());
+    this.#tracer = new Tracer(this.#model);
   }
 
   /** Frees the GPU's memory, after what waits. */

@@ -34,7 +34,10 @@ export function heat({ values, width, height }) {
   return { data, ...size };
 }
 
-/** The two pixels of a row of `length` that a pixel of the larger image lies between, and how far along. */
+/**
+ * The two pixels of a row of `length` that a pixel of the larger image lies between, and how far along.
+ * @returns {[number, number, number]}
+ */
 function between(position, length) {
   const at = Math.min(Math.max((position + 0.5) / SCALE - 0.5, 0), length - 1);
   const before = Math.floor(at);

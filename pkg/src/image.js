@@ -2,7 +2,10 @@ import { XceptionError } from './errors.js';
 import { bytesOf, isBytes } from './options.js';
 import { formats } from './wasm.js';
 
-/** The pixel values of the file itself, upright. */
+/**
+ * The pixel values of the file itself, upright.
+ * @type {ImageBitmapOptions}
+ */
 const AS_STORED = { imageOrientation: 'from-image', premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
 
 /** Whether there are bitmaps whose pixels can be had: in browsers, not in Node, and Deno's have none. */
@@ -49,7 +52,10 @@ async function download(url, signal) {
   } catch (error) {
     if (signal?.aborted) throw error;
     // A server that is there answers a request that does not ask to read the answer.
-    const there = await fetch(url, { mode: 'no-cors', signal }).then(() => true, () => false);
+    const there = await fetch(url, { mode: 'no-cors', signal }).then(
+      () => true,
+      () => false,
+    );
     const [code, why] = there
       ? ['cors', 'its server does not allow this page to read it (CORS): save the image and give the file']
       : ['fetch', 'its server is out of reach, or the address is wrong'];
@@ -90,6 +96,7 @@ export async function decode(image, roi, module, maxSide = Infinity) {
   }
   if (whole && side <= maxSide) return photo;
   const scaled = (length) => Math.max(1, Math.floor(length * Math.min(1, maxSide / side)));
+  /** @type {ImageBitmapOptions | false} */
   const resize = side > maxSide && { resizeWidth: scaled(width), resizeHeight: scaled(height), resizeQuality: 'high' };
   try {
     return await createImageBitmap(photo, x, y, width, height, { ...AS_STORED, imageOrientation: 'none', ...resize });

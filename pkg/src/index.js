@@ -7,9 +7,9 @@
 
 import { expect } from './cache.js';
 import { Engine } from './engine.js';
-import { XceptionError, part, settle } from './errors.js';
+import { part, settle, XceptionError } from './errors.js';
 import { toImage } from './image.js';
-import { BATCH, CLASSIFY, EXPLAIN, IMAGES, LAYER, LOAD, PROFILE, VIDEO, VIEW, take } from './options.js';
+import { BATCH, CLASSIFY, EXPLAIN, IMAGES, LAYER, LOAD, PROFILE, take, VIDEO, VIEW } from './options.js';
 import { select } from './select.js';
 import { choose, support } from './support.js';
 
@@ -120,7 +120,7 @@ export class Xception extends EventTarget {
   }
 
   async #predict(images, { roi, fit, signal, ...chosen }, batch) {
-    const { count, choose } = select(chosen, this.info);
+    const { count, choose } = select(/** @type {any} */ (chosen), this.info);
     return this.#run(images, signal, async (engine, ready) => {
       const { predictions, timings } = await engine.classify(ready, { count, batch, roi, fit });
       return { predictions: predictions.map(choose), timings };

@@ -3,7 +3,7 @@
  * gives its result.
  */
 
-import { XceptionError, part } from './errors.js';
+import { part, XceptionError } from './errors.js';
 
 /** What each part of an image contributes to a class: `ClassMap` without its colours. */
 export async function explain({ model, info, size, read, lap, timings }, { classIndex, fit }) {
@@ -30,5 +30,5 @@ export async function profile({ model, info, read }, { runs }) {
     throw new XceptionError('bad-argument', 'profile() times the passes of a GPU, and this model is on the CPU: load it with backend webgpu');
   }
   const { profile } = await part(import('./profile.js'));
-  return { adapter, dtype, ...(await profile(model.device, model.passes(), dtype, () => read(() => model.start(1)), runs)) };
+  return { adapter, dtype, ...(await profile(model, dtype, () => read(() => model.start(1)), runs)) };
 }

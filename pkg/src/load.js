@@ -1,6 +1,6 @@
 import { clearCache, find, keyOf, save } from './cache.js';
 import { open, refusePage, toRequest } from './download.js';
-import { XceptionError, part, settle } from './errors.js';
+import { part, settle } from './errors.js';
 import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
 import { nameOf } from './support.js';

@@ -15,14 +15,24 @@ const that = (test) => (value) => {
   return value;
 };
 const text = that((value) => typeof value === 'string');
-const either = (...values) => option(`${values.slice(0, -1).join(', ')} or ${values.at(-1)}`, that((value) => values.includes(value)));
+const either = (...values) =>
+  option(
+    `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`,
+    that((value) => values.includes(value)),
+  );
 const isList = (values) => typeof values === 'object' && !(values instanceof String) && values[Symbol.iterator];
 const list = (item) => (values) => Array.from(that(isList)(values), item);
 
-const positive = option('an integer of at least 1', that((value) => Number.isInteger(value) && value > 0));
+const positive = option(
+  'an integer of at least 1',
+  that((value) => Number.isInteger(value) && value > 0),
+);
 const flag = option('true or false', Boolean, isUndefined);
 const fit = either('squash', 'crop');
-const signal = option('an AbortSignal', that((value) => AbortSignal.any([value])));
+const signal = option(
+  'an AbortSignal',
+  that((value) => AbortSignal.any([value])),
+);
 const classes = option('an array of labels or numbers', list(that((name) => ['string', 'number'].includes(typeof name))));
 
 export const isBytes = (value) => value instanceof ArrayBuffer || ArrayBuffer.isView(value);
@@ -76,31 +86,55 @@ export const LOAD = {
   wasm,
   wasmCpu: wasm,
   wasmCpuThreads: wasm,
-  threads: option('an integer from 1 to 64', that((value) => Number.isInteger(value) && value >= 1 && value <= 64)),
+  threads: option(
+    'an integer from 1 to 64',
+    that((value) => Number.isInteger(value) && value >= 1 && value <= 64),
+  ),
   profile: flag,
   warmup: flag,
-  onProgress: option('a function', that((value) => typeof value === 'function')),
+  onProgress: option(
+    'a function',
+    that((value) => typeof value === 'function'),
+  ),
   signal,
 };
 
 export const VIEW = { roi, fit, signal };
-export const EXPLAIN = { ...VIEW, classIndex: option('the number of a class', that((value) => Number.isInteger(value) && value >= 0)) };
+export const EXPLAIN = {
+  ...VIEW,
+  classIndex: option(
+    'the number of a class',
+    that((value) => Number.isInteger(value) && value >= 0),
+  ),
+};
 export const PROFILE = { ...VIEW, runs: positive };
 export const CLASSIFY = {
   ...VIEW,
   topK: positive,
-  threshold: option('a probability, 0 to 1', that((value) => typeof value === 'number' && value >= 0 && value <= 1)),
+  threshold: option(
+    'a probability, 0 to 1',
+    that((value) => typeof value === 'number' && value >= 0 && value <= 1),
+  ),
   allow: classes,
   deny: classes,
 };
 export const BATCH = { ...CLASSIFY, batchSize: positive };
-export const VIDEO = { ...CLASSIFY, maxFps: option('more than 0', that((value) => typeof value === 'number' && value > 0)) };
+export const VIDEO = {
+  ...CLASSIFY,
+  maxFps: option(
+    'more than 0',
+    that((value) => typeof value === 'number' && value > 0),
+  ),
+};
 
 /** What methods take beside an image and options. */
 export const IMAGES = { images: option('an array of images', list(), required) };
 export const LAYER = { layer: option('the name of a layer', text, required) };
 
-/** Copies of the options that are described by `known`. */
+/**
+ * Copies of the options that are described by `known`.
+ * @returns {any}
+ */
 export function take(options, known) {
   const given = options ?? {};
   if (typeof given !== 'object') throw new XceptionError('bad-argument', 'options must be an object');

@@ -20,14 +20,13 @@ const COPIED = 2 ** 26;
 const INVOCATIONS = 2 ** 16;
 const STEPS = 256;
 
-/** What brings a photo to the network's input runs before its passes. */
-const BEFORE = ['resize_horizontal', 'resize_vertical'];
-
-/** A profile of the `passes` of a model, which `run` submits: `Profile` of index.d.ts without what its engine knows. */
-export async function profile(device, passes, dtype, run, runs) {
+/** A profile of the passes of a model, which `run` submits: `Profile` of index.d.ts without what its engine knows. */
+export async function profile(model, dtype, run, runs) {
+  const { device } = model;
+  const [resize, passes] = [model.resizePasses(), model.passes()];
   const ceilings = await ceiling(device);
-  const { clock, whole, times } = await time(device, [...BEFORE, ...passes.map(({ label }) => label)], run, runs);
-  const own = times.slice(BEFORE.length);
+  const { clock, whole, times } = await time(device, [...resize, ...passes.map(({ label }) => label)], run, runs);
+  const own = times.slice(resize.length);
   const sum = own.reduce((total, { ms }) => total + ms, 0);
   const rows = passes.map(({ flops, bytes, color, ...pass }, i) => {
     const { ms, minMs } = own[i];
@@ -66,10 +65,15 @@ export class Tracer {
   #timer;
   #passes;
 
-  constructor(device, passes) {
-    const resize = BEFORE.map((label) => ({ label, kernel: label, color: 'tertiary' }));
-    this.#passes = [...resize, ...passes];
-    if (device?.features.has('timestamp-query')) this.#timer = new Timer(device, this.#passes.map(({ label }) => label));
+  constructor(model) {
+    const { device } = model;
+    const resize = model.resizePasses().map((label) => ({ label, kernel: label, color: 'tertiary' }));
+    this.#passes = [...resize, ...model.passes()];
+    if (device?.features.has('timestamp-query'))
+      this.#timer = new Timer(
+        device,
+        this.#passes.map(({ label }) => label),
+      );
   }
 
   /** A step that is none of the GPU's. */
@@ -81,7 +85,10 @@ export class Tracer {
   async inference(run) {
     const start = performance.now();
     let result;
-    const stamps = await this.#timer?.stamps(async () => (result = await run()), this.#passes.map(() => 1));
+    const stamps = await this.#timer?.stamps(
+      async () => (result = await run()),
+      this.#passes.map(() => 1),
+    );
     if (!stamps) return run();
     // The two clocks have nothing in common but that the last pass has just ended.
     const end = performance.now();
@@ -171,7 +178,14 @@ function summary(laps, repeats) {
 
 /** One pass without timestamps: repeated for at least 20 ms, less what a submit of nothing takes. */
 async function byWall(device, labels, index, run, runs) {
-  const only = (repeats) => split(device, labels, labels.map((_, i) => (i === index ? repeats : 0)), undefined, run);
+  const only = (repeats) =>
+    split(
+      device,
+      labels,
+      labels.map((_, i) => (i === index ? repeats : 0)),
+      undefined,
+      run,
+    );
   await wall(device, () => only(1));
   const nothing = await least(3, () => wall(device, () => only(0)));
   let repeats = 1;
@@ -221,7 +235,8 @@ async function split(device, labels, repeats, queries, run) {
 class Timer {
   constructor(device, labels) {
     const size = 16 * labels.length;
-    Object.assign(this, { device, labels });
+    this.device = device;
+    this.labels = labels;
     this.queries = device.createQuerySet({ label: 'timestamps', type: 'timestamp', count: 2 * labels.length });
     this.resolved = device.createBuffer({ label: 'timestamps', size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
     this.staging = device.createBuffer({ label: 'timestamps, staged', size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });

@@ -1,5 +1,5 @@
 import { toRequest } from './download.js';
-import { XceptionError, settle } from './errors.js';
+import { settle, XceptionError } from './errors.js';
 
 /** Milliseconds after which a worker of the page's own that says nothing is taken for one that runs another script. */
 const PATIENCE = 60_000;
@@ -16,8 +16,12 @@ export class Remote {
   #failure;
   #waiting = new Map();
   #id = 0;
+  /** @type {Promise<unknown>} */
   #turn = Promise.resolve();
   #onProgress;
+  info;
+  /** When the weights are in the cache. */
+  written;
 
   /** `worker` is true, or a Worker of the page's own that runs `worker.js`. */
   static async load({ worker, signal, onProgress, ...options }) {
@@ -35,8 +39,7 @@ export class Remote {
     // A Request may bring its own signal, which cannot be posted.
     const ends = AbortSignal.any([thrown.signal, signal, options.weights.signal].filter(Boolean));
     try {
-      remote.info = await settle(ends, async () => remote.#call('load', ...(await pack(options))));
-      /** When the weights are in the cache. */
+      remote.info = await settle(ends, async () => remote.#call('load', ...(await pack(/** @type {any} */ (options)))));
       remote.written = remote.#call('written', []).catch(() => {});
       return remote;
     } catch (error) {

@@ -5,9 +5,7 @@ export function select({ topK = 5, threshold = 0, allow, deny }, { classes, labe
   const allowed = allow && indices('allow', allow, classes, labels);
   const denied = deny && indices('deny', deny, classes, labels);
   const choose = (predictions) =>
-    predictions
-      .filter(({ index, score }) => score >= threshold && (allowed?.has(index) ?? true) && !denied?.has(index))
-      .slice(0, topK);
+    predictions.filter(({ index, score }) => score >= threshold && (allowed?.has(index) ?? true) && !denied?.has(index)).slice(0, topK);
   return { count: allow || deny ? classes : Math.min(topK, classes), choose };
 }
 

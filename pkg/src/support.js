@@ -4,7 +4,11 @@ import software from '../../src/gpu/software.txt';
 export const nameOf = ({ description, vendor, architecture }) => description || [vendor, architecture].filter(Boolean).join(' ');
 
 /** Whether an adapter of that name is a program on the CPU. */
-const isSoftware = (name) => software.trim().split('\n').some((known) => name.toLowerCase().includes(known));
+const isSoftware = (name) =>
+  software
+    .trim()
+    .split('\n')
+    .some((known) => name.toLowerCase().includes(known));
 
 /** Whether a model can run here, on what, and why not on a GPU. */
 export async function support() {

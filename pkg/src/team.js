@@ -31,7 +31,7 @@ export class Team {
 
 /** Starts a thread; resolves when it has come, or will not. */
 function start(place) {
-  return new Promise((resolve) => {
+  return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     try {
       const worker = new Worker(new URL('./thread.js', import.meta.url), { type: 'module', name: 'xception thread' });
       worker.addEventListener('message', resolve);

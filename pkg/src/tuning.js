@@ -12,8 +12,11 @@ export async function tuning(gpu, header, { dtype, tune }) {
   if (tune === 'off' || (tune === 'auto' && gpu.isSoftware)) return undefined;
   // A browser's update may bring another compiler.
   const key = `https://tuning.invalid/${encodeURIComponent(`${gpu.tuningKey(dtype)}; ${navigator.userAgent}`)}`;
-  const cache = await globalThis.caches?.open(TUNING).catch(() => {});
-  const kept = await cache?.match(key).then((response) => response?.text()).catch(() => {});
+  const cache = await globalThis.caches?.open(TUNING).catch(() => undefined);
+  const kept = await cache
+    ?.match(key)
+    .then((response) => response?.text())
+    .catch(() => {});
   const measured = await core.call(() => gpu.tune(header, dtype, kept, tune === 'again'));
   // Where there is no room it is measured again.
   if (measured !== kept) await keep(cache, key, measured).catch(() => {});

@@ -79,7 +79,12 @@ function next(video, ended, earliest, signal) {
     // A track that its page stops has no event.
     const timer = setInterval(() => ended() && finish(resolve), 500);
     const listen = (target, type, listener) => target?.addEventListener(type, listener, { signal: done.signal });
-    for (const [target, type] of [[video, 'ended'], [video, 'emptied'], [signal, 'abort']]) listen(target, type, () => finish(resolve));
+    for (const [target, type] of [
+      [video, 'ended'],
+      [video, 'emptied'],
+      [signal, 'abort'],
+    ])
+      listen(target, type, () => finish(resolve));
     listen(video, 'error', fail);
     if (video.error) fail(video);
   });

@@ -5,8 +5,9 @@ import { XceptionError } from './errors.js';
 
 /** What `portable` of remote.js made of a source of weights. */
 function revive(source) {
-  if (source?.request) return new Request(...source.request);
-  return source?.response ? new Response(...source.response) : source;
+  const { request, response } = source ?? {};
+  if (request) return new Request(request[0], request[1]);
+  return response ? new Response(response[0], response[1]) : source;
 }
 
 /** Answers the calls that come to a port, about the one model that it loads, and has a lock until that is disposed of. */
@@ -27,7 +28,12 @@ async function serve(port, lock) {
     },
     /** Answers when what was loaded is in the cache. */
     written: async () => void (await written()),
-    classify: async (images, options) => ({ value: await engine.classify(images.map(async (image) => image), options) }),
+    classify: async (images, options) => ({
+      value: await engine.classify(
+        images.map(async (image) => image),
+        options,
+      ),
+    }),
     async embed(image, options) {
       const value = await engine.embed(Promise.resolve(image), options);
       return { value, transfer: [value.buffer] };
@@ -63,7 +69,13 @@ async function serve(port, lock) {
   });
   port.addEventListener('messageerror', () => port.postMessage({ unreadable: true }));
   port.start();
-  const hold = (held) => navigator.locks.request(lock, () => new Promise((resolve) => held((release = resolve)))).catch(() => held());
+  const hold = (held) => {
+    const wait = (resolve) => {
+      release = resolve;
+      held(true);
+    };
+    navigator.locks.request(lock, () => new Promise(wait)).catch(() => held(false));
+  };
   const held = lock && (await new Promise(hold));
   port.postMessage({ started: true, held: Boolean(held) });
 }

@@ -129,37 +129,34 @@ impl Runner {
             Some(Weights::Matrix(panels)) => Some(panels),
             _ => None,
         };
-        let matrix = reads.iter().find_map(matrix);
-        match (op, matrix) {
-            (
-                Op::Conv(Conv { output, .. })
-                | Op::Pointwise(Pointwise { output, .. })
-                | Op::Sepconv(Sepconv { output, .. }),
-                Some(right),
-            ) => {
+        let matrix = || reads.iter().find_map(matrix);
+        match op {
+            Op::Conv(Conv { output, .. })
+            | Op::Pointwise(Pointwise { output, .. })
+            | Op::Sepconv(Sepconv { output, .. }) => {
+                let Some(right) = matrix() else { return Ok(()) };
                 let (bias, added, filter) = (values(2), slot(3), values(4));
                 let work = Work { op, input: slot(0), filter, right, bias, added };
                 return work.all(self.team.as_ref(), output, out, scratch);
             }
             // A layer that has parts, because GPUs bind so much and no more, is computed whole by its first.
-            (
-                Op::Dense(Dense { first: 1.., .. }) | Op::DenseTransposed(DenseTransposed(Dense { first: 1.., .. })),
-                _,
-            ) => {}
-            (Op::Dense(Dense { relu_after: relu, inputs, .. }), Some(right)) => {
+            Op::Dense(Dense { first: 1.., .. }) | Op::DenseTransposed(DenseTransposed(Dense { first: 1.., .. })) => {}
+            Op::Dense(Dense { relu_after: relu, inputs, .. }) => {
+                let Some(right) = matrix() else { return Ok(()) };
                 let mut left = Buffer::new(ROWS * right.depth);
                 left[..inputs].copy_from_slice(&slot(0)[..inputs]);
                 let (bias, room) = (values(2), &mut Buffer::default());
                 let out = &mut out[..right.columns];
                 Product { left: &left, right, bias, added: None, relu, out, room }.dispatch();
             }
-            (Op::DenseTransposed(DenseTransposed(Dense { inputs, all, relu_after, .. })), Some(right)) => {
+            Op::DenseTransposed(DenseTransposed(Dense { inputs, all, relu_after, .. })) => {
+                let Some(right) = matrix() else { return Ok(()) };
                 let passes = |n: usize| !relu_after || slot(1)[n] > 0.0;
                 let gradient: Vec<f32> = (0..all).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
                 right.backwards(&gradient, &mut out[..inputs]);
             }
-            (Op::GlobalAveragePool(GlobalAveragePool { input }), _) => mean(slot(0), input, out),
-            (Op::ClassMap(ClassMap { input }), _) => class_map(slot(0), slot(1), input, out),
+            Op::GlobalAveragePool(GlobalAveragePool { input }) => mean(slot(0), input, out),
+            Op::ClassMap(ClassMap { input }) => class_map(slot(0), slot(1), input, out),
             _ => {
                 let values = |index: usize| if slot(index).is_empty() { values(index) } else { slot(index) };
                 op.reference(&(0..reads.len()).map(values).collect::<Vec<_>>(), out);

@@ -97,8 +97,8 @@ impl Operation for Sepconv {
         let mut cases = Vec::new();
         let mut case = |[height, width]: [usize; 2], [from, to]: [usize; 2], i: usize, tile| {
             let (input, output) = (Shape::new(height, width, from), Shape::new(height, width, to));
-            let (add, relu_before) = if i % 2 == 0 { (Add::Residual, true) } else { (Add::Nothing, false) };
-            cases.push(Self { input, output, relu_before, add, relu_after: i % 3 == 0, tile });
+            let (add, relu_before) = if i.is_multiple_of(2) { (Add::Residual, true) } else { (Add::Nothing, false) };
+            cases.push(Self { input, output, relu_before, add, relu_after: i.is_multiple_of(3), tile });
         };
         // Every tile, some on fewer pixels and channels than it has, some on more.
         let shapes = [([5, 7], [56, 136]), ([12, 13], [16, 728]), ([1, 1], [16, 8]), ([1, 5], [32, 48])];

@@ -43,9 +43,11 @@ impl Operation for SoftmaxTopk {
         let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
         let probability = |n: usize| (logits[n] - largest).exp() / sum;
-        let mut order: Vec<usize> = (0..classes).collect();
-        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-        for (rank, &class) in order[..top].iter().enumerate() {
+        let mut left: Vec<usize> = (0..classes).collect();
+        for rank in 0..top {
+            let better = |one, other| if logits[other] > logits[one] { other } else { one };
+            let Some(class) = left.iter().copied().reduce(better) else { break };
+            left.retain(|&other| other != class);
             out[rank] = f32::from_bits(class as u32);
             out[top + rank] = probability(class);
         }

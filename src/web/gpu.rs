@@ -6,7 +6,8 @@ use web_sys::ImageBitmap;
 use super::common::{array, info, object, parse_fit, predictions, region, storage, text};
 use super::*;
 use crate::classifier::{Answer, Classifier, Loader, Options};
-use crate::gpu::{Gpu, Pending, TUNING_TIME};
+use crate::dtype::Dtype;
+use crate::gpu::{Gpu, Pending, Preprocessor, TUNING_TIME};
 use crate::plan::Pass;
 use crate::resize::Rgba;
 use crate::shader::PipelineDescriptor;
@@ -238,6 +239,14 @@ impl WebModel {
     /// Starts the network up to its mean on the photo that was uploaded last.
     pub fn embed(&self) -> Result<WebValues, JsValue> {
         self.classifier.embed().map(|pending| WebValues { pending }).map_err(|error| throw(&error))
+    }
+
+    /// The shaders that bring a photo to the network's input, in order, before [`Self::passes`].
+    #[wasm_bindgen(js_name = resizePasses)]
+    pub fn resize_passes(&self) -> Vec<String> {
+        let meta = self.classifier.meta();
+        let pipelines = Preprocessor::pipelines(meta.preprocessing, meta.input_size, Dtype::F32);
+        pipelines.into_iter().map(|pipeline| pipeline.label).collect()
     }
 
     /// What runs for a photo, in order: objects of `label`, `kernel`, `color`, `shape`, `grid`, `flops` and `bytes`.

@@ -4,11 +4,14 @@
 #![allow(dead_code)]
 
 pub mod kitchen;
+#[cfg(feature = "cli")]
+pub mod resize;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use ruzstd::decoding::StreamingDecoder;
 use safetensors::SafeTensors;
@@ -123,8 +126,16 @@ pub fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|error| panic!("{} (tools/make_golden.py writes it): {error}", path.display()))
 }
 
-/// A weights file of `tests/data`, decompressed.
+/// A weights file of `tests/data`, decompressed once.
 pub fn fixture(name: &str) -> Vec<u8> {
+    static FILES: LazyLock<Mutex<HashMap<String, Arc<[u8]>>>> = LazyLock::new(Mutex::default);
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = files.entry(name.to_owned()).or_insert_with(|| decompressed(name).into()).clone();
+    drop(files);
+    file.to_vec()
+}
+
+fn decompressed(name: &str) -> Vec<u8> {
     let packed = read(&data(&format!("{name}.zst")));
     let mut decoder = StreamingDecoder::new(packed.as_slice()).expect("a zstd file");
     let mut file = Vec::new();

@@ -32,7 +32,11 @@ test('the script and the compiled code mean the same by a software adapter, and 
     const found = [];
     for (const [info] of cases) {
       const all = { description: '', vendor: '', architecture: '', device: '', isFallbackAdapter: false, ...info };
-      for (const [type, property] of [[GPUAdapter, 'info'], [GPUDevice, 'adapterInfo']]) Object.defineProperty(type.prototype, property, { get: () => all, configurable: true });
+      for (const [type, property] of [
+        [GPUAdapter, 'info'],
+        [GPUDevice, 'adapterInfo'],
+      ])
+        Object.defineProperty(type.prototype, property, { get: () => all, configurable: true });
       const { backend, adapter } = await Xception.isSupported();
       if (found.push([backend, adapter]) <= cases.length - 2) continue;
       // Loading takes long there: both read the same file of names, so that the last two tell what the compiled code does.
@@ -45,7 +49,10 @@ test('the script and the compiled code mean the same by a software adapter, and 
   const name = ({ description, vendor, architecture }) => description ?? `${vendor} ${architecture}`;
   for (const [i, [info, isHardware]] of cases.entries()) {
     const [backend, dtype] = isHardware ? ['webgpu', 'f16'] : ['cpu', 'f32'];
-    const [asked, compiled] = [[backend, name(info)], [dtype, name(info)]];
+    const [asked, compiled] = [
+      [backend, name(info)],
+      [dtype, name(info)],
+    ];
     assert.deepEqual(found[i], i < cases.length - 2 ? asked : [...asked, ...compiled]);
   }
   await page.close();

@@ -50,7 +50,12 @@ export async function packagePage(browser, url) {
     globalThis.cup = '/models/kitchenware/photos/0009.jpg';
     globalThis.settled = (promise) => Promise.race([promise, new Promise((resolve) => setTimeout(resolve, 60_000, 'unsettled'))]);
     globalThis.refusal = (promise) =>
-      settled(promise.then(() => 'none', (error) => (error instanceof XceptionError ? error.code : String(error))));
+      settled(
+        promise.then(
+          () => 'none',
+          (error) => (error instanceof XceptionError ? error.code : String(error)),
+        ),
+      );
   });
   return page;
 }

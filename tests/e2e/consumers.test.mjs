@@ -74,7 +74,8 @@ const compressed = ({ bodies }) => bodies.reduce((sum, body) => sum + brotliComp
 
 /** Whoever emits no files that a script names has them copied beside it. */
 function copyWasm(folder) {
-  for (const name of ['xception', 'formats', 'cpu', 'cpu_relaxed', 'cpu_threads', 'cpu_threads_relaxed']) cpSync(join(packed, `dist/${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));
+  for (const name of ['xception', 'formats', 'cpu', 'cpu_relaxed', 'cpu_threads', 'cpu_threads_relaxed'])
+    cpSync(join(packed, `dist/${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));
   writeFileSync(join(folder, 'index.html'), html('./own.js'));
 }
 
@@ -129,9 +130,27 @@ test('without a bundler a page fetches less than 140 KB (brotli)', async (contex
 });
 
 test('what is packed is what is used, and resolves everywhere', async () => {
-  const files = readdirSync(packed, { recursive: true }).filter((name) => name !== 'dist').sort();
-  assert.ok(['README.md', 'index.d.ts', 'dist/worker.js', 'dist/thread.js', 'dist/xception_bg.wasm', 'dist/cpu_bg.wasm', 'dist/cpu_relaxed_bg.wasm', 'dist/cpu_threads_bg.wasm', 'dist/cpu_threads_relaxed_bg.wasm', 'dist/formats_bg.wasm'].every((name) => files.includes(name)));
-  assert.deepEqual(files.filter((name) => !/\.(js|js\.map|wasm|d\.ts)$|^(README\.md|package\.json|dist\/LICENSE-\w+)$/.test(name)), []);
+  const files = readdirSync(packed, { recursive: true })
+    .filter((name) => name !== 'dist')
+    .sort();
+  assert.ok(
+    [
+      'README.md',
+      'index.d.ts',
+      'dist/worker.js',
+      'dist/thread.js',
+      'dist/xception_bg.wasm',
+      'dist/cpu_bg.wasm',
+      'dist/cpu_relaxed_bg.wasm',
+      'dist/cpu_threads_bg.wasm',
+      'dist/cpu_threads_relaxed_bg.wasm',
+      'dist/formats_bg.wasm',
+    ].every((name) => files.includes(name)),
+  );
+  assert.deepEqual(
+    files.filter((name) => !/\.(js|js\.map|wasm|d\.ts)$|^(README\.md|package\.json|dist\/LICENSE-\w+)$/.test(name)),
+    [],
+  );
   const { publint } = await tool('publint/src/index-node.js');
   const { messages } = await publint({ pkgDir: packed, strict: true });
   assert.deepEqual(messages, []);
@@ -156,7 +175,10 @@ function classify(command, args, env) {
   const photos = ['0009', '0412'].map((name) => resolve(`models/kitchenware/photos/${name}.jpg`));
   const all = [...args, 'node.mjs', resolve('models/kitchenware.safetensors'), ...photos];
   const { stdout, stderr } = spawnSync(command, all, { cwd: app, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 120_000 });
-  const labels = stdout.trim().split('\n').map((line) => line.match(/: (\w+) [\d.]+$/)?.[1]);
+  const labels = stdout
+    .trim()
+    .split('\n')
+    .map((line) => line.match(/: (\w+) [\d.]+$/)?.[1]);
   assert.deepEqual(labels, ['cup', 'fork'], stderr);
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
-import { emptyPage, launch } from './browser.mjs';
+import { launch } from './browser.mjs';
 
 let server, browser, url, scratch;
 
@@ -140,7 +140,18 @@ test('any number of threads computes what one does, for images of any size', asy
   const { page, modules } = await open('isolated', isolated);
   await sizes(page);
   assert.equal(await page.evaluate(() => crossOriginIsolated), true);
-  for (const [size, counts] of [[[320, 96], [4]], [[400, 71], [3, 16]], [[299, 299], [2, 16]], [[71, 71], [5]]]) {
+  for (const [size, counts] of [
+    [[320, 96], [4]],
+    [
+      [400, 71],
+      [3, 16],
+    ],
+    [
+      [299, 299],
+      [2, 16],
+    ],
+    [[71, 71], [5]],
+  ]) {
     const one = await page.evaluate((size) => computed(size, 1), size);
     assert.equal(one.threads, 1);
     for (const count of counts) {
@@ -177,16 +188,19 @@ async function troubled(script, ms = 0) {
   if (script) writeFileSync(join(folder, 'thread.js'), script);
   if (script === null) rmSync(join(folder, 'thread.js'));
   const { page } = await open('isolated', isolated);
-  const result = await page.evaluate(async ([folder, ms]) => {
-    const { Xception } = await import(`/scratch/${folder}/index.js`);
-    const model = await Xception.load({ weights, cache: false, backend: 'cpu', threads: 3, worker: true });
-    const answers = [];
-    const end = performance.now() + ms;
-    while (answers.length < 3 || performance.now() < end) answers.push((await model.classify(cup)).predictions[0]);
-    await model.dispose();
-    const different = answers.filter(({ label, score }) => label !== answers[0].label || score !== answers[0].score);
-    return { label: answers[0].label, different, threads: Number(model.info.adapter.match(/(\d+) thread/)[1]) };
-  }, [basename(folder), ms]);
+  const result = await page.evaluate(
+    async ([folder, ms]) => {
+      const { Xception } = await import(`/scratch/${folder}/index.js`);
+      const model = await Xception.load({ weights, cache: false, backend: 'cpu', threads: 3, worker: true });
+      const answers = [];
+      const end = performance.now() + ms;
+      while (answers.length < 3 || performance.now() < end) answers.push((await model.classify(cup)).predictions[0]);
+      await model.dispose();
+      const different = answers.filter(({ label, score }) => label !== answers[0].label || score !== answers[0].score);
+      return { label: answers[0].label, different, threads: Number(model.info.adapter.match(/(\d+) thread/)[1]) };
+    },
+    [basename(folder), ms],
+  );
   await page.close();
   return result;
 }
@@ -276,7 +290,11 @@ test('its memory is that of the weights and 60 MB, also after a large photo', as
 test('what is transparent lets white through, and bad photos and weights harm nobody', async () => {
   const { page } = await open();
   const result = await page.evaluate(async () => {
-    const refusal = (promise) => promise.then(() => 'none', ({ code }) => code);
+    const refusal = (promise) =>
+      promise.then(
+        () => 'none',
+        ({ code }) => code,
+      );
     const results = {};
     for (const backend of ['cpu', 'webgpu']) {
       const model = await Xception.load({ weights, backend });

@@ -55,7 +55,10 @@ test('search', async () => {
   const cosines = await page.$$eval('#photos img', (images) => images.map(({ title }) => Number(title)));
   assert.equal(cosines.length, 18);
   assert.equal(cosines[0], 1);
-  assert.deepEqual(cosines, cosines.toSorted((a, b) => b - a));
+  assert.deepEqual(
+    cosines,
+    cosines.toSorted((a, b) => b - a),
+  );
   const last = await page.getAttribute('#photos img:last-child', 'src');
   await page.click('#photos img:last-child');
   assert.equal(await page.getAttribute('#photos img:first-child', 'src'), last);

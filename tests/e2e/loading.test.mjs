@@ -261,12 +261,21 @@ test('an abort takes effect in every phase, and nothing is cached', async () => 
     wait(200).then(() => foreign.abort());
     return {
       'before all': await aborted('/hostile/good', (abort) => abort()),
-      'at the first piece': await aborted('/hostile/good', once(() => true)),
+      'at the first piece': await aborted(
+        '/hostile/good',
+        once(() => true),
+      ),
       'as a server is silent': await aborted('/hostile/slow', after(200)),
       'silent later': await aborted('/hostile/slow-later', late),
       'between two attempts': await aborted('/hostile/gone-after?abort', after(800)),
-      'before the conversion': await aborted('/hostile/keras', once(({ phase }) => phase === 'convert')),
-      'at the last piece': await aborted('/hostile/good', once(({ loaded, total }) => loaded === total)),
+      'before the conversion': await aborted(
+        '/hostile/keras',
+        once(({ phase }) => phase === 'convert'),
+      ),
+      'at the last piece': await aborted(
+        '/hostile/good',
+        once(({ loaded, total }) => loaded === total),
+      ),
       'by the request': [(await request).code, (await request).cached.length, true],
       'of a response': await response,
     };
@@ -275,7 +284,10 @@ test('an abort takes effect in every phase, and nothing is cached', async () => 
   const before = requests.length;
   await page.waitForTimeout(2500);
   assert.equal(requests.length, before, 'no attempt follows');
-  assert.deepEqual(requests.filter(({ closed }) => !closed), []);
+  assert.deepEqual(
+    requests.filter(({ closed }) => !closed),
+    [],
+  );
   assert.deepEqual(await page.evaluate(() => listCached()), []);
 });
 
@@ -284,7 +296,10 @@ test('the page never holds the file twice', { skip: !existsSync('/proc/self/clea
   const renderers = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
   const status = (id, key) => Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${id}/status`))[1]) * 1024;
   // What comes from a server while the pipelines are made, and nobody reads, Chromium keeps itself.
-  for (const [source, limit] of [['the server', file.length + 16e6], ['the cache', 48e6]]) {
+  for (const [source, limit] of [
+    ['the server', file.length + 16e6],
+    ['the cache', 48e6],
+  ]) {
     await page.evaluate(() => gc());
     // The largest growth is the page's: the others have nothing to do.
     const before = renderers.map((id) => {

@@ -1,6 +1,6 @@
 // The server of npm start with the list of models that it makes: a fresh clone has no models/index.json in npm test.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { serve } from '../../scripts/serve.mjs';
 
 /** Serves `more` besides; the one model has the photos it comes with as samples where that is wanted. */

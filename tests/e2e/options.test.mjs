@@ -36,21 +36,61 @@ async function open() {
       const labels = async () => {
         const answer = await work();
         const predictions = answer.predictions ?? answer.prediction ?? answer.value?.predictions;
-        return predictions ? [predictions].flat(2).map(({ label }) => label).join(' ') : 'right';
+        return predictions
+          ? [predictions]
+              .flat(2)
+              .map(({ label }) => label)
+              .join(' ')
+          : 'right';
       };
       return settled(labels().catch((error) => (error instanceof XceptionError ? error.code : String(error))));
     };
-    const throwing = { get: () => { throw new RangeError('no'); } };
+    const throwing = {
+      get: () => {
+        throw new RangeError('no');
+      },
+    };
     /** What people and frameworks give, by a name. */
     globalThis.weird = () => {
       const { proxy, revoke } = Proxy.revocable({}, {});
       revoke();
       return {
-        undefined, null: null, nan: NaN, infinity: Infinity, minus: -1, zero: 0, half: 1.5, wrapped: 2 ** 32, wrappedOne: 2 ** 32 + 1, most: Number.MAX_VALUE,
-        empty: '', text: 'x', digit: '1', yes: true, no: false, symbol: Symbol('s'), big: 1n, function: () => 1, object: {}, array: [], holes: Array(2), numbers: [1e9],
-        map: new Map([[1, 2]]), date: new Date(), pattern: /x/, promise: Promise.resolve(1), element: document.createElement('p'), port: new MessageChannel().port1,
-        revoked: proxy, throwing: new Proxy({}, throwing), functionProxy: new Proxy(() => 1, {}), textObject: new String('crop'), numberObject: new Number(1),
-        nothing: Object.create(null), buffer: new ArrayBuffer(4), weak: new WeakMap(),
+        undefined,
+        null: null,
+        nan: NaN,
+        infinity: Infinity,
+        minus: -1,
+        zero: 0,
+        half: 1.5,
+        wrapped: 2 ** 32,
+        wrappedOne: 2 ** 32 + 1,
+        most: Number.MAX_VALUE,
+        empty: '',
+        text: 'x',
+        digit: '1',
+        yes: true,
+        no: false,
+        symbol: Symbol('s'),
+        big: 1n,
+        function: () => 1,
+        object: {},
+        array: [],
+        holes: Array(2),
+        numbers: [1e9],
+        map: new Map([[1, 2]]),
+        date: new Date(),
+        pattern: /x/,
+        promise: Promise.resolve(1),
+        element: document.createElement('p'),
+        port: new MessageChannel().port1,
+        revoked: proxy,
+        throwing: new Proxy({}, throwing),
+        functionProxy: new Proxy(() => 1, {}),
+        textObject: new String('crop'),
+        numberObject: new Number(1),
+        nothing: Object.create(null),
+        buffer: new ArrayBuffer(4),
+        weak: new WeakMap(),
       };
     };
   });
@@ -79,17 +119,20 @@ test('every option of every method', async () => {
       results.right[method] = await call(method, ...needed(method));
       for (const [name, value] of Object.entries(weird())) {
         // Other objects have none of the options.
-        if (typeof value !== 'object' || /^(array|revoked|throwing)$/.test(name)) results.options[`${method} ${name}`] = await call(method, ...needed(method), value);
+        if (typeof value !== 'object' || /^(array|revoked|throwing)$/.test(name))
+          results.options[`${method} ${name}`] = await call(method, ...needed(method), value);
       }
       for (const option of options) {
-        for (const [name, value] of Object.entries(weird())) results.weird[`${method} ${option} ${name}`] = await call(method, ...needed(method), { [option]: value });
+        for (const [name, value] of Object.entries(weird()))
+          results.weird[`${method} ${option} ${name}`] = await call(method, ...needed(method), { [option]: value });
       }
       results.weird[`${method} next`] = await call(method, ...needed(method));
     }
     for (const [name, value] of Object.entries(weird())) results.weird[`activations layer ${name}`] = await outcome(() => model.activations(blob, value));
     for (const [name, value] of Object.entries(weird())) results.weird[`classifyBatch images ${name}`] = await outcome(() => model.classifyBatch(value));
     // Proxies all the way down, as Vue makes them.
-    const reactive = (target) => new Proxy(target, { get: (target, key) => (typeof target[key] === 'object' ? reactive(target[key]) : Reflect.get(target, key)) });
+    const reactive = (target) =>
+      new Proxy(target, { get: (target, key) => (typeof target[key] === 'object' ? reactive(target[key]) : Reflect.get(target, key)) });
     const roi = { x: 0, y: 0, width: pixels.width, height: pixels.height };
     const options = { roi, fit: 'squash', topK: 1, threshold: 0.1, allow: ['cup', 1], deny: ['fork'] };
     for (const method of ['classify', 'classifyBatch']) results.proxies[method] = await call(method, reactive(options));
@@ -119,10 +162,19 @@ test('every option of every method', async () => {
     if (option === 'classIndex' && name === 'zero') expected = 'cup';
     if (option === 'images' && name === 'array') expected = '';
     if (expected === 'right' || method === 'profile') expected = right[method];
-    if (expected === 'all' ? outcome.split(' ').length !== 6 * (method === 'classifyBatch' ? 2 : 1) : outcome !== expected) wrong.push(`${key}: ${outcome}, not ${expected}`);
+    if (expected === 'all' ? outcome.split(' ').length !== 6 * (method === 'classifyBatch' ? 2 : 1) : outcome !== expected)
+      wrong.push(`${key}: ${outcome}, not ${expected}`);
   }
   assert.deepEqual(wrong, []);
-  assert.deepEqual(proxies, { classify: 'cup', classifyBatch: 'cup cup', embed: 'right', explain: 'cup', activations: 'right', signal: 'bad-argument', dispose: 'none' });
+  assert.deepEqual(proxies, {
+    classify: 'cup',
+    classifyBatch: 'cup cup',
+    embed: 'right',
+    explain: 'cup',
+    activations: 'right',
+    signal: 'bad-argument',
+    dispose: 'none',
+  });
   assert.deepEqual(results[1], results[0], 'a worker is no different');
   await page.close();
 });
@@ -155,18 +207,45 @@ test('every kind of image', async () => {
     image.src = cup;
     await image.decode();
     const frame = new VideoFrame(bitmap, { timestamp: 0 });
-    const throwing = (key) => Object.defineProperty({ data, width, height }, key, { get: () => { throw new RangeError('no'); } });
+    const throwing = (key) =>
+      Object.defineProperty({ data, width, height }, key, {
+        get: () => {
+          throw new RangeError('no');
+        },
+      });
     const cases = {
       cup: {
-        bitmap, image, frame, pixelsProxy: proxy(pixels), sharedPixels: { data: shared(data), width, height }, sharedBytes: shared(bytes), resizable,
-        resizableBuffer: resizable.buffer, clamped: { data: new Uint8ClampedArray(data), width, height },
+        bitmap,
+        image,
+        frame,
+        pixelsProxy: proxy(pixels),
+        sharedPixels: { data: shared(data), width, height },
+        sharedBytes: shared(bytes),
+        resizable,
+        resizableBuffer: resizable.buffer,
+        clamped: { data: new Uint8ClampedArray(data), width, height },
       },
       'bad-argument': {
-        ...weird(), blobProxy: proxy(blob), bitmapProxy: proxy(bitmap), imageProxy: proxy(image), frameProxy: proxy(frame), imageDataProxy: proxy(new ImageData(data, width)),
-        bufferProxy: proxy(bytes), viewProxy: proxy(new Uint8Array(bytes)), urlProxy: proxy(new URL(cup, location)), dataProxy: { data: proxy(data), width, height },
-        detached: detach(new Uint8Array(8)), detachedBuffer: detach(new Uint8Array(8)).buffer, detachedPixels: { data: detach(new Uint8Array(data)), width, height },
-        signed: { data: new Int8Array(data), width, height }, view: { data: new DataView(data.buffer), width, height }, negative: { data, width: -width, height: -height },
-        text: { data, width: `${width}`, height }, getter: throwing('data'), width: throwing('width'), sharedBuffer: shared(data).buffer,
+        ...weird(),
+        blobProxy: proxy(blob),
+        bitmapProxy: proxy(bitmap),
+        imageProxy: proxy(image),
+        frameProxy: proxy(frame),
+        imageDataProxy: proxy(new ImageData(data, width)),
+        bufferProxy: proxy(bytes),
+        viewProxy: proxy(new Uint8Array(bytes)),
+        urlProxy: proxy(new URL(cup, location)),
+        dataProxy: { data: proxy(data), width, height },
+        detached: detach(new Uint8Array(8)),
+        detachedBuffer: detach(new Uint8Array(8)).buffer,
+        detachedPixels: { data: detach(new Uint8Array(data)), width, height },
+        signed: { data: new Int8Array(data), width, height },
+        view: { data: new DataView(data.buffer), width, height },
+        negative: { data, width: -width, height: -height },
+        text: { data, width: `${width}`, height },
+        getter: throwing('data'),
+        width: throwing('width'),
+        sharedBuffer: shared(data).buffer,
       },
       decode: { closed, transferred, unloaded: new Image(), emptyCanvas: Object.assign(document.createElement('canvas'), { width: 0 }) },
     };
@@ -188,8 +267,17 @@ test('every kind of image', async () => {
     const half = { data: data.subarray(0, 4 * width * (height >> 1)), width, height: height >> 1 };
     await expect('one buffer', 'cup cup cup cup', () => model.classifyBatch([pixels, pixels, bitmap, bitmap], { topK: 1 }));
     await expect('parts of one buffer', 'right', async () => void (await model.classifyBatch([half, pixels, half])) ?? {});
-    for (const pages of [[blob, 7], [blob, proxy(blob)]]) await expect('one of a batch', 'bad-argument', () => model.classifyBatch(pages));
-    const throwingImages = { *[Symbol.iterator]() { yield blob; throw new RangeError('no'); } };
+    for (const pages of [
+      [blob, 7],
+      [blob, proxy(blob)],
+    ])
+      await expect('one of a batch', 'bad-argument', () => model.classifyBatch(pages));
+    const throwingImages = {
+      *[Symbol.iterator]() {
+        yield blob;
+        throw new RangeError('no');
+      },
+    };
     await expect('an iterator that throws', 'bad-argument', () => model.classifyBatch(throwingImages));
     // What is given may change as soon as the call returns.
     const own = { data: new Uint8Array(data), width, height };
@@ -237,8 +325,16 @@ test('every option of load', async () => {
     const used = await fetch(cup);
     await used.blob();
     const sources = {
-      blobProxy: proxy(none), bufferProxy: proxy(new ArrayBuffer(8)), viewProxy: proxy(detached), urlProxy: proxy(new URL(weights, location)), detached, detachedBuffer: detached.buffer,
-      requestProxy: proxy(new Request(weights)), responseProxy: proxy(new Response('')), used, address: 'http://',
+      blobProxy: proxy(none),
+      bufferProxy: proxy(new ArrayBuffer(8)),
+      viewProxy: proxy(detached),
+      urlProxy: proxy(new URL(weights, location)),
+      detached,
+      detachedBuffer: detached.buffer,
+      requestProxy: proxy(new Request(weights)),
+      responseProxy: proxy(new Response('')),
+      used,
+      address: 'http://',
     };
     for (const [name, source] of Object.entries(sources)) {
       results.sources[`weights ${name}`] = await load({ weights: source });
@@ -246,7 +342,12 @@ test('every option of load', async () => {
     }
     results.worker = await load({ worker: proxy(new Worker('/pkg/dist/worker.js', { type: 'module' })) });
     results.signal = await load({ signal: proxy(new AbortController().signal) });
-    results.arguments = [await outcome(() => Xception.load()), await outcome(() => Xception.load(null)), await outcome(() => Xception.load(7)), await outcome(() => Xception.load(weights))];
+    results.arguments = [
+      await outcome(() => Xception.load()),
+      await outcome(() => Xception.load(null)),
+      await outcome(() => Xception.load(7)),
+      await outcome(() => Xception.load(weights)),
+    ];
     // Vue's reactive objects, and addresses as objects.
     const labels = ['a', 'b', 'c', 'd', 'e', 'f'];
     const options = proxy({ weights: new URL(weights, location), labels: proxy(labels), onProgress: proxy(() => {}), backend: 'cpu', ...place, cache: false });
@@ -256,13 +357,23 @@ test('every option of load', async () => {
     results.model = [(await model.classify(blob)).predictions[0].label, await refusal(model.dispose())];
     // A body and a signal of its own go where the request goes.
     const aborter = new AbortController();
-    const asked = outcome(() => Xception.load({ weights: new Request(weights, { signal: aborter.signal }), backend: 'cpu', ...place, cache: false, onProgress: () => aborter.abort() }));
+    const asked = outcome(() =>
+      Xception.load({ weights: new Request(weights, { signal: aborter.signal }), backend: 'cpu', ...place, cache: false, onProgress: () => aborter.abort() }),
+    );
     results.request = await asked;
-    results.size = await outcome(() => Xception.load({ weights: '/models/kitchenware/kitchenware.keras', inputSize: 2 ** 32, backend: 'cpu', ...place, cache: false }));
-    results.body = await outcome(() => Xception.load({ weights: new Request('/echo', { method: 'POST', body: 'a body that comes back' }), backend: 'cpu', ...place }));
+    results.size = await outcome(() =>
+      Xception.load({ weights: '/models/kitchenware/kitchenware.keras', inputSize: 2 ** 32, backend: 'cpu', ...place, cache: false }),
+    );
+    results.body = await outcome(() =>
+      Xception.load({ weights: new Request('/echo', { method: 'POST', body: 'a body that comes back' }), backend: 'cpu', ...place }),
+    );
     return results;
   };
-  await page.context().route('**/echo', (route) => (route.request().postData() === 'a body that comes back' ? route.fulfill({ body: 'no weights' }) : route.fulfill({ status: 400 })));
+  await page
+    .context()
+    .route('**/echo', (route) =>
+      route.request().postData() === 'a body that comes back' ? route.fulfill({ body: 'no weights' }) : route.fulfill({ status: 400 }),
+    );
   const results = [];
   for (const place of Object.values(PLACES)) results.push(await page.evaluate(exercise, [Object.keys(LOAD), place]));
   const [{ weird, sources, ...rest }] = results;
@@ -284,7 +395,15 @@ test('every option of load', async () => {
   for (const [key, outcome] of Object.entries(sources)) if (outcome !== 'bad-argument') wrong.push(`${key}: ${outcome}`);
   assert.deepEqual(wrong, []);
   const bad = 'bad-argument';
-  assert.deepEqual(rest, { worker: bad, signal: bad, arguments: [bad, bad, bad, bad], model: ['a', 'none'], request: 'aborted', body: 'unsupported-format', size: bad });
+  assert.deepEqual(rest, {
+    worker: bad,
+    signal: bad,
+    arguments: [bad, bad, bad, bad],
+    model: ['a', 'none'],
+    request: 'aborted',
+    body: 'unsupported-format',
+    size: bad,
+  });
   assert.deepEqual(results[1], results[0], 'a worker is no different');
   await page.close();
 });

@@ -37,13 +37,19 @@ test('the types describe the package', () => {
 test('the labels of ImageNet are in the package', async () => {
   const { default: imagenet } = await import('../../pkg/dist/imagenet.js');
   assert.equal(imagenet.length, 1000);
-  assert.deepEqual([imagenet[0], imagenet[281]], [['n01440764', 'tench'], ['n02123045', 'tabby']]);
+  assert.deepEqual(
+    [imagenet[0], imagenet[281]],
+    [
+      ['n01440764', 'tench'],
+      ['n02123045', 'tabby'],
+    ],
+  );
   // Keras's imagenet_class_index.json, byte for byte.
   const index = imagenet.map(([wnid, name], i) => `"${i}": ["${wnid}", "${name.replaceAll(' ', '_')}"]`).join(', ');
   assert.equal(createHash('md5').update(`{${index}}`).digest('hex'), 'c2c37ea517e94d9795004a39431a14cb');
 });
 
-test('dtype, head and labels are the caller\'s', async () => {
+test("dtype, head and labels are the caller's", async () => {
   const result = await page.evaluate(async () => {
     const { Xception } = await import('/pkg/dist/index.js');
     const weights = '/models/kitchenware.safetensors';
@@ -85,11 +91,17 @@ test('dtype, head and labels are the caller\'s', async () => {
     { name: 'fit', value: 'squash', option: 'fit' },
     { name: 'final activation', value: 'softmax' },
   ];
-  assert.deepEqual([auto, f16, head].map(({ info }) => info.assumed), [assumed, assumed, assumed]);
+  assert.deepEqual(
+    [auto, f16, head].map(({ info }) => info.assumed),
+    [assumed, assumed, assumed],
+  );
   assert.deepEqual(fit.info.assumed, [assumed[0], assumed[2]]);
   assert.equal(f16.info.dtype, 'f16');
   assert.ok(f16.info.bytes < auto.info.bytes * 0.51, `${f16.info.bytes} bytes`);
-  assert.deepEqual([auto, f16].map(({ predictions }) => predictions[0].label), ['cup', 'cup']);
+  assert.deepEqual(
+    [auto, f16].map(({ predictions }) => predictions[0].label),
+    ['cup', 'cup'],
+  );
   assert.ok(Math.abs(auto.predictions[0].score - f16.predictions[0].score) < 2e-3);
   assert.notEqual(auto.predictions[0].score, f16.predictions[0].score);
   assert.equal(i8.code, 'bad-argument', i8.message);
@@ -174,7 +186,10 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     const { Xception, XceptionError, clearCache } = await import('/pkg/dist/index.js');
     await clearCache();
     const refusal = async (promise) => {
-      const error = await promise.then(() => undefined, (error) => error);
+      const error = await promise.then(
+        () => undefined,
+        (error) => error,
+      );
       return error instanceof XceptionError ? error.code : String(error);
     };
     const [weights, backend] = ['/models/kitchenware.safetensors', 'webgpu'];
@@ -208,8 +223,7 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     result.number = await refusal(model.classify(7));
     // A browser without a decoder for the file.
     const browsers = globalThis.createImageBitmap;
-    globalThis.createImageBitmap = (source, options) =>
-      source instanceof Blob ? Promise.reject(new DOMException('no decoder')) : browsers(source, options);
+    globalThis.createImageBitmap = (source, options) => (source instanceof Blob ? Promise.reject(new DOMException('no decoder')) : browsers(source, options));
     result.decoded = (await model.classify(bytes)).predictions;
     result.undecoded = await refusal(model.classify(new TextEncoder().encode('no image')));
     globalThis.createImageBitmap = browsers;

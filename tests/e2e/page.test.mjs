@@ -66,10 +66,17 @@ for (const [backend, wanted, others] of [
         assert.equal(error, '');
         assert.equal(rows.length, 5);
         assert.equal(rows[0].label, label, name);
-        assert.ok(rows.every((row, i) => row.percent >= 0 && (i === 0 || row.percent <= rows[i - 1].percent)), JSON.stringify(rows));
+        assert.ok(
+          rows.every((row, i) => row.percent >= 0 && (i === 0 || row.percent <= rows[i - 1].percent)),
+          JSON.stringify(rows),
+        );
       }
       assert.ok(demo.requests.some((path) => wanted.test(path)));
-      assert.deepEqual(demo.requests.filter((path) => others.test(path)), [], 'no other backend, and no reader of foreign files');
+      assert.deepEqual(
+        demo.requests.filter((path) => others.test(path)),
+        [],
+        'no other backend, and no reader of foreign files',
+      );
       // The sample and the file picker lead to the same place.
       await page.click('#samples button');
       await page.waitForFunction(() => document.getElementById('status').textContent === '0009.jpg: cup');
@@ -135,7 +142,10 @@ test('bad weights get a sentence, the model that was there stays, and a Keras fi
     await demo.drop('kitchenware.keras', '/models/kitchenware/kitchenware.keras');
     await page.waitForFunction(() => document.getElementById('model').textContent.startsWith('kitchenware.keras: 6 classes'));
     await demo.settled();
-    assert.ok(demo.requests.some((path) => path.endsWith('/formats_bg.wasm')), 'the second module comes now');
+    assert.ok(
+      demo.requests.some((path) => path.endsWith('/formats_bg.wasm')),
+      'the second module comes now',
+    );
     assert.equal(await demo.error(), '');
     assert.equal((await demo.classify('0013.jpg', photo('0013'))).rows[0].label, 'class 3');
   }));

@@ -1,7 +1,7 @@
 // How npm start gets the official weights, against a server of our own: their host is not within everybody's reach.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,7 +43,10 @@ test('the official weights are verified and converted to half their size', async
   const header = JSON.parse(file.subarray(8, 8 + Number(file.readBigUInt64LE(0))));
   const { dtype, model } = JSON.parse(header.__metadata__['xception-webgpu']);
   assert.deepEqual([dtype, model.preprocessing.filter, model.preprocessing.fit], ['f16', 'bilinear', 'squash']);
-  assert.deepEqual(model.assumed.map(({ name }) => name), ['pixel values', 'resize filter', 'fit', 'final activation']);
+  assert.deepEqual(
+    model.assumed.map(({ name }) => name),
+    ['pixel values', 'resize filter', 'fit', 'final activation'],
+  );
   const { kind, sha256, license } = model.source;
   assert.deepEqual([kind, license], ['Keras (.keras)', 'that of keras.applications']);
   assert.equal(sha256, createHash('sha256').update(weights).digest('hex'));

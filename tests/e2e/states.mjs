@@ -4,7 +4,13 @@ import { readFileSync } from 'node:fs';
 
 const photo = (name) => `models/kitchenware/photos/${name}.jpg`;
 const jpeg = readFileSync(photo('0009'));
-const entry = { name: 'Kitchenware', url: 'models/kitchenware.safetensors', bytes: 42_000_000, license: 'names no licence', samples: [photo('0009'), photo('0412')] };
+const entry = {
+  name: 'Kitchenware',
+  url: 'models/kitchenware.safetensors',
+  bytes: 42_000_000,
+  license: 'names no licence',
+  samples: [photo('0009'), photo('0412')],
+};
 const remote = { name: 'ImageNet, from Hugging Face', url: 'https://huggingface.co/model.safetensors', bytes: 91_700_000, license: 'Apache 2.0, by timm' };
 
 /** What stands on the page, waited for. */

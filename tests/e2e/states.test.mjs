@@ -1,7 +1,7 @@
 // Every state of the page with its words, at phone and desktop width, free of what axe-core finds; and what holds for the page as a
 // whole: its size, the keyboard, no shifting, no network.
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
 import { serve } from '../../scripts/serve.mjs';
@@ -45,8 +45,13 @@ for (const [name, enter] of Object.entries(states)) {
       assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `scrolls sideways at ${width}`);
     }
     const small = () => {
-      const targets = [...document.querySelectorAll('button, .button, select, input:not(.button input), summary')].filter((element) => element.checkVisibility());
-      return targets.map((element) => [element, element.getBoundingClientRect()]).filter(([, { width, height }]) => width < 44 || height < 44).map(([{ outerHTML }]) => outerHTML);
+      const targets = [...document.querySelectorAll('button, .button, select, input:not(.button input), summary')].filter((element) =>
+        element.checkVisibility(),
+      );
+      return targets
+        .map((element) => [element, element.getBoundingClientRect()])
+        .filter(([, { width, height }]) => width < 44 || height < 44)
+        .map(([{ outerHTML }]) => outerHTML);
     };
     assert.deepEqual(await page.evaluate(small), [], 'targets of at least 44 pixels');
     assert.deepEqual(demo.complaints, []);
@@ -54,7 +59,7 @@ for (const [name, enter] of Object.entries(states)) {
   });
 }
 
-test('the page\'s own files are below 30 KB (brotli)', (context) => {
+test("the page's own files are below 30 KB (brotli)", (context) => {
   const own = readdirSync('site').filter((name) => /\.(html|css|js)$/.test(name));
   const bytes = own.reduce((sum, name) => sum + brotliCompressSync(readFileSync(`site/${name}`)).length, 0);
   context.diagnostic(`${own.join(', ')}: ${bytes} bytes brotli`);
@@ -137,7 +142,10 @@ test('the passes can be sorted and taken away; ?profile writes photos into the p
   assert.deepEqual(counts, [78, 78, 76]);
   const times = () => page.$$eval('#passes tbody td:nth-child(4)', (cells) => cells.map(({ textContent }) => Number(textContent)));
   await page.click('#passes th:nth-child(4) button');
-  assert.deepEqual(await times(), (await times()).toSorted((a, b) => b - a));
+  assert.deepEqual(
+    await times(),
+    (await times()).toSorted((a, b) => b - a),
+  );
   assert.equal(await page.getAttribute('#passes th:nth-child(4)', 'aria-sort'), 'descending');
   const saved = async (button) => {
     const [download] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
@@ -194,7 +202,10 @@ test('a new version of the page keeps nothing of the old ones', async () => {
     return { names, more: more.map(({ url }) => url) };
   });
   assert.match(kept.names.toSorted().join(), /^more of others,more-\w{10},page-\w{10},xception-webgpu$/);
-  assert.deepEqual(kept.more.filter((url) => url.includes('?')), []);
+  assert.deepEqual(
+    kept.more.filter((url) => url.includes('?')),
+    [],
+  );
   assert.ok(kept.more.includes(local.url) && kept.more.includes(`${local.url}models/index.json`), `${kept.more}`);
   await context.close();
   local.server.closeAllConnections();

@@ -140,7 +140,10 @@ for (const [place, options] of Object.entries(places)) {
     assert.equal(all.length, 6);
     assert.deepEqual(result.threshold, ['cup']);
     assert.deepEqual(result.allow.toSorted(), ['knife', result.info.labels[5]].toSorted());
-    assert.deepEqual(result.deny, all.slice(1).map(({ label }) => label));
+    assert.deepEqual(
+      result.deny,
+      all.slice(1).map(({ label }) => label),
+    );
     assert.ok(Math.abs(result.roi - result.roiPixels) < 0.02 && result.roi !== all[0].score);
     assert.notEqual(result.crop, all[0].score);
     const [best, fork, crop] = result.maps;
@@ -160,9 +163,22 @@ for (const [place, options] of Object.entries(places)) {
     assert.deepEqual(result.batch, ['cup', 'cup', 'cup', 'cup']);
     const bad = 'bad-argument';
     assert.deepEqual(refusals, {
-      allow: bad, allowText: bad, threshold: bad, roi: bad, fit: bad, pixels: bad, number: bad, nothing: bad,
-      class: bad, classLabel: bad, layer: bad,
-      closed: 'decode', missing: 'fetch', unreachable: 'fetch', aborted: 'aborted', batch: bad,
+      allow: bad,
+      allowText: bad,
+      threshold: bad,
+      roi: bad,
+      fit: bad,
+      pixels: bad,
+      number: bad,
+      nothing: bad,
+      class: bad,
+      classLabel: bad,
+      layer: bad,
+      closed: 'decode',
+      missing: 'fetch',
+      unreachable: 'fetch',
+      aborted: 'aborted',
+      batch: bad,
     });
     assert.deepEqual([result.after, result.open], ['cup', true]);
     assert.deepEqual([result.late, result.waiting], ['disposed', 'cup'], 'what waits is answered, what comes later is not');
@@ -170,25 +186,29 @@ for (const [place, options] of Object.entries(places)) {
   });
 }
 
-for (const options of [{ backend: 'webgpu', worker: true }, { backend: 'cpu' }]) test(`the page's thread stays free: ${options.backend}`, async (context) => {
-  const page = await open();
-  const longest = await page.evaluate(async (options) => {
-    const tasks = [];
-    new PerformanceObserver((list) => tasks.push(...list.getEntries())).observe({ type: 'longtask' });
-    const blob = await (await fetch(cup)).blob();
-    const model = await Xception.load({ weights, ...options, cache: false });
-    for (let i = 0; i < 3; i++) await model.classify(blob);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    return Math.max(0, ...tasks.map(({ duration }) => duration));
-  }, options);
-  context.diagnostic(`longest task of the page: ${Math.round(longest)} ms (those below 50 are not told)`);
-  assert.ok(longest <= 50, `a task of ${longest} ms`);
-  await page.close();
-});
+for (const options of [{ backend: 'webgpu', worker: true }, { backend: 'cpu' }])
+  test(`the page's thread stays free: ${options.backend}`, async (context) => {
+    const page = await open();
+    const longest = await page.evaluate(async (options) => {
+      const tasks = [];
+      new PerformanceObserver((list) => tasks.push(...list.getEntries())).observe({ type: 'longtask' });
+      const blob = await (await fetch(cup)).blob();
+      const model = await Xception.load({ weights, ...options, cache: false });
+      for (let i = 0; i < 3; i++) await model.classify(blob);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return Math.max(0, ...tasks.map(({ duration }) => duration));
+    }, options);
+    context.diagnostic(`longest task of the page: ${Math.round(longest)} ms (those below 50 are not told)`);
+    assert.ok(longest <= 50, `a task of ${longest} ms`);
+    await page.close();
+  });
 
 test('images of other sites need leave', async () => {
   const page = await open();
-  const other = createServer((_, response) => response.setHeader('content-type', 'image/jpeg').end(readFileSync('tests/data/photos/baseline.jpg'))).listen(0, 'localhost');
+  const other = createServer((_, response) => response.setHeader('content-type', 'image/jpeg').end(readFileSync('tests/data/photos/baseline.jpg'))).listen(
+    0,
+    'localhost',
+  );
   await once(other, 'listening');
   const code = await page.evaluate(async (port) => {
     const model = await Xception.load({ weights });
@@ -212,7 +232,14 @@ test('a worker aborts, tells what fails, and takes any source of weights', async
     };
     return {
       aborted: await refusal(load({ weights, cache: false, signal: aborter.signal, onProgress: () => aborter.abort() })),
-      thrown: await refusal(load({ weights, onProgress: () => { throw new RangeError('enough'); } })),
+      thrown: await refusal(
+        load({
+          weights,
+          onProgress: () => {
+            throw new RangeError('enough');
+          },
+        }),
+      ),
       missing: await refusal(load({ weights: '/models/none.safetensors' })),
       nothing: await refusal(load({})),
       response: await works({ weights: await fetch(weights) }),
@@ -294,8 +321,16 @@ test('a video that ends, breaks or is none settles', async () => {
     return { ...result, after: (await model.classify(cup)).predictions[0].label, disposed: await refusal(model.dispose()) };
   });
   assert.deepEqual(result, {
-    stopped: true, first: false, second: true, many: false, over: true, broken: 'decode', later: 'decode',
-    wrong: Array(17).fill('bad-argument'), after: 'cup', disposed: 'none',
+    stopped: true,
+    first: false,
+    second: true,
+    many: false,
+    over: true,
+    broken: 'decode',
+    later: 'decode',
+    wrong: Array(17).fill('bad-argument'),
+    after: 'cup',
+    disposed: 'none',
   });
   await page.close();
 });
@@ -370,7 +405,9 @@ test('what a browser can is told without loading anything', async () => {
   });
   assert.deepEqual([real.ok, real.backend, real.reason, real.adapter], [true, 'webgpu', '', 'acme rocket']);
   const nameless = await page.evaluate(async () => {
-    Object.defineProperty(GPUAdapter.prototype, 'info', { get: () => ({ vendor: '', architecture: '', description: '', device: '', isFallbackAdapter: true }) });
+    Object.defineProperty(GPUAdapter.prototype, 'info', {
+      get: () => ({ vendor: '', architecture: '', description: '', device: '', isFallbackAdapter: true }),
+    });
     return Xception.isSupported();
   });
   assert.deepEqual([nameless.backend, nameless.reason, nameless.adapter], ['cpu', 'WebGPU has only a software adapter here', '']);

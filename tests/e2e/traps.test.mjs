@@ -87,7 +87,13 @@ async function open() {
     await import('/own/helpers.js');
     globalThis.ownWorker = () => new Worker('/own/worker.js', { type: 'module' });
     globalThis.label = async (model) => (await model.classify(cup)).predictions[0].label;
-    globalThis.defect = (promise) => settled(promise.then(() => 'none', ({ code, message }) => `${code}: ${message}`));
+    globalThis.defect = (promise) =>
+      settled(
+        promise.then(
+          () => 'none',
+          ({ code, message }) => `${code}: ${message}`,
+        ),
+      );
   });
   return page;
 }

@@ -1,7 +1,7 @@
 // Compiled, never run: how TypeScript users call the package.
 import imagenet from '../../pkg/imagenet.js';
-import { Xception, XceptionError, clearCache, listCached } from '../../pkg/index.js';
-import type { Assumption, ClassMap, Classification, Prediction, Progress } from '../../pkg/index.js';
+import type { Assumption, Classification, ClassMap, Prediction, Progress } from '../../pkg/index.js';
+import { clearCache, listCached, Xception, XceptionError } from '../../pkg/index.js';
 
 export async function classify(photo: File | ImageBitmap | HTMLVideoElement, signal: AbortSignal): Promise<string> {
   const weights = new URL('https://example.org/model.safetensors');
@@ -10,7 +10,17 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
     if (bytes > 1e9 || date.getFullYear() < 2026) await clearCache(url);
   }
   const onProgress = ({ loaded, total, fromCache }: Progress) => (fromCache ? 1 : loaded / (total ?? 1));
-  await using model = await Xception.load({ worker: true, weights, integrity, dtype: 'f16', tune: 'again', cache: false, signal, filter: 'bicubic', onProgress });
+  await using model = await Xception.load({
+    worker: true,
+    weights,
+    integrity,
+    dtype: 'f16',
+    tune: 'again',
+    cache: false,
+    signal,
+    filter: 'bicubic',
+    onProgress,
+  });
   const [height, width]: readonly [number, number] = model.info.inputSize;
   const untold: string[] = model.info.assumed.map(({ name, value, option }: Assumption) => `${name} ${value} ${option ?? ''}`);
   try {
@@ -18,7 +28,11 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
     const best: Prediction = predictions[0];
     const embedding: Float32Array = await model.embed('photo.jpg', { roi: { x: 0, y: 0, width: 10, height: 10 }, fit: 'crop' });
     const { passes, clock } = await model.profile('photo.jpg', { runs: 3 });
-    console.log(clock, untold, passes.map(({ label, ms, roofline }) => `${label} ${ms} ${roofline}`));
+    console.log(
+      clock,
+      untold,
+      passes.map(({ label, ms, roofline }) => `${label} ${ms} ${roofline}`),
+    );
     const { values, image, region }: ClassMap = await model.explain('photo.jpg', { classIndex: 3 });
     console.log(values.length, new ImageData(image.data, image.width), region.x, (await model.activations('photo.jpg', 'avg_pool')).shape[2]);
     model.addEventListener('devicelost', ({ detail }) => console.warn(detail.reason, embedding.length));

@@ -54,7 +54,8 @@ for (const backend of ['cpu', 'webgpu']) {
       const [errors, messages] = [[], []];
       worker.addEventListener('error', ({ message }) => errors.push(message));
       worker.addEventListener('message', ({ data }) => messages.push(data));
-      const chatter = () => ['chat', null, undefined, 7, {}, { id: 0 }, { id: 1, call: 'dispose', values: [] }, { xception: 7 }].forEach((message) => worker.postMessage(message));
+      const chatter = () =>
+        ['chat', null, undefined, 7, {}, { id: 0 }, { id: 1, call: 'dispose', values: [] }, { xception: 7 }].forEach((message) => worker.postMessage(message));
       const load = (options) => Xception.load({ weights, worker, backend, warmup: false, ...options });
       const reversed = () => load({ labels });
       /** Calls of both models by turns. */
@@ -71,7 +72,13 @@ for (const backend of ['cpu', 'webgpu']) {
       const aborter = new AbortController();
       result.missing = await refusal(load({ weights: '/models/none.safetensors' }));
       result.aborted = await refusal(load({ cache: false, signal: aborter.signal, onProgress: () => aborter.abort() }));
-      result.thrown = await refusal(load({ onProgress: () => { throw new RangeError('enough'); } }));
+      result.thrown = await refusal(
+        load({
+          onProgress: () => {
+            throw new RangeError('enough');
+          },
+        }),
+      );
       result.still = await both(first, second);
       if (backend === 'webgpu') {
         // Loading takes long there: the rest is the CPU's part, of which a model may be in the same worker.
@@ -131,7 +138,7 @@ test('disposing twice settles, wherever the model is', async () => {
   await page.close();
 });
 
-test('an error of somebody else in the worker is not the model\'s', async () => {
+test("an error of somebody else in the worker is not the model's", async () => {
   const page = await open();
   const result = await page.evaluate(async () => {
     const worker = ownWorker('throwing');

@@ -160,7 +160,7 @@ impl Module {
         Bindgen::new()
             .input_path(&compiled)
             .web(true)?
-            .typescript(false)
+            .typescript(true)
             .omit_default_module_path(false)
             .out_name(name)
             .generate(glue)?;

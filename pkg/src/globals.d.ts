@@ -1,0 +1,14 @@
+// Text files that esbuild packs into the scripts.
+declare module '*.wgsl' {
+  const text: string;
+  export default text;
+}
+declare module '*.txt' {
+  const text: string;
+  export default text;
+}
+
+// What TypeScript's own declarations of WebGPU leave out.
+declare const GPUBufferUsage: Record<'COPY_SRC' | 'COPY_DST' | 'MAP_READ' | 'QUERY_RESOLVE' | 'STORAGE', number>;
+declare const GPUMapMode: Record<'READ', number>;
+declare const GPUShaderStage: Record<'COMPUTE', number>;
