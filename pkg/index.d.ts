@@ -50,7 +50,7 @@ export interface LoadOptions {
   cache?: boolean;
   /**
    * What computes: `webgpu`, `cpu`, or what suits this device. `auto`, the default, takes a GPU where there is one, and the CPU where
-   * there is none or only a program that acts as one, which takes ten to a hundred times as long; `info` says which, and why. The CPU
+   * there is none or only a software adapter, which takes ten to a hundred times as long; `info` says which, and why. The CPU
    * computes by WebAssembly's vector instructions, from a module of its own (60 KB) that is fetched only then; it gives the same answers.
    */
   backend?: 'auto' | Backend;

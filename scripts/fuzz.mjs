@@ -1,5 +1,5 @@
 // npm run fuzz [target] [seconds]: fuzzes each reader of files for ten minutes, or one of them, or for so many seconds.
-// What is found is kept in tests/data/finds, where `npm test` runs it ever after.
+// What is found is kept in tests/data/crashes, where `npm test` runs it ever after.
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { debian, has, run, stop } from './shell.mjs';
@@ -19,7 +19,7 @@ if (!existsSync(tool)) run('cargo', ['install', '--locked', 'cargo-fuzz', '--roo
 const corpus = resolve('target/fuzz-corpus');
 run('cargo', ['run', '--release', '--example', 'fuzz_corpus', corpus]);
 for (const target of named.length > 0 ? named : targets) {
-  const finds = resolve('tests/data/finds', target);
+  const finds = resolve('tests/data/crashes', target);
   mkdirSync(finds, { recursive: true });
   const build = ['-O', '--sanitizer', 'none', '--target-dir', 'target/fuzz', target, `${corpus}/${target}`];
   // The targets watch their memory themselves.

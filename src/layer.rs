@@ -54,7 +54,7 @@ impl fmt::Display for Shape {
 }
 
 /// Which earlier activation a layer reads: 0 is the normalised image, `n` the output of layer `n − 1`.
-pub type Value = usize;
+pub type ValueId = usize;
 
 /// What a layer computes. Every convolution is followed by its batch norm, which is folded into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +87,9 @@ pub struct Layer {
     /// What it computes.
     pub operation: Operation,
     /// The activation it reads.
-    pub from: Value,
+    pub from: ValueId,
     /// The activation that is added to its result, if any.
-    pub add: Option<Value>,
+    pub add: Option<ValueId>,
     /// Whether negative inputs are taken as zero.
     pub relu_before: bool,
     /// Whether negative results become zero.
@@ -158,7 +158,7 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::TooLarge`] where one is beyond f16's range.
-    pub fn halves(&self, values: &[f32]) -> Result<Vec<u8>> {
+    pub fn to_f16(&self, values: &[f32]) -> Result<Vec<u8>> {
         match values.iter().find(|value| value.abs() > MAX_F16) {
             None => Ok(Dtype::F16.encode(values)),
             // Without the value: printing floats is 5 % of the core's wasm.

@@ -45,7 +45,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
-/// Gives the values of an enum names, to be printed and to be read.
+/// Implements `Display` and `FromStr` for an enum.
 macro_rules! names {
     ($enum:ident { $($value:ident = $name:literal),* }) => {
         impl std::fmt::Display for $enum {

@@ -1,8 +1,8 @@
 //! Xception as a table that reads like Figure 5 of the paper; everything else is derived from it.
 
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation, Shape, Tensor, Value};
-use Row::*;
+use crate::layer::{Layer, Operation, Shape, Tensor, ValueId};
+use Block::*;
 
 /// The smallest side of an image the network takes; below it the last blocks have nothing to see.
 pub const MIN_SIDE: usize = 71;
@@ -23,13 +23,13 @@ pub const MAX_UNITS: usize = 1 << 18;
 pub const MAX_WEIGHTS: u64 = i32::MAX as u64;
 
 /// A row of the table: a convolution, or a block of separable convolutions.
-enum Row {
+enum Block {
     /// 3×3 convolution without padding and its ReLU: channels, stride.
     Conv(&'static str, usize, usize),
     /// Separable convolutions, then max pooling, around which a strided 1×1 shortcut leads.
-    Down(&'static str, [Sep; 2]),
+    Downsample(&'static str, [Sep; 2]),
     /// Three ReLU + separable convolutions whose input is added to their output.
-    Keep(&'static str, [Sep; 3]),
+    Residual(&'static str, [Sep; 3]),
     /// A separable convolution with its ReLU after it.
     SepRelu(&'static str, usize),
 }
@@ -43,24 +43,24 @@ enum Sep {
 }
 use Sep::{Plain, Relu};
 
-const TABLE: [Row; 16] = [
+const TABLE: [Block; 16] = [
     // Entry flow
     Conv("block1_conv1", 32, 2),
     Conv("block1_conv2", 64, 1),
-    Down("block2", [Plain(128), Relu(128)]),
-    Down("block3", [Relu(256), Relu(256)]),
-    Down("block4", [Relu(728), Relu(728)]),
+    Downsample("block2", [Plain(128), Relu(128)]),
+    Downsample("block3", [Relu(256), Relu(256)]),
+    Downsample("block4", [Relu(728), Relu(728)]),
     // Middle flow, eight times
-    Keep("block5", [Relu(728), Relu(728), Relu(728)]),
-    Keep("block6", [Relu(728), Relu(728), Relu(728)]),
-    Keep("block7", [Relu(728), Relu(728), Relu(728)]),
-    Keep("block8", [Relu(728), Relu(728), Relu(728)]),
-    Keep("block9", [Relu(728), Relu(728), Relu(728)]),
-    Keep("block10", [Relu(728), Relu(728), Relu(728)]),
-    Keep("block11", [Relu(728), Relu(728), Relu(728)]),
-    Keep("block12", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block5", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block6", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block7", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block8", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block9", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block10", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block11", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block12", [Relu(728), Relu(728), Relu(728)]),
     // Exit flow; the mean and the dense layers follow
-    Down("block13", [Relu(728), Relu(1024)]),
+    Downsample("block13", [Relu(728), Relu(1024)]),
     SepRelu("block14_sepconv1", 1536),
     SepRelu("block14_sepconv2", 2048),
 ];
@@ -92,7 +92,7 @@ pub struct Dense {
 /// The network for one input size and one head: its layers in the order in which they run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// The layers; layer `n` produces [`Value`] `n + 1`.
+    /// The layers; layer `n` produces [`ValueId`] `n + 1`.
     pub layers: Vec<Layer>,
 }
 
@@ -216,11 +216,11 @@ struct Builder {
 }
 
 impl Builder {
-    fn last(&self) -> Value {
+    fn last(&self) -> ValueId {
         self.layers.len()
     }
 
-    fn shape(&self, value: Value) -> Shape {
+    fn shape(&self, value: ValueId) -> Shape {
         if value == 0 { self.image } else { self.layers[value - 1].output }
     }
 
@@ -232,7 +232,7 @@ impl Builder {
         &mut self,
         name: &str,
         operation: Operation,
-        from: Value,
+        from: ValueId,
         channels: usize,
         relu_before: bool,
     ) -> &mut Layer {
@@ -261,13 +261,13 @@ impl Builder {
         }
     }
 
-    fn row(&mut self, row: Row) {
+    fn row(&mut self, row: Block) {
         let from = self.last();
         match row {
             Conv(name, channels, stride) => {
                 self.push(name, Operation::Conv { stride }, from, channels, false).relu_after = true;
             }
-            Down(block, seps) => {
+            Downsample(block, seps) => {
                 self.separable(block, seps);
                 let (main, channels) = (self.last(), self.channels());
                 self.push(&format!("{block}_shortcut"), Operation::Shortcut, from, channels, false);
@@ -279,7 +279,7 @@ impl Builder {
                 let pool = Operation::MaxPool { padding };
                 self.push(&format!("{block}_pool"), pool, main, channels, false).add = Some(shortcut);
             }
-            Keep(block, seps) => {
+            Residual(block, seps) => {
                 self.separable(block, seps);
                 let last = self.last() - 1;
                 self.layers[last].add = Some(from);

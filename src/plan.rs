@@ -7,13 +7,13 @@
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation, Shape, Tensor, Value};
+use crate::layer::{Layer, Operation, Shape, Tensor, ValueId};
 use crate::network::{MAX_UNITS, Network};
 use crate::ops::{Add, Conv, Dense, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use crate::shader::PipelineDescriptor;
-use crate::tile::{Kind, Method, Tile, Tuning};
+use crate::tile::{Algorithm, ProblemSize, Tile, Tuning};
 
-/// How many classes the GPU ranks itself; whoever asks for more gets all probabilities and a sort.
+/// Classes that the GPU ranks itself; for more of them all probabilities are read and sorted.
 pub const TOP: usize = 10;
 
 /// The most photos at once: enough to keep any GPU busy. The CPU takes them one after the other.
@@ -117,12 +117,12 @@ impl Plan {
         lowering.plan
     }
 
-    /// The passes of one separable convolution by some method, on a slot of its own, to be timed. There is no answer.
-    pub fn of_layer(layer: &Layer, method: Method, storage: Dtype, batch: usize) -> Self {
+    /// The passes of one separable convolution by some algorithm, on a slot of its own, to be timed. There is no answer.
+    pub fn of_layer(layer: &Layer, algorithm: Algorithm, storage: Dtype, batch: usize) -> Self {
         let add = layer.add.filter(|_| layer.input == layer.output).map(|_| 0);
         let network = Network { layers: vec![Layer { from: 0, add, ..layer.clone() }] };
         let mut tuning = Tuning::default();
-        Kind::of(layer, batch).into_iter().for_each(|kind| tuning.insert(kind, method));
+        ProblemSize::of(layer, batch).into_iter().for_each(|size| tuning.insert(size, algorithm));
         let mut plan = Self::new(&network, storage, &tuning, batch);
         plan.passes.pop();
         plan
@@ -255,9 +255,9 @@ impl Lowering {
             }
             Operation::SeparableConv => self.separable(network, index, layer, from),
             Operation::Shortcut => {
-                let tile = match self.tuning.method(layer, self.plan.batch) {
-                    Method::Direct => None,
-                    Method::Tiled(tile) | Method::Fused(tile) => Some(tile),
+                let tile = match self.tuning.algorithm(layer, self.plan.batch) {
+                    Algorithm::Direct => None,
+                    Algorithm::Tiled(tile) | Algorithm::Fused(tile) => Some(tile),
                 };
                 self.shortcut = Some((tile, vec![from, self.tensor(), self.tensor()]));
                 self.values[layer.from]
@@ -297,8 +297,8 @@ impl Lowering {
             Some(value) => (Add::Residual, Some(Binding::Slot(self.values[value]))),
             None => (Add::Nothing, None),
         };
-        let tile = match self.tuning.method(layer, self.plan.batch) {
-            Method::Fused(tile) => {
+        let tile = match self.tuning.algorithm(layer, self.plan.batch) {
+            Algorithm::Fused(tile) => {
                 let writes = self.allocate(output.stored());
                 let reads = vec![from, weight, bias, added.unwrap_or(from), window];
                 let op = Sepconv { input, output, relu_before, add, relu_after, tile };
@@ -307,8 +307,8 @@ impl Lowering {
                 last.for_each(|value| self.release(network, index, value));
                 return writes;
             }
-            Method::Tiled(tile) => Some(tile),
-            Method::Direct => None,
+            Algorithm::Tiled(tile) => Some(tile),
+            Algorithm::Direct => None,
         };
         let between = self.allocate(input.stored());
         let op = Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() };
@@ -347,7 +347,7 @@ impl Lowering {
     }
 
     /// Frees the slot of a value that layer `index` was the last to read.
-    fn release(&mut self, network: &Network, index: usize, value: Value) {
+    fn release(&mut self, network: &Network, index: usize, value: ValueId) {
         let reads = |layer: &Layer| layer.from == value || layer.add == Some(value);
         if !network.layers[index + 1..].iter().any(reads) {
             self.free.push(self.values[value]);

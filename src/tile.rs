@@ -45,8 +45,8 @@ pub const TILES: [Tile; 9] = [
     Tile::new([16, 16], 8, 2, 1),
 ];
 
-/// The number of methods that compute in f32.
-const METHODS: usize = 1 + 2 * TILES.len();
+/// The number of algorithms that compute in f32.
+const ALGORITHMS: usize = 1 + 2 * TILES.len();
 
 impl Tile {
     const fn new(group: [usize; 2], rows: usize, columns: usize, split: usize) -> Self {
@@ -99,7 +99,7 @@ impl fmt::Display for Tile {
 
 /// How a separable convolution is computed, or a shortcut's product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum Algorithm {
     /// Depthwise in a pass of its own, and a product without workgroup memory.
     Direct,
     /// Depthwise in a pass of its own, and a product by tiles.
@@ -108,7 +108,7 @@ pub enum Method {
     Fused(Tile),
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct => f.write_str("direct"),
@@ -118,13 +118,13 @@ impl fmt::Display for Method {
     }
 }
 
-impl Method {
-    /// The method of this name, if this version has it.
+impl Algorithm {
+    /// The algorithm of this name, if this version has it.
     pub fn named(name: &str) -> Option<Self> {
-        Self::all().find(|method| method.to_string() == name)
+        Self::all().find(|algorithm| algorithm.to_string() == name)
     }
 
-    /// Every method there is.
+    /// Every algorithm there is.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::exact().chain(Self::exact().filter_map(Self::halved))
     }
@@ -145,47 +145,47 @@ impl Method {
     }
 }
 
-/// The method for each separable convolution on a device. As text, what was measured is a line each: a [`Kind`], its fastest
-/// [`Method`], and where some were not tried yet how long that takes and how many these are.
+/// The algorithm for each separable convolution on a device. As text, what was measured is a line each: a [`ProblemSize`], its fastest
+/// [`Algorithm`], and where some were not tried yet how long that takes and how many these are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tuning {
-    /// Whether the adapter is a program on the CPU: workgroup memory and barriers are slow there.
+    /// Whether this is a software adapter, where workgroup memory and barriers are slow.
     pub software: bool,
     /// What was measured.
-    measured: Vec<(Kind, Trial)>,
+    measured: Vec<(ProblemSize, Trial)>,
 }
 
-/// What was found for a kind.
+/// What was found for a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Trial {
-    /// The fastest method so far.
-    method: Method,
+    /// The fastest algorithm so far.
+    algorithm: Algorithm,
     /// How long it takes; only to be compared with what is left.
     nanos: u64,
-    /// How many methods have not been tried, the last of [`Tuning::candidates`].
+    /// How many algorithms have not been tried, the last of [`Tuning::candidates`].
     left: usize,
 }
 
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, nanos, left } = self;
-        write!(f, "{method}")?;
+        let Self { algorithm, nanos, left } = self;
+        write!(f, "{algorithm}")?;
         if *left > 0 { write!(f, ", {nanos} ns, {left} left") } else { Ok(()) }
     }
 }
 
 impl Trial {
     fn read(text: &str) -> Option<Self> {
-        let (method, rest) = text.split_once(", ").unwrap_or((text, "0 ns, 0 left"));
+        let (algorithm, rest) = text.split_once(", ").unwrap_or((text, "0 ns, 0 left"));
         let (nanos, left) = rest.strip_suffix(" left")?.split_once(" ns, ")?;
-        let left = left.parse::<usize>().ok()?.min(METHODS);
-        Some(Self { method: Method::named(method)?, nanos: nanos.parse().ok()?, left })
+        let left = left.parse::<usize>().ok()?.min(ALGORITHMS);
+        Some(Self { algorithm: Algorithm::named(algorithm)?, nanos: nanos.parse().ok()?, left })
     }
 }
 
 /// What a separable convolution computes: layers of the same shapes take as long as one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct ProblemSize {
     input: Shape,
     /// Output channels.
     channels: usize,
@@ -193,7 +193,7 @@ pub struct Kind {
     batch: usize,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ProblemSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { input: Shape { height, width, channels }, channels: to, batch } = self;
         write!(f, "{height}×{width}×{channels} to {to}, {batch} at once")
@@ -202,18 +202,18 @@ impl fmt::Display for Kind {
 
 impl fmt::Display for Tuning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.measured.iter().try_for_each(|(kind, trial)| writeln!(f, "{kind}: {trial}"))
+        self.measured.iter().try_for_each(|(size, trial)| writeln!(f, "{size}: {trial}"))
     }
 }
 
-impl Kind {
+impl ProblemSize {
     fn read(text: &str) -> Option<Self> {
         let numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok());
         let [height, width, channels, to, batch] = numbers.collect::<Vec<_>>().try_into().ok()?;
         Some(Self { input: Shape::new(height, width, channels), channels: to, batch })
     }
 
-    /// The kind of a layer for `batch` images; none of other layers, of which there is little to choose.
+    /// The size of a layer for `batch` images; none of other layers, of which there is little to choose.
     pub fn of(layer: &Layer, batch: usize) -> Option<Self> {
         let chosen = layer.operation == Operation::SeparableConv;
         chosen.then_some(Self { input: layer.input, channels: layer.output.channels, batch })
@@ -226,80 +226,81 @@ impl Tuning {
         Self { software, measured: Vec::new() }
     }
 
-    /// Takes what was measured, in place of what was measured before: of all methods this is the fastest.
-    pub fn insert(&mut self, kind: Kind, method: Method) {
-        self.put(kind, Trial { method, nanos: 0, left: 0 });
+    /// Takes what was measured, in place of what was measured before: of all algorithms this is the fastest.
+    pub fn insert(&mut self, size: ProblemSize, algorithm: Algorithm) {
+        self.put(size, Trial { algorithm, nanos: 0, left: 0 });
     }
 
-    fn put(&mut self, kind: Kind, trial: Trial) {
-        self.measured.retain(|(other, _)| *other != kind);
-        self.measured.push((kind, trial));
+    fn put(&mut self, size: ProblemSize, trial: Trial) {
+        self.measured.retain(|(other, _)| *other != size);
+        self.measured.push((size, trial));
     }
 
     /// Takes what an earlier run measured and left as text; lines that this version cannot read are left out.
     pub fn read(&mut self, text: &str) {
         for line in text.lines() {
-            if let Some((kind, trial)) = line.split_once(": ")
-                && let (Some(kind), Some(trial)) = (Kind::read(kind), Trial::read(trial))
+            if let Some((size, trial)) = line.split_once(": ")
+                && let (Some(size), Some(trial)) = (ProblemSize::read(size), Trial::read(trial))
             {
-                self.put(kind, trial);
+                self.put(size, trial);
             }
         }
     }
 
-    /// Every method of f32, in the order in which a layer's are tried: first what is best known without measuring.
-    fn candidates(&self, layer: &Layer, batch: usize) -> impl Iterator<Item = Method> {
+    /// Every algorithm of f32, in the order in which a layer's are tried: first what is best known without measuring.
+    fn candidates(&self, layer: &Layer, batch: usize) -> impl Iterator<Item = Algorithm> {
         let guess = self.guess(layer, batch);
-        [guess].into_iter().chain(Method::exact().rev().filter(move |method| *method != guess))
+        [guess].into_iter().chain(Algorithm::exact().rev().filter(move |algorithm| *algorithm != guess))
     }
 
     /// What was found for a layer and exactly this many images; else that nothing was tried.
     fn trial(&self, layer: &Layer, batch: usize) -> Trial {
-        let kind = Kind::of(layer, batch);
-        let found = self.measured.iter().find(|(other, _)| Some(*other) == kind).map(|(_, trial)| *trial);
-        found.unwrap_or_else(|| Trial { method: self.guess(layer, batch), nanos: u64::MAX, left: METHODS })
+        let size = ProblemSize::of(layer, batch);
+        let found = self.measured.iter().find(|(other, _)| Some(*other) == size).map(|(_, trial)| *trial);
+        found.unwrap_or_else(|| Trial { algorithm: self.guess(layer, batch), nanos: u64::MAX, left: ALGORITHMS })
     }
 
-    /// What is to be tried next for `batch` images: a layer, a method, and how fast that must be to be better than those before.
+    /// What is to be tried next for `batch` images: a layer, an algorithm, and how fast that must be to be better than those before.
     /// Layers that compute the same are one, and those with the most work altogether come first. None where all was tried.
-    pub fn next<'a>(&self, network: &'a Network, batch: usize) -> Option<(&'a Layer, Method, Duration)> {
-        let layers = || network.layers.iter().filter_map(|layer| Some((Kind::of(layer, batch)?, layer)));
-        let work =
-            |kind: Kind| layers().filter(|(other, _)| *other == kind).map(|(_, layer)| layer.macs()).sum::<u64>();
+    pub fn next<'a>(&self, network: &'a Network, batch: usize) -> Option<(&'a Layer, Algorithm, Duration)> {
+        let layers = || network.layers.iter().filter_map(|layer| Some((ProblemSize::of(layer, batch)?, layer)));
+        let work = |size: ProblemSize| {
+            layers().filter(|(other, _)| *other == size).map(|(_, layer)| layer.macs()).sum::<u64>()
+        };
         let unfinished = layers().filter(|(_, layer)| self.trial(layer, batch).left > 0);
-        let (_, layer) = unfinished.max_by_key(|(kind, _)| work(*kind))?;
+        let (_, layer) = unfinished.max_by_key(|(size, _)| work(*size))?;
         let Trial { nanos, left, .. } = self.trial(layer, batch);
-        let method = self.candidates(layer, batch).nth(METHODS.saturating_sub(left))?;
-        Some((layer, method, Duration::from_nanos(nanos)))
+        let algorithm = self.candidates(layer, batch).nth(ALGORITHMS.saturating_sub(left))?;
+        Some((layer, algorithm, Duration::from_nanos(nanos)))
     }
 
-    /// Notes that the next method of a layer was tried, and what was better than those before, if it was.
-    pub fn tried(&mut self, layer: &Layer, batch: usize, better: Option<(Method, Duration)>) {
+    /// Notes that the next algorithm of a layer was tried, and what was better than those before, if it was.
+    pub fn tried(&mut self, layer: &Layer, batch: usize, better: Option<(Algorithm, Duration)>) {
         let mut trial = self.trial(layer, batch);
         trial.left = trial.left.saturating_sub(1);
-        if let Some((method, time)) = better {
-            (trial.method, trial.nanos) = (method, time.as_nanos() as u64);
+        if let Some((algorithm, time)) = better {
+            (trial.algorithm, trial.nanos) = (algorithm, time.as_nanos() as u64);
         }
-        Kind::of(layer, batch).into_iter().for_each(|kind| self.put(kind, trial));
+        ProblemSize::of(layer, batch).into_iter().for_each(|size| self.put(size, trial));
     }
 
     /// Has everything tried again for `batch` images; until that is done, what was measured before holds.
     pub fn restart(&mut self, network: &Network, batch: usize) {
-        let kinds: Vec<Kind> = network.layers.iter().filter_map(|layer| Kind::of(layer, batch)).collect();
-        for (_, trial) in self.measured.iter_mut().filter(|(kind, _)| kinds.contains(kind)) {
-            (trial.nanos, trial.left) = (u64::MAX, METHODS);
+        let sizes: Vec<ProblemSize> = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, batch)).collect();
+        for (_, trial) in self.measured.iter_mut().filter(|(size, _)| sizes.contains(size)) {
+            (trial.nanos, trial.left) = (u64::MAX, ALGORITHMS);
         }
     }
 
     /// What was measured for a layer: for fewer images than were measured, but not for one by itself, what is best for more of
     /// them, which they are a remainder of.
-    fn get(&self, layer: &Layer, batch: usize) -> Option<Method> {
-        let kind = Kind::of(layer, batch)?;
-        let holds = |other: &Kind| {
-            Kind { batch, ..*other } == kind && (other.batch == batch || (batch > 1 && other.batch > batch))
+    fn get(&self, layer: &Layer, batch: usize) -> Option<Algorithm> {
+        let size = ProblemSize::of(layer, batch)?;
+        let holds = |other: &ProblemSize| {
+            ProblemSize { batch, ..*other } == size && (other.batch == batch || (batch > 1 && other.batch > batch))
         };
         let nearest = self.measured.iter().filter(|(other, _)| holds(other)).min_by_key(|(other, _)| other.batch);
-        nearest.map(|(_, trial)| trial.method)
+        nearest.map(|(_, trial)| trial.algorithm)
     }
 
     /// Whether any of a network's layers was measured for `batch` images.
@@ -314,16 +315,16 @@ impl Tuning {
     }
 
     /// How a layer is computed for `batch` images.
-    pub fn method(&self, layer: &Layer, batch: usize) -> Method {
+    pub fn algorithm(&self, layer: &Layer, batch: usize) -> Algorithm {
         self.get(layer, batch).unwrap_or_else(|| self.guess(layer, batch))
     }
 
-    fn guess(&self, layer: &Layer, batch: usize) -> Method {
+    fn guess(&self, layer: &Layer, batch: usize) -> Algorithm {
         let tile = match layer.output.pixels() * batch {
             0..1000 => FOR_FEW_PIXELS,
             1000..4000 => FOR_SOME_PIXELS,
             _ => FOR_MANY_PIXELS,
         };
-        if self.software { Method::Direct } else { Method::Fused(tile) }
+        if self.software { Algorithm::Direct } else { Algorithm::Fused(tile) }
     }
 }

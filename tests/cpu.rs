@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::kitchen::{kitchen_file, overflowing_file, photos, random_file};
+use common::fixtures::{kitchen_file, overflowing_file, photos, random_file};
 use common::{KITCHEN_LABELS, Random, assert_close, golden, pattern};
 use xception::cpu::{Classifier, Runner, Weights};
 use xception::dtype::Dtype;
@@ -93,15 +93,15 @@ fn operations_agree_with_the_reference() {
     }
 }
 
-/// Layers that a witness wrote down, 18 of them.
-fn compare_layers(file: &str, witness: &str, side: usize, change: Option<&str>) {
+/// Layers that a oracle wrote down, 18 of them.
+fn compare_layers(file: &str, oracle: &str, side: usize, change: Option<&str>) {
     let mut classifier = Classifier::load(&random_file(file, side, change), None).unwrap();
     classifier.upload_pixels(&pattern(side, side)).unwrap();
     let layers: Vec<_> = classifier.network().readable().map(|(name, _)| name.to_owned()).collect();
     let mut compared = 0;
     for layer in layers {
         // A .weights.h5 file does not know what its dense layer was called.
-        let name = format!("{witness}{side}.{}", if layer == "dense" { "predictions" } else { &layer });
+        let name = format!("{oracle}{side}.{}", if layer == "dense" { "predictions" } else { &layer });
         let Some(places) = golden().integers(&format!("{name}.places")) else { continue };
         let values = classifier.activations(&layer).unwrap();
         let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();

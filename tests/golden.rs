@@ -1,4 +1,4 @@
-//! The network against Keras and timm: values that `tools/make_golden.py` wrote are the only witnesses of a planning error.
+//! The network against Keras and timm: values that `tools/make_golden.py` wrote are the only oracles of a planning error.
 
 mod common;
 
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::kitchen::{kitchen_file, overflowing_file, photos, random_file};
+use common::fixtures::{kitchen_file, overflowing_file, photos, random_file};
 use common::{KITCHEN_LABELS, Random, assert_close, block_on, fixture, golden, gpu, pattern};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
@@ -14,7 +14,7 @@ use xception::gpu::Gpu;
 use xception::image::decode;
 use xception::layer::Shape;
 use xception::shader::Precision;
-use xception::tile::{Kind, Method, Tuning};
+use xception::tile::{Algorithm, ProblemSize, Tuning};
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::{Overrides, convert};
 
@@ -37,8 +37,8 @@ fn random_network(file: &str, side: usize, how: Options, change: Option<&str>) -
     block_on(Classifier::load(&gpu(), &random_file(file, side, change), how)).unwrap()
 }
 
-/// Runs the plan piece by piece and compares each layer that the witness wrote down: 18 of them.
-fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
+/// Runs the plan piece by piece and compares each layer that the oracle wrote down: 18 of them.
+fn compare_layers(classifier: &mut Classifier, oracle: &str, side: usize) {
     // f16 rounds to 11 bits, layer after layer.
     let (atol, rtol) = if classifier.plan().storage == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
     classifier.upload_pixels(&pattern(side, side)).unwrap();
@@ -49,7 +49,7 @@ fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
     for (index, pass) in plan.passes.iter().enumerate() {
         // A .weights.h5 file does not know what its dense layer was called.
         let layer = if pass.label == "dense" { "predictions" } else { pass.label.trim_end_matches(".pointwise") };
-        let Some(sums) = golden.floats(&format!("{witness}{side}.{layer}.sums")) else { continue };
+        let Some(sums) = golden.floats(&format!("{oracle}{side}.{layer}.sums")) else { continue };
         let len = pass.op.output_len();
         let values =
             block_on(classifier.runner().submit(|_| {}, next..=index, 1, pass.writes, len).unwrap().read()).unwrap();
@@ -61,9 +61,9 @@ fn compare_layers(classifier: &mut Classifier, witness: &str, side: usize) {
             (0..channels).map(|c| values[c..].iter().step_by(channels).sum::<f32>() / pixels).collect();
         let expected: Vec<f32> = sums.iter().map(|sum| sum / pixels).collect();
         assert_close(&format!("{layer}'s channel means at {side}"), &means, &expected, &[channels], atol, rtol);
-        let places = golden.integers(&format!("{witness}{side}.{layer}.places")).unwrap();
+        let places = golden.integers(&format!("{oracle}{side}.{layer}.places")).unwrap();
         let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
-        let expected = golden.floats(&format!("{witness}{side}.{layer}.values")).unwrap();
+        let expected = golden.floats(&format!("{oracle}{side}.{layer}.values")).unwrap();
         assert_close(&format!("{layer} at {side}, sampled"), &samples, &expected, &[expected.len()], atol, rtol);
     }
     assert_eq!(compared, 18, "every layer that was written down is compared");
@@ -109,13 +109,13 @@ fn activations_of_any_layer_agree_with_keras() {
     let mut compared = 0;
     for (layer, shape) in layers {
         // A .weights.h5 file does not know what its dense layer was called.
-        let witness = if layer == "dense" { "predictions" } else { &layer };
-        let Some(places) = golden().integers(&format!("150.{witness}.places")) else { continue };
+        let oracle = if layer == "dense" { "predictions" } else { &layer };
+        let Some(places) = golden().integers(&format!("150.{oracle}.places")) else { continue };
         classifier.upload_pixels(&pattern(150, 150)).unwrap();
         let values = block_on(classifier.activations(&layer).unwrap().read()).unwrap();
         assert_eq!(values.len(), shape.len());
         let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
-        let expected = golden().floats(&format!("150.{witness}.values")).unwrap();
+        let expected = golden().floats(&format!("150.{oracle}.values")).unwrap();
         assert_close(&layer, &samples, &expected, &[expected.len()], ATOL, RTOL);
         compared += 1;
     }
@@ -125,13 +125,13 @@ fn activations_of_any_layer_agree_with_keras() {
     }
 }
 
-/// Class activation maps of some classes against the witness's.
-fn compare_maps(classifier: &mut Classifier, witness: &str, classes: &[usize], atol: f32, rtol: f32) {
+/// Class activation maps of some classes against the oracle's.
+fn compare_maps(classifier: &mut Classifier, oracle: &str, classes: &[usize], atol: f32, rtol: f32) {
     for &class in classes {
         let map = block_on(classifier.explain(class).unwrap().read()).unwrap();
-        let expected = golden().floats(&format!("explain.{witness}.{class}")).unwrap();
+        let expected = golden().floats(&format!("explain.{oracle}.{class}")).unwrap();
         let Shape { height, width, .. } = classifier.network().features();
-        assert_close(&format!("map of {class} in {witness}"), &map, &expected, &[height, width], atol, rtol);
+        assert_close(&format!("map of {class} in {oracle}"), &map, &expected, &[height, width], atol, rtol);
     }
 }
 
@@ -190,8 +190,8 @@ fn kitchenware_logits_computed_in_f16_agree_with_keras() {
     let network = Header::parse(&file).unwrap().network;
     let mut tuning = Tuning::untuned(false);
     for layer in &network.layers {
-        let Some(kind) = Kind::of(layer, 1) else { continue };
-        tuning.insert(kind, tuning.method(layer, 1).halved().unwrap());
+        let Some(kind) = ProblemSize::of(layer, 1) else { continue };
+        tuning.insert(kind, tuning.algorithm(layer, 1).halved().unwrap());
     }
     let gpu = gpu();
     assert!(gpu.has_f16(), "{} has no shader-f16", gpu.info.name);
@@ -326,7 +326,7 @@ fn tuning_goes_on_where_it_ended() {
         tuning.read(&text);
         block_on(gpu.tune(&mut tuning, &network, Dtype::F32, 2, Duration::ZERO)).unwrap();
         text = tuning.to_string();
-        let left = Method::exact().count() - tried;
+        let left = Algorithm::exact().count() - tried;
         assert!(text.lines().count() == 1 && text.contains("5×5×728 to 728, 2 at once: "), "{text}");
         assert!(text.ends_with(&format!(" ns, {left} left\n")), "{text}");
     }

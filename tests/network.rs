@@ -10,7 +10,7 @@ use xception::layer::{Layer, Operation, Role, Shape, Tensor};
 use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MAX_WEIGHTS, Network, Preset};
 use xception::ops::{Add, Conv, Dense as DenseOp, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use xception::plan::{Binding, MAX_BINDING, Pass, Plan};
-use xception::tile::{Kind, Method, TILES, Tuning};
+use xception::tile::{Algorithm, ProblemSize, TILES, Tuning};
 
 fn dense(name: &str, units: usize, relu: bool) -> Dense {
     Dense { name: name.to_owned(), units, relu }
@@ -160,16 +160,16 @@ fn the_plan_follows_its_tuning() {
     let network = imagenet([299, 299]);
     let layer = network.layers.iter().find(|layer| layer.name == "block5_sepconv1").unwrap();
     let mut tuning = Tuning::untuned(false);
-    tuning.insert(Kind::of(layer, 1).unwrap(), Method::Tiled(TILES[2]));
+    tuning.insert(ProblemSize::of(layer, 1).unwrap(), Algorithm::Tiled(TILES[2]));
     // 24 of the middle flow and the first of block 13 compute the same.
     let passes = |tuning: &Tuning, batch| Plan::new(&network, Dtype::F32, tuning, batch).passes.len();
     assert_eq!((passes(&tuning, 1), passes(&tuning, 2)), (43 + 25, 43));
     assert_eq!((tuning.knows(&network, 1), tuning.knows(&network, 2)), (true, false));
     // For the photos that are left over of more at once, but not for one by itself.
     let mut batch = Tuning::untuned(false);
-    batch.insert(Kind::of(layer, 32).unwrap(), Method::Tiled(TILES[2]));
+    batch.insert(ProblemSize::of(layer, 32).unwrap(), Algorithm::Tiled(TILES[2]));
     assert_eq!([1, 2, 7, 32].map(|images| passes(&batch, images)), [43, 43 + 25, 43 + 25, 43 + 25]);
-    batch.insert(Kind::of(layer, 8).unwrap(), Method::Fused(TILES[2]));
+    batch.insert(ProblemSize::of(layer, 8).unwrap(), Algorithm::Fused(TILES[2]));
     assert_eq!([7, 8, 9].map(|images| passes(&batch, images)), [43, 43, 43 + 25]);
     let text = tuning.to_string();
     assert!(text.contains("tiled 52x56/4x4"), "{text}");
@@ -183,7 +183,7 @@ fn the_plan_follows_its_tuning() {
     assert_eq!(read(&text.replace('\n', ", 7 ns, x left")), Tuning::untuned(false));
 }
 
-/// Runs that end after any number of methods find what one long run does: all methods of each kind are tried once, those of the
+/// Runs that end after any number of algorithms find what one long run does: all algorithms of each size are tried once, those of the
 /// longest layers first, and the fastest is taken.
 #[test]
 fn tuning_goes_on_until_all_was_tried() {
@@ -192,7 +192,7 @@ fn tuning_goes_on_until_all_was_tried() {
     for (software, batch) in [(false, 1), (true, 1), (false, 8)] {
         let fresh = || Tuning::untuned(software);
         let mut text = String::new();
-        let mut times: Vec<(Kind, Vec<(Method, Duration)>)> = Vec::new();
+        let mut times: Vec<(ProblemSize, Vec<(Algorithm, Duration)>)> = Vec::new();
         let mut runs = 0;
         loop {
             let mut tuning = fresh();
@@ -201,51 +201,52 @@ fn tuning_goes_on_until_all_was_tried() {
                 break;
             }
             for _ in 0..=random.below(30) {
-                let Some((layer, method, best)) = tuning.next(&network, batch) else { break };
-                let (kind, time) = (Kind::of(layer, batch).unwrap(), Duration::from_nanos(random.bits() >> 40));
-                if times.last().is_none_or(|(last, _)| *last != kind) {
-                    assert_eq!(method, fresh().method(layer, batch), "first what is best known");
-                    times.push((kind, Vec::new()));
+                let Some((layer, algorithm, best)) = tuning.next(&network, batch) else { break };
+                let (size, time) = (ProblemSize::of(layer, batch).unwrap(), Duration::from_nanos(random.bits() >> 40));
+                if times.last().is_none_or(|(last, _)| *last != size) {
+                    assert_eq!(algorithm, fresh().algorithm(layer, batch), "first what is best known");
+                    times.push((size, Vec::new()));
                 }
                 let tried = &mut times.last_mut().unwrap().1;
-                assert!(tried.iter().all(|(other, _)| *other != method), "{kind}: {method} again");
+                assert!(tried.iter().all(|(other, _)| *other != algorithm), "{size}: {algorithm} again");
                 assert_eq!(best, tried.iter().map(|&(_, time)| time).min().unwrap_or(Duration::from_nanos(u64::MAX)));
-                tried.push((method, time));
-                tuning.tried(layer, batch, Some((method, time)).filter(|_| time < best));
+                tried.push((algorithm, time));
+                tuning.tried(layer, batch, Some((algorithm, time)).filter(|_| time < best));
                 let (fastest, _) = *tried.iter().min_by_key(|(_, time)| *time).unwrap();
-                assert_eq!(tuning.method(layer, batch), fastest, "{kind}: what was found counts at once");
+                assert_eq!(tuning.algorithm(layer, batch), fastest, "{size}: what was found counts at once");
             }
             text = tuning.to_string();
             runs += 1;
         }
         assert!(runs > 10, "{runs} runs");
-        let layers: Vec<&Layer> = network.layers.iter().filter(|layer| Kind::of(layer, batch).is_some()).collect();
-        let kind = |layer: &Layer| Kind::of(layer, batch).unwrap();
-        let work = |which| layers.iter().filter(|layer| kind(layer) == which).map(|layer| layer.macs()).sum::<u64>();
+        let layers: Vec<&Layer> =
+            network.layers.iter().filter(|layer| ProblemSize::of(layer, batch).is_some()).collect();
+        let size = |layer: &Layer| ProblemSize::of(layer, batch).unwrap();
+        let work = |which| layers.iter().filter(|layer| size(layer) == which).map(|layer| layer.macs()).sum::<u64>();
         assert!(times.windows(2).all(|pair| work(pair[0].0) >= work(pair[1].0)), "the longest first");
-        assert!(times.iter().all(|(_, tried)| tried.len() == Method::exact().count()));
-        assert!(layers.iter().all(|layer| times.iter().filter(|(other, _)| *other == kind(layer)).count() == 1));
+        assert!(times.iter().all(|(_, tried)| tried.len() == Algorithm::exact().count()));
+        assert!(layers.iter().all(|layer| times.iter().filter(|(other, _)| *other == size(layer)).count() == 1));
         assert!(!text.contains("left"), "{text}");
 
         // Again: what was found holds until better is.
         let mut again = fresh();
         again.read(&text);
-        let all: Vec<Method> = layers.iter().map(|layer| again.method(layer, batch)).collect();
+        let all: Vec<Algorithm> = layers.iter().map(|layer| again.algorithm(layer, batch)).collect();
         again.restart(&network, batch);
-        assert_eq!(layers.iter().map(|layer| again.method(layer, batch)).collect::<Vec<_>>(), all);
-        let (layer, method, best) = again.next(&network, batch).unwrap();
-        assert_eq!((method, best), (fresh().method(layer, batch), Duration::from_nanos(u64::MAX)));
-        again.tried(layer, batch, Some((method, Duration::from_secs(1))));
-        assert_eq!(again.method(layer, batch), method);
+        assert_eq!(layers.iter().map(|layer| again.algorithm(layer, batch)).collect::<Vec<_>>(), all);
+        let (layer, algorithm, best) = again.next(&network, batch).unwrap();
+        assert_eq!((algorithm, best), (fresh().algorithm(layer, batch), Duration::from_nanos(u64::MAX)));
+        again.tried(layer, batch, Some((algorithm, Duration::from_secs(1))));
+        assert_eq!(again.algorithm(layer, batch), algorithm);
         assert!(again.next(&network, batch + 1).is_some(), "another number of images is another matter");
     }
 }
 
-/// Names tell methods apart, and every tile fits the workgroup memory that WebGPU grants.
+/// Names tell algorithms apart, and every tile fits the workgroup memory that WebGPU grants.
 #[test]
 fn methods_have_names() {
-    for method in Method::all() {
-        assert_eq!(Method::named(&method.to_string()), Some(method));
+    for algorithm in Algorithm::all() {
+        assert_eq!(Algorithm::named(&algorithm.to_string()), Some(algorithm));
     }
     for tile in TILES {
         for channels in [4, 64, 128, 256, 728, 1024, 1536] {
@@ -303,7 +304,7 @@ fn the_plan_carries_the_networks_tensors() {
 /// What a slot holds: an activation of the network, or a separable convolution's first half.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Content {
-    Value(usize),
+    ValueId(usize),
     Half(usize),
 }
 
@@ -313,10 +314,10 @@ type Want = (String, Vec<Content>, Vec<String>, Content, Op);
 /// What a layer wants, written from the layer's meaning alone.
 fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     let layer = &layers[index];
-    let (from, result) = (Content::Value(layer.from), Content::Value(index + 1));
+    let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
     let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.relu_after);
     let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
-    let with = |first| [Some(first), layer.add.map(Content::Value)].into_iter().flatten().collect::<Vec<_>>();
+    let with = |first| [Some(first), layer.add.map(Content::ValueId)].into_iter().flatten().collect::<Vec<_>>();
     let add = if layer.add.is_some() { Add::Residual } else { Add::Nothing };
     let (label, both) = (name.clone(), tensors(&["weight", "bias"]));
     match layer.operation {
@@ -325,13 +326,13 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
             let (half, relu_before) = (Content::Half(index), layer.relu_before);
             let [window, weight, bias] =
                 ["depthwise.weight", "pointwise.weight", "pointwise.bias"].map(|suffix| format!("{name}.{suffix}"));
-            let tile = match tuning.method(layer, 1) {
-                Method::Fused(tile) => {
+            let tile = match tuning.algorithm(layer, 1) {
+                Algorithm::Fused(tile) => {
                     let op = Sepconv { input, output, relu_before, add, relu_after, tile }.into();
                     return vec![(label, with(from), vec![weight, bias, window], result, op)];
                 }
-                Method::Tiled(tile) => Some(tile),
-                Method::Direct => None,
+                Algorithm::Tiled(tile) => Some(tile),
+                Algorithm::Direct => None,
             };
             let depthwise = Depthwise { shape: input, relu_before, rows: tuning.depthwise_rows() }.into();
             let pointwise = Pointwise { input, output, stride: 1, add, relu_after, tile }.into();
@@ -346,12 +347,12 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
         Operation::Shortcut => vec![],
         Operation::MaxPool { padding } => {
             let shortcut = &layers[layer.add.unwrap() - 1];
-            let tile = if let Method::Fused(tile) = tuning.method(shortcut, 1) { Some(tile) } else { None };
+            let tile = if let Algorithm::Fused(tile) = tuning.algorithm(shortcut, 1) { Some(tile) } else { None };
             let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
             let weights = suffixes.map(|suffix| format!("{}.{suffix}", shortcut.name)).collect();
             let (input, add) = (shortcut.input, Add::MaxPool { padding });
             let op = Pointwise { input, output, stride: 2, add, relu_after, tile }.into();
-            vec![(label, vec![Content::Value(shortcut.from), from], weights, result, op)]
+            vec![(label, vec![Content::ValueId(shortcut.from), from], weights, result, op)]
         }
         Operation::Mean => vec![(label, vec![from], vec![], result, GlobalAveragePool { input }.into())],
         Operation::Dense => {
@@ -364,14 +365,14 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
 
 /// Runs the plan on symbols: an error where a pass does not find in its slots what its layer reads.
 fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), String> {
-    let last = Content::Value(network.layers.len());
+    let last = Content::ValueId(network.layers.len());
     let top = network.classes().min(10);
     let softmax = SoftmaxTopk { classes: network.classes(), top }.into();
     let layers = 0..network.layers.len();
     let mut wanted: Vec<Want> = layers.flat_map(|layer| wants(layer, &network.layers, tuning)).collect();
     wanted.push(("softmax_topk".to_owned(), vec![last], vec![], Content::Half(usize::MAX), softmax));
     let mut contents = vec![None; plan.slots.len()];
-    contents[plan.image] = Some(Content::Value(0));
+    contents[plan.image] = Some(Content::ValueId(0));
     if wanted.len() != plan.passes.len() {
         return Err(format!("{} passes for {}", plan.passes.len(), wanted.len()));
     }
@@ -398,15 +399,15 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
     }
     let mean = network.layers.iter().position(|layer| layer.operation == Operation::Mean).ok_or("no mean")?;
     let kept = [plan.embedding, plan.logits, plan.answer].map(|slot| contents[slot]);
-    let want = [Content::Value(mean + 1), last, Content::Half(usize::MAX)].map(Some);
+    let want = [Content::ValueId(mean + 1), last, Content::Half(usize::MAX)].map(Some);
     if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }
 }
 
 /// A GPU's, a software adapter's, and one that has products by tiles in passes of their own.
 fn tunings(network: &Network) -> [Tuning; 3] {
     let mut tiled = Tuning::untuned(false);
-    let kinds = network.layers.iter().filter_map(|layer| Kind::of(layer, 1));
-    kinds.for_each(|kind| tiled.insert(kind, Method::Tiled(TILES[1])));
+    let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));
+    sizes.for_each(|size| tiled.insert(size, Algorithm::Tiled(TILES[1])));
     [Tuning::untuned(false), Tuning::untuned(true), tiled]
 }
 

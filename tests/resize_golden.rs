@@ -23,7 +23,7 @@ struct Case {
 }
 
 impl Case {
-    /// The photo of `tools/witness.py`.
+    /// The photo of `tools/oracle.py`.
     fn photo(&self) -> Rgba {
         let mut random = Random(self.seed);
         let [width, height] = self.photo;

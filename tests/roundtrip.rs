@@ -12,7 +12,7 @@ use xception::error::Result;
 use xception::layer::Role;
 use xception::resize::Filter;
 use xception::weights::safetensors::{Header, Model};
-use xception::weights::splitter::Splitter;
+use xception::weights::stream_decoder::StreamDecoder;
 use xception::weights::{Overrides, convert, keras, timm};
 
 fn stored(dtype: Dtype) -> Overrides {
@@ -65,15 +65,15 @@ fn every_source_in_every_dtype() {
             // On the GPU as f16, in pieces that end anywhere.
             let tensors = original.meta.network().unwrap().tensors();
             let mut halves: Vec<Vec<u8>> = tensors.iter().map(|tensor| vec![0; tensor.bytes(Dtype::F16)]).collect();
-            let mut splitter = Splitter::new(&header, Dtype::F16);
+            let mut decoder = StreamDecoder::new(&header, Dtype::F16);
             for piece in file[header.data_start..].chunks(1_000_003) {
                 let keep = |tensor: usize, offset: usize, bytes: &[u8]| {
                     assert_eq!((offset % 4, bytes.len() % 4), (0, 0), "whole words");
                     halves[tensor][offset..offset + bytes.len()].copy_from_slice(bytes);
                 };
-                splitter.push(piece, keep).unwrap();
+                decoder.push(piece, keep).unwrap();
             }
-            splitter.finish().unwrap();
+            decoder.finish().unwrap();
             for (tensor, (half, values)) in tensors.iter().zip(halves.iter().zip(&model.tensors)) {
                 assert!(*half == tensor.dtype(Dtype::F16).encode(values), "{name}: {} from {dtype}", tensor.name);
             }
@@ -136,7 +136,7 @@ fn weights_beyond_f16_are_refused() {
     assert!(error.contains(names) && error.contains("65504") && error.contains("dtype f32"), "{error}");
     let file = model.serialize(Dtype::F32).unwrap();
     let header = Header::parse(&file).unwrap();
-    let load = |storage| Splitter::new(&header, storage).push(&file[header.data_start..], |_, _, _| {});
+    let load = |storage| StreamDecoder::new(&header, storage).push(&file[header.data_start..], |_, _, _| {});
     assert!(load(Dtype::F16).unwrap_err().to_string().contains(names));
     load(Dtype::F32).unwrap();
 }

@@ -18,7 +18,7 @@ use xception::plan::{BATCH, Plan};
 use xception::shader::{
     COPY, Constants, FMA, KERNELS, Kernel, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV,
 };
-use xception::tile::{Kind, Method, Tuning};
+use xception::tile::{Algorithm, ProblemSize, Tuning};
 
 /// What core WGSL has beyond naga's least: `unpack2x16float`. And what `enable f16` asks for.
 const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32.union(Capabilities::SHADER_FLOAT16);
@@ -38,15 +38,15 @@ fn ops() -> Vec<Op> {
         let dense = |(i, &units): (usize, &usize)| Dense { name: format!("fc{i}"), units, relu: i + 1 < units };
         let head: Vec<Dense> = units.iter().enumerate().map(dense).collect();
         let network = Network::new(size, &head, Preset::Keras).unwrap();
-        let methods = |method| {
+        let algorithms = |algorithm| {
             let mut tuning = Tuning::untuned(false);
-            let kinds = network.layers.iter().filter_map(|layer| Kind::of(layer, 1));
-            kinds.for_each(|kind| tuning.insert(kind, method));
+            let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));
+            sizes.for_each(|size| tuning.insert(size, algorithm));
             tuning
         };
-        // Every method, though not on every size of image.
+        // Every algorithm, though not on every size of image.
         let tunings: Vec<Tuning> = match size {
-            [299, 299] => Method::all().map(methods).collect(),
+            [299, 299] => Algorithm::all().map(algorithms).collect(),
             _ => [true, false].map(Tuning::untuned).into(),
         };
         for pass in
@@ -234,7 +234,7 @@ fn the_grid_covers_the_output_and_no_more() {
     }
 }
 
-/// Every method and storage, at the extremes of sides and units and between them, for any number of images at once.
+/// Every algorithm and storage, at the extremes of sides and units and between them, for any number of images at once.
 #[test]
 fn no_dispatch_exceeds_the_limit() {
     let mut random = Random(12);
@@ -247,16 +247,16 @@ fn no_dispatch_exceeds_the_limit() {
         let units = [1, 1000, 17_000, MAX_UNITS / 2][index % 4];
         let head = [Dense { name: "predictions".to_owned(), units, relu: false }];
         let network = Network::new(size, &head, Preset::Keras).unwrap();
-        let kinds = |batch| network.layers.iter().filter_map(move |layer| Kind::of(layer, batch));
-        let methods = Method::all().flat_map(|method| {
+        let sizes = |batch| network.layers.iter().filter_map(move |layer| ProblemSize::of(layer, batch));
+        let algorithms = Algorithm::all().flat_map(|algorithm| {
             [1, BATCH].map(|batch| {
                 let mut tuning = Tuning::untuned(false);
-                kinds(batch).for_each(|kind| tuning.insert(kind, method));
+                sizes(batch).for_each(|size| tuning.insert(size, algorithm));
                 (tuning, batch)
             })
         });
         let guesses = (1..=BATCH).flat_map(|batch| [false, true].map(|software| (Tuning::untuned(software), batch)));
-        for (tuning, batch) in methods.chain(guesses) {
+        for (tuning, batch) in algorithms.chain(guesses) {
             for storage in [Dtype::F32, Dtype::F16] {
                 let plan = Explanation::new(&Plan::new(&network, storage, &tuning, batch)).plan;
                 for pass in &plan.passes {

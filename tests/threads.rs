@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::kitchen::random_file;
+use common::fixtures::random_file;
 use common::{Random, pattern};
 use xception::cpu::{Runner, ThreadTeam, Weights};
 use xception::dtype::Dtype;

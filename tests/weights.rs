@@ -14,7 +14,7 @@ use xception::error::{Error, Result};
 use xception::network::{Dense, Preset};
 use xception::resize::{Filter, Fit, Preprocessing};
 use xception::weights::safetensors::{Header, Model};
-use xception::weights::splitter::Splitter;
+use xception::weights::stream_decoder::StreamDecoder;
 use xception::weights::{Overrides, convert, keras, labels};
 
 /// A whole model of Keras 3, with 1000 classes.
@@ -233,9 +233,9 @@ fn a_file_cut_short_is_refused() {
     }
 }
 
-/// What a splitter hands on of a file that comes in pieces of some length: the bytes of each tensor, in place.
+/// What a decoder hands on of a file that comes in pieces of some length: the bytes of each tensor, in place.
 fn split(header: &Header, data: &[u8], piece: usize) -> HashMap<usize, Vec<u8>> {
-    let mut splitter = Splitter::new(header, Stored::F32);
+    let mut decoder = StreamDecoder::new(header, Stored::F32);
     let mut tensors: HashMap<usize, Vec<u8>> = HashMap::new();
     for bytes in data.chunks(piece) {
         let keep = |tensor, offset, values: &[u8]| {
@@ -245,9 +245,9 @@ fn split(header: &Header, data: &[u8], piece: usize) -> HashMap<usize, Vec<u8>> 
             assert_eq!(tensor.len(), start, "in order, nothing left out");
             tensor.extend(values);
         };
-        splitter.push(bytes, keep).unwrap();
+        decoder.push(bytes, keep).unwrap();
     }
-    assert_eq!(splitter.finish().is_ok(), data.len() == OWN.len() - header.data_start);
+    assert_eq!(decoder.finish().is_ok(), data.len() == OWN.len() - header.data_start);
     tensors
 }
 

@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         let folder = Path::new(&corpus).join(target);
         fs::create_dir_all(&folder)?;
-        for (name, file) in files.iter().chain(&originals::folder(&originals::data("finds").join(target))) {
+        for (name, file) in files.iter().chain(&originals::folder(&originals::data("crashes").join(target))) {
             fs::write(folder.join(name), file)?;
         }
     }

@@ -1,4 +1,4 @@
-"""Writes the golden values of tests/data with Keras and PIL as witnesses. Users never need this; run it once when
+"""Writes the golden values of tests/data with Keras and PIL as oracles. Users never need this; run it once when
 the network's definition or the fixtures change, and commit what it writes.
 
     python3 -m venv target/keras
@@ -28,7 +28,7 @@ import tf_keras
 from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
 
-from witness import DATA, DOWN, KITCHENWARE, SCRATCH, keep, pattern, record, weights_of
+from oracle import DATA, DOWN, KITCHENWARE, SCRATCH, keep, pattern, record, weights_of
 
 
 def conv_layers():

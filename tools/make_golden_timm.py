@@ -14,7 +14,7 @@ import timm
 import torch
 from safetensors.numpy import save_file
 
-from witness import DATA, DOWN, SCRATCH, keep, pattern, record, weights_of
+from oracle import DATA, DOWN, SCRATCH, keep, pattern, record, weights_of
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Writes tests/data/resize.txt: hashes of images that Pillow and timm resize, for the same bytes. Pillow 12.1 is the witness: later
+"""Writes tests/data/resize.txt: hashes of images that Pillow and timm resize, for the same bytes. Pillow 12.1 is the oracle: later
 ones make the vertical pass first for some photos, 12.2 where the height is over 100 times the width, 13 where it shrinks much more.
 
     python3 -m venv target/timm
@@ -15,7 +15,7 @@ import timm
 from PIL import Image, ImageOps
 from timm.data import create_transform
 
-from witness import DATA, noise
+from oracle import DATA, noise
 
 FILTERS = ["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
 # Height and width of the network's input; few, because the GPU has pipelines for each.

@@ -1,5 +1,5 @@
 """Writes tests/data/resize_tf.safetensors: images that TensorFlow resizes, as Keras's `image_dataset_from_directory` has it do.
-Run it when another version of TensorFlow is to be the witness.
+Run it when another version of TensorFlow is to be the oracle.
 
     python3 -m venv target/keras
     target/keras/bin/pip install keras==3.15.0 tensorflow-cpu==2.21.0 pillow safetensors zstandard
@@ -17,7 +17,7 @@ import tensorflow as tf
 from PIL import Image
 from safetensors.numpy import save_file
 
-from witness import DATA, noise
+from oracle import DATA, noise
 
 # Width and height of photos, and height and width of the network's input.
 CASES = [

@@ -2,10 +2,10 @@
 import { startCamera, stopCamera } from './camera.js';
 import { $, status, write } from './dom.js';
 import { Gallery } from './gallery.js';
+import { cameraWords, words } from './messages.js';
 import * as models from './models.js';
 import { copies, copyable, showHeat, showPredictions, showTimings } from './result.js';
 import { SAMPLES } from './samples.js';
-import { cameraWords, words } from './words.js';
 
 const gallery = new Gallery(show);
 /** The photo that is shown, and the first one's time with a model. */

@@ -1,7 +1,7 @@
 // The model: which ones there are, one of them loaded in a worker, with progress and a way to stop; and what the browser keeps.
 import { clearCache, listCached, Xception } from 'xception-webgpu';
 import { $, megabytes, status, write } from './dom.js';
-import { hint } from './words.js';
+import { hint } from './messages.js';
 
 const LIST = 'models/index.json';
 const NONE = 'there is no model yet: drop a weights file on this page first';

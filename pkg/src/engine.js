@@ -1,4 +1,4 @@
-import { part, XceptionError } from './errors.js';
+import { lazyImport, XceptionError } from './errors.js';
 import { decode } from './image.js';
 import { load } from './load.js';
 import { core } from './wasm.js';
@@ -30,7 +30,7 @@ export class Engine {
     if (backend === 'webgpu' && !globalThis.navigator?.gpu) {
       throw new XceptionError('no-webgpu', 'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost');
     }
-    const { module = core, loaderFor, upload } = backend === 'cpu' ? await (await part(import('./cpu.js'))).open(options) : {};
+    const { module = core, loaderFor, upload } = backend === 'cpu' ? await (await lazyImport(import('./cpu.js'))).open(options) : {};
     const engine = new Engine(await load({ module, loaderFor }, options), { module, upload, backend, reason });
     if (options.profile) await engine.#trace();
     return engine;
@@ -65,13 +65,13 @@ export class Engine {
     return this.#read(embedding);
   }
 
-  explain = (image, options) => this.#insight('explain', image, options);
-  activations = (image, options) => this.#insight('activations', image, options);
-  profile = (image, options) => this.#insight('profile', image, options);
+  explain = (image, options) => this.#interpret('explain', image, options);
+  activations = (image, options) => this.#interpret('activations', image, options);
+  profile = (image, options) => this.#interpret('profile', image, options);
 
   /** What only those want to know who look closer. */
-  async #insight(call, image, options) {
-    const insight = await part(import('./insight.js'));
+  async #interpret(call, image, options) {
+    const insight = await lazyImport(import('./interpret.js'));
     return this.#next(
       async (model, lap, timings) => {
         const size = await this.#bring(model, image, options, lap, timings);
@@ -83,7 +83,7 @@ export class Engine {
   }
 
   async #trace() {
-    const { Tracer } = await part(import('./profile.js'));
+    const { Tracer } = await lazyImport(import('./profile.js'));
     this.#tracer = new Tracer(this.#model);
   }
 

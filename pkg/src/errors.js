@@ -20,7 +20,7 @@ export class XceptionError extends Error {
 }
 
 /** A script of ours that is fetched when it is needed. */
-export async function part(script) {
+export async function lazyImport(script) {
   try {
     return await script;
   } catch (cause) {
@@ -32,7 +32,7 @@ export async function part(script) {
  * What `work` gives, or one of our errors: `aborted` at once where `signal` ends it, also while a step is under way that
  * cannot be cancelled; that step's outcome is let go.
  */
-export async function settle(signal, work) {
+export async function abortable(signal, work) {
   const settled = new AbortController();
   try {
     signal?.throwIfAborted();

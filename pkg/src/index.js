@@ -7,7 +7,7 @@
 
 import { expect } from './cache.js';
 import { Engine } from './engine.js';
-import { part, settle, XceptionError } from './errors.js';
+import { abortable, lazyImport, XceptionError } from './errors.js';
 import { toImage } from './image.js';
 import { BATCH, CLASSIFY, EXPLAIN, IMAGES, LAYER, LOAD, PROFILE, take, VIDEO, VIEW } from './options.js';
 import { select } from './select.js';
@@ -79,7 +79,7 @@ export class Xception extends EventTarget {
     if (chosen.classIndex >= classes) throw new XceptionError('bad-argument', `classIndex must be the number of a class, less than ${classes}`);
     return this.#run([image], signal, async (engine, [ready]) => {
       const map = await engine.explain(ready, chosen);
-      const { heat } = await part(import('./heat.js'));
+      const { heat } = await lazyImport(import('./heat.js'));
       return { ...map, image: heat(map) };
     });
   }
@@ -97,7 +97,7 @@ export class Xception extends EventTarget {
 
   async *video(source, options) {
     const { maxFps, ...chosen } = take(options, VIDEO);
-    const { frames } = await part(import('./video.js'));
+    const { frames } = await lazyImport(import('./video.js'));
     try {
       for await (const { frame, time } of frames(source, maxFps, chosen.signal)) yield { ...(await this.classify(frame, chosen)), time };
     } catch (error) {
@@ -130,7 +130,7 @@ export class Xception extends EventTarget {
   /** What `work` makes of the engine and images, as one of our errors where it fails, and at once where `signal` ends it. */
   async #run(images, signal, work) {
     if (this.#disposed) throw new XceptionError('disposed', 'this model was disposed of: load it again');
-    return settle(signal, async () => {
+    return abortable(signal, async () => {
       // Pixels are copied now: their owner may draw the next frame while the engine is busy.
       const ready = images.map((image) => toImage(image, signal));
       // The engine may reject before anybody looks at them.
@@ -173,7 +173,7 @@ async function start({ worker, backend, ...options }) {
   const anyway = worker ?? (chosen.backend === 'cpu' && Boolean(globalThis.document && globalThis.Worker));
   if (!anyway) return Engine.load(all);
   if (!globalThis.Worker) throw new XceptionError('bad-argument', 'there are no workers here: leave out `worker`');
-  const { Remote } = await part(import('./remote.js'));
+  const { Remote } = await lazyImport(import('./remote.js'));
   try {
     const remote = await Remote.load({ worker: anyway, ...all });
     expect(remote.written);

@@ -1,6 +1,6 @@
 import { clearCache, find, keyOf, save } from './cache.js';
 import { open, refusePage, toRequest } from './download.js';
-import { part, settle } from './errors.js';
+import { abortable, lazyImport } from './errors.js';
 import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
 import { nameOf } from './support.js';
@@ -28,9 +28,9 @@ export async function load({ module, loaderFor = onGpu }, options) {
     overrides: JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] }),
   };
   core.source ??= wasm;
-  return settle(signal, async () => {
+  return abortable(signal, async () => {
     if (integrity !== undefined) {
-      const { Integrity } = await part(import('./integrity.js'));
+      const { Integrity } = await lazyImport(import('./integrity.js'));
       job.integrity = new Integrity(integrity);
     }
     return fetchModel(weights, cache, job);
@@ -102,7 +102,7 @@ async function build(reader, source, job) {
   const header = await headerOf(reader, job.module);
   const own = header.length > 0 && (await job.module.call(({ isOwnFormat }) => isOwnFormat(header)));
   if (own && job.overrides === '{}' && !job.head) return stream(reader, source, job);
-  const { convert } = await part(import('./convert.js'));
+  const { convert } = await lazyImport(import('./convert.js'));
   const converted = await convert(reader, source, job);
   try {
     return await stream(new ByteReader(slices(converted)), {}, job);

@@ -1,5 +1,5 @@
 import { toRequest } from './download.js';
-import { settle, XceptionError } from './errors.js';
+import { abortable, XceptionError } from './errors.js';
 
 /** Milliseconds after which a worker of the page's own that says nothing is taken for one that runs another script. */
 const PATIENCE = 60_000;
@@ -39,7 +39,7 @@ export class Remote {
     // A Request may bring its own signal, which cannot be posted.
     const ends = AbortSignal.any([thrown.signal, signal, options.weights.signal].filter(Boolean));
     try {
-      remote.info = await settle(ends, async () => remote.#call('load', ...(await pack(/** @type {any} */ (options)))));
+      remote.info = await abortable(ends, async () => remote.#call('load', ...(await pack(/** @type {any} */ (options)))));
       remote.written = remote.#call('written', []).catch(() => {});
       return remote;
     } catch (error) {

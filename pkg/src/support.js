@@ -3,7 +3,7 @@ import software from '../../src/gpu/software.txt';
 /** What an adapter calls itself: its description, which most browsers leave empty, or else its kind. */
 export const nameOf = ({ description, vendor, architecture }) => description || [vendor, architecture].filter(Boolean).join(' ');
 
-/** Whether an adapter of that name is a program on the CPU. */
+/** Whether an adapter of that name is a software adapter. */
 const isSoftware = (name) =>
   software
     .trim()

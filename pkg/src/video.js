@@ -61,11 +61,11 @@ function open(source) {
 function next(video, ended, earliest, signal) {
   return new Promise((resolve, reject) => {
     const done = new AbortController();
-    const finish = (settle, value) => {
+    const finish = (abortable, value) => {
       done.abort();
       clearInterval(timer);
       video.cancelVideoFrameCallback(request);
-      settle(value);
+      abortable(value);
     };
     const shown = (now) => {
       if (now < earliest) request = video.requestVideoFrameCallback(shown);

@@ -1,13 +1,13 @@
 //! Weights in, photos in, classes out.
 
-mod insight;
+mod interpret;
 
 use std::sync::Arc;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::explain::Explanation;
-use crate::gpu::{Engine, Gpu, Pending, Preprocessor, Runner, Tensors};
+use crate::gpu::{Engine, Gpu, Preprocessor, Readback, Runner, Tensors};
 use crate::network::{FEATURES, Network};
 use crate::plan::Plan;
 use crate::prediction::{Prediction, rank};
@@ -15,7 +15,7 @@ use crate::resize::{Fit, Rgba};
 use crate::shader::PipelineDescriptor;
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
-use crate::weights::splitter::Splitter;
+use crate::weights::stream_decoder::StreamDecoder;
 
 /// How a model is kept and computed on the GPU.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,7 @@ pub struct Loader {
     tuning: Tuning,
     plan: Plan,
     tensors: Tensors,
-    splitter: Splitter,
+    decoder: StreamDecoder,
 }
 
 impl Loader {
@@ -71,10 +71,10 @@ impl Loader {
         }
         let tuning = options.tuning.unwrap_or_else(|| gpu.untuned());
         let plan = Plan::new(&header.network, storage, &tuning, 1);
-        let splitter = Splitter::new(&header, storage);
+        let decoder = StreamDecoder::new(&header, storage);
         let tensors = Tensors::new(gpu, &plan).await?;
         let (gpu, meta, network) = (gpu.clone(), header.meta, header.network);
-        Ok(Self { gpu, meta, network, tuning, plan, tensors, splitter })
+        Ok(Self { gpu, meta, network, tuning, plan, tensors, decoder })
     }
 
     /// What the pipelines will be made of.
@@ -92,9 +92,9 @@ impl Loader {
     /// Takes the next bytes of the file behind the header, in pieces of any size.
     ///
     /// # Errors
-    /// As [`Splitter::push`].
+    /// As [`StreamDecoder::push`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.splitter.push(bytes, |tensor, offset, values| self.tensors.write(tensor, offset, values))
+        self.decoder.push(bytes, |tensor, offset, values| self.tensors.write(tensor, offset, values))
     }
 
     /// The model, once the whole file has come: makes all that it needs besides the weights.
@@ -103,8 +103,8 @@ impl Loader {
     /// [`Error::Weights`] where bytes are missing, [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold
     /// the activations, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn finish(self) -> Result<Classifier> {
-        let Self { gpu, meta, network, tuning, plan, tensors, splitter } = self;
-        splitter.finish()?;
+        let Self { gpu, meta, network, tuning, plan, tensors, decoder } = self;
+        decoder.finish()?;
         let runner = Runner::new(&plan, tensors).await?;
         let single = Engine::new(&gpu, plan, runner, meta.preprocessing, meta.input_size).await?;
         gpu.check()?;
@@ -310,7 +310,7 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
-    pub fn embed(&self) -> Result<Pending> {
+    pub fn embed(&self) -> Result<Readback> {
         let plan = self.plan();
         self.single.submit(..=plan.embedding_pass(), 1, plan.embedding, FEATURES)
     }
@@ -340,7 +340,7 @@ fn unreserved(photos: usize) -> Error {
 /// What the GPU will have answered.
 #[must_use]
 pub struct Answer {
-    pending: Pending,
+    pending: Readback,
     meta: Arc<Meta>,
     photos: usize,
     classes: usize,

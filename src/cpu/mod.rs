@@ -8,8 +8,8 @@
 //! take twice as long when something elsewhere changed what the compiler inlines.
 
 mod buffer;
-mod product;
-mod rows;
+mod gemm;
+mod im2col;
 mod run;
 mod threads;
 mod weights;
@@ -29,7 +29,7 @@ use crate::prediction::{Prediction, rank};
 use crate::resize::{Fit, Resizer, Rgba};
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
-use crate::weights::splitter::Splitter;
+use crate::weights::stream_decoder::StreamDecoder;
 
 /// A model whose weights are on their way.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct Loader {
     network: Network,
     storage: Dtype,
     weights: Vec<Weights>,
-    splitter: Splitter,
+    decoder: StreamDecoder,
 }
 
 /// A model on the CPU.
@@ -70,16 +70,16 @@ impl Loader {
             return Err(Error::Argument(format!("weights of {} become i8 by `xception convert`", header.dtype)));
         }
         let weights = header.network.tensors().iter().map(|tensor| Weights::new(tensor, storage)).collect();
-        let splitter = Splitter::new(&header, storage);
-        Ok(Self { meta: header.meta, network: header.network, storage, weights, splitter })
+        let decoder = StreamDecoder::new(&header, storage);
+        Ok(Self { meta: header.meta, network: header.network, storage, weights, decoder })
     }
 
     /// Takes the next bytes of the file behind the header, in pieces of any size.
     ///
     /// # Errors
-    /// As [`Splitter::push`].
+    /// As [`StreamDecoder::push`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.splitter.push(bytes, |tensor, offset, values| self.weights[tensor].write(offset, values))
+        self.decoder.push(bytes, |tensor, offset, values| self.weights[tensor].write(offset, values))
     }
 
     /// The model, once the whole file has come.
@@ -87,10 +87,10 @@ impl Loader {
     /// # Errors
     /// [`Error::Weights`] where bytes are missing.
     pub fn finish(self) -> Result<Classifier> {
-        let Self { meta, network, storage, mut weights, splitter } = self;
-        splitter.finish()?;
+        let Self { meta, network, storage, mut weights, decoder } = self;
+        decoder.finish()?;
         if storage == Dtype::I8 {
-            for (weights, scales) in weights.iter_mut().zip(splitter.scales()) {
+            for (weights, scales) in weights.iter_mut().zip(decoder.scales()) {
                 weights.scale(scales);
             }
         }

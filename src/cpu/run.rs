@@ -7,10 +7,10 @@ use std::{mem, slice};
 use rten_simd::SimdOp;
 
 use super::buffer::Buffer;
-use super::product::{Product, ROWS};
-use super::rows::{Depthwise, MaxPool, strided, windows};
+use super::gemm::{Gemm, MR};
+use super::im2col::{Depthwise, MaxPool, strided, windows};
 use super::threads::{Lost, ThreadTeam};
-use super::weights::{Panels, Weights};
+use super::weights::{PackedWeights, Weights};
 use crate::layer::Shape;
 use crate::ops::{Add, ClassMap, Conv, Dense, DenseTransposed, GlobalAveragePool, Op, Pointwise, Sepconv};
 use crate::plan::{Binding, Pass, Plan};
@@ -47,7 +47,7 @@ struct Work<'a> {
     op: Op,
     input: &'a [f32],
     filter: &'a [f32],
-    right: &'a Panels,
+    right: &'a PackedWeights,
     bias: &'a [f32],
     added: &'a [f32],
 }
@@ -143,11 +143,11 @@ impl Runner {
             Op::Dense(Dense { first: 1.., .. }) | Op::DenseTransposed(DenseTransposed(Dense { first: 1.., .. })) => {}
             Op::Dense(Dense { relu_after: relu, inputs, .. }) => {
                 let Some(right) = matrix() else { return Ok(()) };
-                let mut left = Buffer::new(ROWS * right.depth);
+                let mut left = Buffer::new(MR * right.depth);
                 left[..inputs].copy_from_slice(&slot(0)[..inputs]);
                 let (bias, room) = (values(2), &mut Buffer::default());
                 let out = &mut out[..right.columns];
-                Product { left: &left, right, bias, added: None, relu, out, room }.dispatch();
+                Gemm { left: &left, right, bias, added: None, relu, out, room }.dispatch();
             }
             Op::DenseTransposed(DenseTransposed(Dense { inputs, all, relu_after, .. })) => {
                 let Some(right) = matrix() else { return Ok(()) };
@@ -186,7 +186,7 @@ impl Work<'_> {
         let (pixels, channels) = (output.pixels(), output.channels);
         let most = if self.right.is_ready() { STRIP } else { LONG_STRIP };
         let Some((team, threads)) = team else {
-            let strip = pixels.div_ceil(pixels.div_ceil(most)).next_multiple_of(ROWS);
+            let strip = pixels.div_ceil(pixels.div_ceil(most)).next_multiple_of(MR);
             for (index, out) in out.chunks_mut(strip * channels).enumerate() {
                 self.strip(index * strip..pixels.min((index + 1) * strip), out, scratch);
             }
@@ -200,13 +200,13 @@ impl Work<'_> {
             self.strip(pixels, out, scratch);
         };
         // SAFETY: `Runner::run` forgets what was lost.
-        unsafe { team.run(*threads, pixels, most.next_multiple_of(ROWS), scratch, Box::new(strip)) }
+        unsafe { team.run(*threads, pixels, most.next_multiple_of(MR), scratch, Box::new(strip)) }
     }
 
     fn strip(&self, pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch) {
         let Self { op, input, filter, right, bias, added } = *self;
         let Scratch { left, pooled, panel } = scratch;
-        left.resize(pixels.len().next_multiple_of(ROWS) * right.depth);
+        left.resize(pixels.len().next_multiple_of(MR) * right.depth);
         let (add, relu) = match op {
             Op::Conv(Conv { input: shape, output, stride }) => {
                 windows(input, shape, output, stride, pixels.clone(), left);
@@ -232,7 +232,7 @@ impl Work<'_> {
             Add::Residual => Some(&added[pixels.start * right.columns..][..out.len()]),
             Add::MaxPool { .. } => Some(&pooled[..out.len()]),
         };
-        Product { left, right, bias, added, relu, out, room: panel }.dispatch();
+        Gemm { left, right, bias, added, relu, out, room: panel }.dispatch();
     }
 }
 

@@ -17,7 +17,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 use std::{fmt, hint, mem};
 
-use super::product::ROWS;
+use super::gemm::MR;
 use super::run::Scratch;
 
 /// The most threads of a team.
@@ -37,10 +37,10 @@ pub struct Lost;
 /// What computes some pixels of a pass.
 type Work<'a> = Box<dyn Fn(Range<usize>, &mut Scratch) + Send + Sync + 'a>;
 
-/// Threads that help whoever leads them, until it is dropped.
+/// A team of threads that help a leader, until it is dropped.
 pub struct ThreadTeam(Arc<Board>);
 
-/// What the threads of a team see. The leader, rank 0, is whoever calls [`ThreadTeam::run`].
+/// What the threads of a team share. The leader, rank 0, is the caller of [`ThreadTeam::run`].
 struct Board {
     /// What there is to do; null between two passes.
     job: AtomicPtr<Job>,
@@ -79,7 +79,7 @@ impl Job {
         // Strips become shorter towards the end, so that threads end together.
         let end = |first: usize| {
             let left = self.pixels - first;
-            let share = (left / (2 * self.threads)).max(self.most / 4).next_multiple_of(ROWS);
+            let share = (left / (2 * self.threads)).max(self.most / 4).next_multiple_of(MR);
             first + share.min(self.most).min(left)
         };
         let next = |first: usize| (first < self.pixels).then(|| end(first));
@@ -215,7 +215,7 @@ impl Board {
         self.wake(MAX_THREADS);
     }
 
-    /// Helps whoever leads until the team ends.
+    /// Helps the leader until the team ends.
     fn serve(&self, rank: usize) {
         let Some(helper) = self.helpers.get(rank - 1) else { return };
         let _ = helper.set(thread::current());
@@ -299,7 +299,7 @@ mod tests {
     fn counts(team: &ThreadTeam, threads: usize, pixels: usize, most: usize) -> (Vec<usize>, Result<(), Lost>) {
         let counts: Vec<AtomicUsize> = (0..pixels).map(|_| AtomicUsize::new(0)).collect();
         let work = |strip: Range<usize>, _: &mut Scratch| {
-            assert!(strip.len() <= most && (strip.len().is_multiple_of(ROWS) || strip.end == pixels));
+            assert!(strip.len() <= most && (strip.len().is_multiple_of(MR) || strip.end == pixels));
             for count in &counts[strip] {
                 count.fetch_add(1, Relaxed);
             }
@@ -313,8 +313,8 @@ mod tests {
     fn each_pixel_is_computed_once() {
         for threads in [1, 2, 3, 16] {
             let team = ThreadTeam::spawn(threads);
-            for pixels in [1, ROWS, ROWS + 1, 100, 361, 5329] {
-                for most in [ROWS, 11 * ROWS, 32 * ROWS] {
+            for pixels in [1, MR, MR + 1, 100, 361, 5329] {
+                for most in [MR, 11 * MR, 32 * MR] {
                     let what = format!("{pixels} pixels in strips of {most} on {threads} threads");
                     assert_eq!(counts(&team, threads, pixels, most), (vec![1; pixels], Ok(())), "{what}");
                 }
@@ -355,7 +355,7 @@ mod tests {
                 }
             };
             // SAFETY: the work owns what it refers to.
-            let result = unsafe { team.run(2, 361, ROWS, &mut Scratch::default(), Box::new(work)) };
+            let result = unsafe { team.run(2, 361, MR, &mut Scratch::default(), Box::new(work)) };
             assert_eq!((result, taken.load(SeqCst)), (Err(Lost), true), "hang: {hang}");
             assert_eq!(counts(&team, 2, 361, 66), (vec![1; 361], Ok(())));
         }

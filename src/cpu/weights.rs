@@ -9,7 +9,7 @@ use crate::dtype::Dtype;
 use crate::layer::{Role, Tensor};
 
 /// Vectors of a panel's row.
-pub const VECTORS: usize = 2;
+pub const NR: usize = 2;
 
 /// What one tensor of a plan became.
 #[derive(Debug)]
@@ -17,13 +17,13 @@ pub enum Weights {
     /// Biases, padded to whole panels, and depthwise windows: always f32.
     Values(Vec<f32>, Dtype),
     /// The right side of a product.
-    Matrix(Panels),
+    Matrix(PackedWeights),
 }
 
 /// A matrix of `depth` rows by panels of `width` columns, `[columns / width][depth][width]`: what the innermost loop of a product
 /// reads lies in one piece. The last panel is padded with zeros.
 #[derive(Debug)]
-pub struct Panels {
+pub struct PackedWeights {
     /// Rows: what a product sums over.
     pub depth: usize,
     /// Columns without padding.
@@ -56,7 +56,7 @@ impl Weights {
     /// Room for a tensor whose values come as `storage` has it.
     pub fn new(tensor: &Tensor, storage: Dtype) -> Self {
         let dtype = tensor.dtype(storage);
-        let width = VECTORS * lanes();
+        let width = NR * lanes();
         let (depth, columns, by_columns) = match (tensor.role, &tensor.shape[..]) {
             (Role::Matrix(0), &[columns, depth]) => (depth, columns, true),
             (Role::Matrix(_), &[depth, columns]) => (depth, columns, false),
@@ -67,7 +67,7 @@ impl Weights {
         let padded = columns.next_multiple_of(width);
         // A vector of i8 is two rows.
         let data = Buffer::new((depth.next_multiple_of(2) * padded * dtype.size()).div_ceil(4));
-        Self::Matrix(Panels { depth, columns, width, scales: vec![1.0; padded], dtype, by_columns, data })
+        Self::Matrix(PackedWeights { depth, columns, width, scales: vec![1.0; padded], dtype, by_columns, data })
     }
 
     /// Takes values from byte `offset` on, as they come.
@@ -91,7 +91,7 @@ impl Weights {
     }
 }
 
-impl Panels {
+impl PackedWeights {
     fn write(&mut self, offset: usize, mut bytes: &[u8]) {
         let (size, depth, width) = (self.dtype.size(), self.depth, self.width);
         let data = self.data.bytes_mut();
@@ -133,7 +133,7 @@ impl Panels {
 
     /// The product with a vector of `columns` from the right: `out[k] = Σ right[k][n] · vector[n]`.
     pub fn backwards(&self, vector: &[f32], out: &mut [f32]) {
-        struct Backwards<'a>(&'a Panels, &'a [f32], &'a mut [f32]);
+        struct Backwards<'a>(&'a PackedWeights, &'a [f32], &'a mut [f32]);
         impl SimdOp for Backwards<'_> {
             type Output = ();
 

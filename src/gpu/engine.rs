@@ -3,7 +3,7 @@
 use std::ops::RangeBounds;
 use std::time::Duration;
 
-use super::{Gpu, Pending, Preprocessor, Runner};
+use super::{Gpu, Preprocessor, Readback, Runner};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::resize::{Fit, Preprocessing, Rgba};
@@ -104,7 +104,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Runner::submit`].
-    pub fn submit(&self, passes: impl RangeBounds<usize>, images: usize, slot: usize, len: usize) -> Result<Pending> {
+    pub fn submit(&self, passes: impl RangeBounds<usize>, images: usize, slot: usize, len: usize) -> Result<Readback> {
         let before = |pass: &mut wgpu::ComputePass| {
             if self.waiting {
                 self.preprocessor.encode(pass);

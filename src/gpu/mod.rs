@@ -16,7 +16,7 @@ pub use preprocess::Preprocessor;
 #[cfg(not(target_arch = "wasm32"))]
 pub use profile::{Clock, PassTime};
 pub use roofline::Roofline;
-pub use run::{Pending, Runner, Tensors};
+pub use run::{Readback, Runner, Tensors};
 pub use tune::TUNING_TIME;
 
 use web_time::Instant;
@@ -26,11 +26,11 @@ use crate::error::{Error, Result};
 use crate::shader::{Kernel, PipelineDescriptor};
 use crate::tile::Tuning;
 
-/// An error that a callback leaves for whoever asks next.
+/// The first uncaptured error, kept until it is read.
 #[derive(Clone, Debug, Default)]
-struct Note(Arc<Mutex<Option<Error>>>);
+struct ErrorSlot(Arc<Mutex<Option<Error>>>);
 
-impl Note {
+impl ErrorSlot {
     fn with<T>(&self, use_it: impl FnOnce(&mut Option<Error>) -> T) -> T {
         use_it(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
@@ -51,9 +51,9 @@ pub struct Gpu {
     /// What the adapter calls itself.
     pub info: wgpu::AdapterInfo,
     /// Why the device was lost.
-    lost: Note,
+    lost: ErrorSlot,
     /// The first error since the last look that nobody was there to receive.
-    failure: Note,
+    failure: ErrorSlot,
 }
 
 impl Gpu {
@@ -107,7 +107,7 @@ impl Gpu {
             Error::NoAdapter(format!("the adapter {} gave no device: {error}", adapter.get_info().name))
         })?;
 
-        let (lost, failure) = (Note::default(), Note::default());
+        let (lost, failure) = (ErrorSlot::default(), ErrorSlot::default());
         let (on_lost, on_error) = (lost.clone(), failure.clone());
         device.set_device_lost_callback(move |_, message| {
             let why = if message.is_empty() { "the browser does not tell why".to_owned() } else { message };
@@ -122,7 +122,7 @@ impl Gpu {
         self.device.limits().max_texture_dimension_2d
     }
 
-    /// Whether the adapter is a program on the CPU. The package's `support.js` reads the same list of names.
+    /// Whether the adapter is a software adapter. The package's `support.js` reads the same list of names.
     pub fn is_software(&self) -> bool {
         let name = self.info.name.to_ascii_lowercase();
         self.info.device_type == wgpu::DeviceType::Cpu

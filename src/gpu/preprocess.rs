@@ -25,7 +25,7 @@ pub struct Preprocessor {
     size: [usize; 2],
     /// Pillow's two passes, or TensorFlow's one.
     pipelines: Vec<wgpu::ComputePipeline>,
-    room: Room,
+    room: PhotoResources,
     /// Photos in a row that need less than a quarter of the room.
     small: u32,
     /// Rows that the photo at hand needs.
@@ -35,7 +35,7 @@ pub struct Preprocessor {
 }
 
 /// What depends on the size of photos.
-struct Room {
+struct PhotoResources {
     width: u32,
     height: u32,
     texture: wgpu::Texture,
@@ -85,7 +85,7 @@ impl Preprocessor {
         gpu.scoped(|| {
             let descriptors = Self::pipelines(preprocessing, size, storage);
             let pipelines: Vec<_> = descriptors.iter().map(|descriptor| gpu.pipeline(descriptor)).collect();
-            let room = Room::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, &pipelines, output);
+            let room = PhotoResources::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, &pipelines, output);
             Self { gpu: gpu.clone(), size, pipelines, room, small: 0, rows: 0, photo: None }
         })
         .await
@@ -116,12 +116,13 @@ impl Preprocessor {
             let max = self.gpu.max_photo_side();
             let what = |side| format!("a photo side of {side} pixels (at most {max} here)");
             self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64, true)?;
-            // Room for the larger sides of both, so that it seldom grows; not where they are long strips.
+            // PhotoResources for the larger sides of both, so that it seldom grows; not where they are long strips.
             let union = (width.max(self.room.width), height.max(self.room.height));
             let larger = if pixels(union) > ROOM_PIXELS { (width, height) } else { union };
             let room = if shrinks { least } else { larger };
             self.photo = None;
-            let room = self.gpu.scoped(|| Room::new(&self.gpu, room, self.size, &self.pipelines, output)).await?;
+            let room =
+                self.gpu.scoped(|| PhotoResources::new(&self.gpu, room, self.size, &self.pipelines, output)).await?;
             // Browsers would wait for their garbage collector.
             std::mem::replace(&mut self.room, room).texture.destroy();
             self.small = 0;
@@ -171,7 +172,7 @@ impl Preprocessor {
     }
 }
 
-impl Room {
+impl PhotoResources {
     fn new(
         gpu: &Gpu,
         (width, height): (u32, u32),

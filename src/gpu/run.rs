@@ -20,7 +20,7 @@ const MEASUREMENT: Duration = Duration::from_millis(2);
 /// The most repeats of passes in one measurement.
 const MOST_REPEATS: f64 = 64.0;
 
-struct Step {
+struct Dispatch {
     /// Of its debug group, which captures of native tools show. In browsers a group would cost a call for each pass of each photo; there
     /// only profiled passes have one.
     #[cfg(not(target_arch = "wasm32"))]
@@ -33,7 +33,7 @@ struct Step {
 /// A plan ready to run.
 pub struct Runner {
     gpu: Gpu,
-    steps: Vec<Step>,
+    dispatches: Vec<Dispatch>,
     slots: Vec<wgpu::Buffer>,
     /// How each slot's values are stored.
     dtypes: Vec<Dtype>,
@@ -106,7 +106,7 @@ impl Runner {
         let (descriptors, of_pass) = plan.pipelines();
         let pipelines: Vec<wgpu::ComputePipeline> =
             descriptors.iter().map(|descriptor| gpu.pipeline(descriptor)).collect();
-        let step = |(pass, pipeline): (&Pass, usize)| {
+        let dispatch = |(pass, pipeline): (&Pass, usize)| {
             let (op, pipeline) = (pass.op, pipelines[pipeline].clone());
             let buffer = |binding: &Binding| match *binding {
                 Binding::Slot(slot) => slots[slot].as_entire_binding(),
@@ -123,7 +123,7 @@ impl Runner {
             };
             let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
             let bind_group = gpu.bind_group(&pass.label, &pipeline, bindings);
-            Step {
+            Dispatch {
                 #[cfg(not(target_arch = "wasm32"))]
                 label: pass.label.clone(),
                 pipeline,
@@ -131,11 +131,11 @@ impl Runner {
                 op,
             }
         };
-        let steps = plan.passes.iter().zip(of_pass).map(step).collect();
+        let dispatches = plan.passes.iter().zip(of_pass).map(dispatch).collect();
         let staging = Staging::default();
         staging.give_back(staging.take(gpu, plan.slots[plan.answer].bytes()));
         let dtypes = plan.slots.iter().map(|slot| slot.dtype).collect();
-        Self { gpu: gpu.clone(), steps, slots, dtypes, tensors, staging, pipelines: pipelines.len() }
+        Self { gpu: gpu.clone(), dispatches, slots, dtypes, tensors, staging, pipelines: pipelines.len() }
     }
 
     /// The number of pipelines that were made.
@@ -145,7 +145,7 @@ impl Runner {
 
     /// The number of dispatches a photo takes, without preprocessing.
     pub fn dispatches(&self) -> usize {
-        self.steps.len()
+        self.dispatches.len()
     }
 
     /// The GPU it is on.
@@ -155,7 +155,7 @@ impl Runner {
 
     /// Encodes one of the plan's passes for the first `images` images.
     pub fn encode(&self, pass: &mut wgpu::ComputePass, index: usize, images: usize) {
-        self.steps[index].encode(pass, images);
+        self.dispatches[index].encode(pass, images);
     }
 
     /// Copies values into a slot, from value `offset` on.
@@ -181,7 +181,7 @@ impl Runner {
         images: usize,
         slot: usize,
         len: usize,
-    ) -> Result<Pending> {
+    ) -> Result<Readback> {
         self.gpu.check()?;
         let dtype = self.dtypes[slot];
         // Copies are of whole words.
@@ -189,8 +189,8 @@ impl Runner {
         let staging = self.staging.take(&self.gpu, bytes);
         let mut encoder = self.gpu.encoder(|pass| {
             before(pass);
-            for step in &self.steps[(passes.start_bound().cloned(), passes.end_bound().cloned())] {
-                step.encode(pass, images);
+            for dispatch in &self.dispatches[(passes.start_bound().cloned(), passes.end_bound().cloned())] {
+                dispatch.encode(pass, images);
             }
         });
         encoder.copy_buffer_to_buffer(&self.slots[slot], 0, &staging, 0, bytes);
@@ -201,7 +201,7 @@ impl Runner {
             // Nobody listens any more where the caller gave up.
             let _ = sender.send(result);
         });
-        Ok(Pending { gpu: self.gpu.clone(), ring: self.staging.clone(), staging, bytes, len, dtype, mapped })
+        Ok(Readback { gpu: self.gpu.clone(), ring: self.staging.clone(), staging, bytes, len, dtype, mapped })
     }
 
     /// How long some of the passes take, once they are warm: the shortest of three runs that repeat them for long enough
@@ -215,10 +215,11 @@ impl Runner {
         images: usize,
         limit: Duration,
     ) -> Result<Option<Duration>> {
-        let steps = &self.steps[(passes.start_bound().cloned(), passes.end_bound().cloned())];
+        let dispatches = &self.dispatches[(passes.start_bound().cloned(), passes.end_bound().cloned())];
         let time = |repeats: u32| {
-            self.gpu
-                .time(move |pass| (0..repeats).for_each(|_| steps.iter().for_each(|step| step.encode(pass, images))))
+            self.gpu.time(move |pass| {
+                (0..repeats).for_each(|_| dispatches.iter().for_each(|dispatch| dispatch.encode(pass, images)))
+            })
         };
         // Drivers compile at the first run.
         time(1).await?;
@@ -235,7 +236,7 @@ impl Runner {
     }
 }
 
-impl Step {
+impl Dispatch {
     fn encode(&self, pass: &mut wgpu::ComputePass, images: usize) {
         #[cfg(not(target_arch = "wasm32"))]
         pass.push_debug_group(&self.label);
@@ -274,7 +275,7 @@ impl Staging {
 
 /// Values that the GPU will have.
 #[must_use]
-pub struct Pending {
+pub struct Readback {
     gpu: Gpu,
     ring: Staging,
     staging: wgpu::Buffer,
@@ -284,7 +285,7 @@ pub struct Pending {
     mapped: oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 
-impl Pending {
+impl Readback {
     /// Waits for them.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Which method computes each layer fastest on a device, by trying.
+//! Which algorithm computes each layer fastest on a device, by trying.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 use crate::layer::Layer;
 use crate::network::Network;
 use crate::plan::{BATCH, Plan};
-use crate::tile::{Method, Tuning};
+use crate::tile::{Algorithm, Tuning};
 
 /// How long tuning may take each time.
 pub const TUNING_TIME: Duration = Duration::from_millis(1500);
 
 impl Gpu {
-    /// Measures the methods for each separable convolution of a network for `batch` images that `tuning` has not, those with the
+    /// Measures the algorithms for each separable convolution of a network for `batch` images that `tuning` has not, those with the
     /// most work first, until `time` is up: the next call goes on with the rest. One is measured in any case.
     ///
     /// # Errors
@@ -33,8 +33,8 @@ impl Gpu {
             return Err(Error::Argument(format!("no more than {BATCH} photos are computed at once: tune for that")));
         }
         let start = Instant::now();
-        while let Some((layer, method, best)) = tuning.next(network, batch) {
-            let better = self.better(layer, method, storage, batch, best).await?;
+        while let Some((layer, algorithm, best)) = tuning.next(network, batch) {
+            let better = self.better(layer, algorithm, storage, batch, best).await?;
             tuning.tried(layer, batch, better);
             if start.elapsed() >= time {
                 break;
@@ -43,24 +43,24 @@ impl Gpu {
         Ok(())
     }
 
-    /// A method and its time where it is better than the best one; then it is tried from f16 too, if the device computes with that.
+    /// A algorithm and its time where it is better than the best one; then it is tried from f16 too, if the device computes with that.
     async fn better(
         &self,
         layer: &Layer,
-        method: Method,
+        algorithm: Algorithm,
         storage: Dtype,
         batch: usize,
         mut best: Duration,
-    ) -> Result<Option<(Method, Duration)>> {
+    ) -> Result<Option<(Algorithm, Duration)>> {
         let mut better = None;
-        let half = method.halved().filter(|_| storage == Dtype::F16 && self.has_f16());
-        for method in [Some(method), half].into_iter().flatten() {
-            let plan = Plan::of_layer(layer, method, storage, batch);
+        let half = algorithm.halved().filter(|_| storage == Dtype::F16 && self.has_f16());
+        for algorithm in [Some(algorithm), half].into_iter().flatten() {
+            let plan = Plan::of_layer(layer, algorithm, storage, batch);
             let runner = Runner::new(&plan, Tensors::new(self, &plan).await?).await?;
             let measured = runner.time(.., batch, best).await?;
             let Some(time) = measured.filter(|time| *time < best) else { break };
             best = time;
-            better = Some((method, time));
+            better = Some((algorithm, time));
         }
         Ok(better)
     }

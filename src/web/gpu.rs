@@ -7,7 +7,7 @@ use super::common::{array, info, object, parse_fit, predictions, region, storage
 use super::*;
 use crate::classifier::{Answer, Classifier, Loader, Options};
 use crate::dtype::Dtype;
-use crate::gpu::{Gpu, Pending, Preprocessor, TUNING_TIME};
+use crate::gpu::{Gpu, Preprocessor, Readback, TUNING_TIME};
 use crate::plan::Pass;
 use crate::resize::Rgba;
 use crate::shader::PipelineDescriptor;
@@ -30,7 +30,7 @@ impl WebGpu {
         Gpu::new().await.map(|gpu| Self { gpu }).map_err(|error| throw(&error))
     }
 
-    /// Whether it is a program on the CPU.
+    /// Whether it is a software adapter.
     #[wasm_bindgen(getter, js_name = isSoftware)]
     pub fn is_software(&self) -> bool {
         self.gpu.is_software()
@@ -304,7 +304,7 @@ fn copy(queue: &wgpu::Queue, bitmap: ImageBitmap, texture: &wgpu::Texture) -> Re
 
 #[wasm_bindgen(js_name = Values)]
 pub struct WebValues {
-    pending: Pending,
+    pending: Readback,
 }
 
 #[wasm_bindgen(js_class = Values)]

@@ -1,13 +1,13 @@
 //! Weights: the project's own files, and the readers of other programs' files that make them.
 //!
 //! Everything that runs reads one format: safetensors with batch norm folded, laid out as the kernels want it
-//! ([`safetensors`]), which a [`splitter`] takes apart as it arrives. Files of Keras and timm are converted to it first
+//! ([`safetensors`]), which a [`decoder`] takes apart as it arrives. Files of Keras and timm are converted to it first
 //! ([`keras`], [`timm`], feature `formats`).
 
 pub mod assumed;
 mod quantize;
 pub mod safetensors;
-pub mod splitter;
+pub mod stream_decoder;
 
 #[cfg(feature = "formats")]
 mod config;
@@ -74,7 +74,7 @@ impl Format {
     }
 }
 
-/// What whoever opens a weights file knows better than the file.
+/// Caller overrides of what a weights file says.
 #[cfg(feature = "formats")]
 #[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

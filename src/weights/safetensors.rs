@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::assumed::Assumption;
 use super::quantize::quantize;
-use super::splitter::Splitter;
+use super::stream_decoder::StreamDecoder;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::layer::Tensor;
@@ -40,7 +40,7 @@ pub struct Source {
     pub kind: String,
     /// SHA-256 of that file, in hexadecimal digits.
     pub sha256: String,
-    /// What its licence allows, in the words of whoever converted it; may be empty.
+    /// A note on its licence, by the person who converted it; may be empty.
     pub license: String,
 }
 
@@ -121,13 +121,13 @@ impl Model {
     /// Reads a whole file.
     ///
     /// # Errors
-    /// As [`Header::parse`] and [`Splitter::push`].
+    /// As [`Header::parse`] and [`StreamDecoder::push`].
     pub fn deserialize(file: &[u8]) -> Result<Self> {
         let header = Header::parse(file)?;
         let mut tensors: Vec<Vec<f32>> = vec![Vec::new(); header.network.tensors().len()];
-        let mut splitter = Splitter::new(&header, Dtype::F32);
-        splitter.push(&file[header.data_start..], |tensor, _, bytes| tensors[tensor] = Dtype::F32.decode(bytes))?;
-        splitter.finish()?;
+        let mut decoder = StreamDecoder::new(&header, Dtype::F32);
+        decoder.push(&file[header.data_start..], |tensor, _, bytes| tensors[tensor] = Dtype::F32.decode(bytes))?;
+        decoder.finish()?;
         Ok(Self { meta: header.meta, tensors })
     }
 
@@ -143,7 +143,7 @@ impl Model {
         for (tensor, values) in tensors.iter().zip(&self.tensors) {
             data.push(match tensor.dtype(dtype) {
                 Dtype::F32 => bytemuck::cast_slice(values).into(),
-                Dtype::F16 => tensor.halves(values)?.into(),
+                Dtype::F16 => tensor.to_f16(values)?.into(),
                 Dtype::I8 => {
                     let (bytes, scale) = quantize(tensor, values);
                     scales.push(Dtype::F32.encode(&scale).into());
@@ -384,8 +384,8 @@ impl Header {
     /// # Errors
     /// [`Error::Weights`] where it is not.
     pub fn check(&self, file: &[u8]) -> Result<()> {
-        let mut splitter = Splitter::new(self, Dtype::F32);
-        splitter.push(&file[self.data_start..], |_, _, _| {})?;
-        splitter.finish()
+        let mut decoder = StreamDecoder::new(self, Dtype::F32);
+        decoder.push(&file[self.data_start..], |_, _, _| {})?;
+        decoder.finish()
     }
 }

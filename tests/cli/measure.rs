@@ -136,7 +136,7 @@ fn profile_times_each_pass() {
     refused(&xception(&["profile", "--model", &model, "none.jpg"]), 1, &["none.jpg"]);
 }
 
-/// A witness that agrees, one with a value changed in the middle, and files that are none.
+/// A oracle that agrees, one with a value changed in the middle, and files that are none.
 #[test]
 fn compare_names_the_first_layer_that_is_off() {
     let gpu = common::gpu();

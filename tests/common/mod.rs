@@ -3,7 +3,7 @@
 // Every test file is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
-pub mod kitchen;
+pub mod fixtures;
 #[cfg(feature = "cli")]
 pub mod resize;
 

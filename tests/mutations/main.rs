@@ -136,12 +136,12 @@ fn images() {
 
 /// The files that `npm run fuzz` found, in a folder for each target.
 #[test]
-fn finds() {
+fn crashes() {
     let readers =
         [("own", OWN), ("keras", FOREIGN), ("timm", FOREIGN), ("head", HEAD), ("labels", LABELS), ("image", IMAGE)];
     for (target, reader) in readers {
-        for (name, file) in originals::folder(&originals::data("finds").join(target)) {
-            let outcome = watched("finds", 0, &file, &reader);
+        for (name, file) in originals::folder(&originals::data("crashes").join(target)) {
+            let outcome = watched("crashes", 0, &file, &reader);
             assert!(outcome.accepted.is_some(), "{target}/{name} panics");
             let limit = (reader.limit)(&file);
             assert!(outcome.memory <= limit, "{target}/{name} takes {} of {limit} bytes", outcome.memory);

@@ -10,7 +10,7 @@ use xception::photo::MAX_PIXELS;
 use xception::plan::Plan;
 use xception::tile::Tuning;
 use xception::weights::safetensors::Header;
-use xception::weights::splitter::Splitter;
+use xception::weights::stream_decoder::StreamDecoder;
 use xception::weights::{Format, Overrides, convert, keras, labels, timm};
 use xception::{image, photo};
 
@@ -33,11 +33,11 @@ pub const OWN: Reader = Reader {
     read: |file| {
         let header = Header::parse(file)?;
         for storage in [Dtype::F32, Dtype::F16] {
-            let mut splitter = Splitter::new(&header, storage);
+            let mut decoder = StreamDecoder::new(&header, storage);
             for piece in file[header.data_start..].chunks(1 << 20) {
-                splitter.push(piece, |_, _, _| {})?;
+                decoder.push(piece, |_, _, _| {})?;
             }
-            splitter.finish()?;
+            decoder.finish()?;
         }
         Ok(())
     },

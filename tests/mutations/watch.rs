@@ -72,7 +72,7 @@ impl Run {
     /// one of them.
     ///
     /// # Panics
-    /// Where one is read wrongly; the file is then in `target/finds`.
+    /// Where one is read wrongly; the file is then in `target/crashes`.
     pub fn over(self, originals: Vec<(String, Vec<u8>)>) {
         if cfg!(target_arch = "wasm32") {
             // A panic ends the program there, so it tells which case it was. The stack is as small by itself.
@@ -121,7 +121,7 @@ impl Run {
                 Some(_) if memory > limit => format!("takes {memory} of {limit} bytes"),
                 Some(_) => continue,
             };
-            let path = format!("{}/target/finds/{name}-{seed}", env!("CARGO_MANIFEST_DIR"));
+            let path = format!("{}/target/crashes/{name}-{seed}", env!("CARGO_MANIFEST_DIR"));
             let kept = fs::create_dir_all(path.rsplit_once('/').unwrap().0).and_then(|()| fs::write(&path, &file));
             let place = kept.map_or_else(|error| error.to_string(), |()| path);
             failures.push(format!("SEED={seed} ({}, {} bytes) {wrong}: {place}", original.name, file.len()));

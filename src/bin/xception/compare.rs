@@ -1,4 +1,4 @@
-//! `xception compare`: the first layer whose activations are not those of a witness.
+//! `xception compare`: the first layer whose activations are not those of a oracle.
 
 use std::fs;
 use std::path::Path;
@@ -10,13 +10,13 @@ use xception::image;
 use crate::model::Model;
 use crate::{Failure, Run, about, print};
 
-/// How far values may be apart: this much, and this share of the witness's.
+/// How far values may be apart: this much, and this share of the oracle's.
 #[derive(Clone, Copy, clap::Args)]
 pub struct Tolerance {
     /// How far values may be apart.
     #[arg(long, default_value_t = 1e-3)]
     atol: f32,
-    /// What share of the witness's value they may be apart besides.
+    /// What share of the oracle's value they may be apart besides.
     #[arg(long, default_value_t = 1e-3)]
     rtol: f32,
 }
@@ -24,8 +24,8 @@ pub struct Tolerance {
 /// Compares layers in their order with the tensors of their names in a safetensors file, the first of which may be `input`, until
 /// one is off; whether none is.
 pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Tolerance) -> Result<bool, Failure> {
-    let witness = fs::read(against).map_err(about(against))?;
-    let witness = SafeTensors::deserialize(&witness).map_err(about(against))?;
+    let oracle = fs::read(against).map_err(about(against))?;
+    let oracle = SafeTensors::deserialize(&oracle).map_err(about(against))?;
     let pixels = image::decode(&fs::read(photo).map_err(about(photo))?).map_err(about(photo))?;
     let mut model = run.load(1).await?;
     let failed = about::<xception::error::Error>(&run.model);
@@ -40,7 +40,7 @@ pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Toleran
     print(&format!("{:<18} {:>16} {:>12} {:>12}", "layer", "shape", "largest", "mean error"));
     let mut compared = 0;
     for (name, shape) in names {
-        let Ok(tensor) = witness.tensor(&name) else { continue };
+        let Ok(tensor) = oracle.tensor(&name) else { continue };
         if tensor.dtype() != safetensors::Dtype::F32 {
             return Err(format!("{}: {name} is {:?}: store f32", against.display(), tensor.dtype()));
         }

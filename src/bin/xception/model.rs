@@ -24,9 +24,9 @@ use crate::{Failure, Options, Progress, about, read_model, report_assumed};
 /// What computes.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backend {
-    /// The GPU, or the CPU where there is none or only a program that acts as one.
+    /// The GPU; the CPU where there is none, or only a software adapter.
     Auto,
-    /// The GPU by WebGPU's API, or a program that acts as one.
+    /// The GPU by WebGPU's API, software adapters included.
     Webgpu,
     /// The CPU by its vector instructions.
     Cpu,
@@ -149,7 +149,7 @@ fn open(path: &Path, overrides: Overrides) -> Result<(Header, Box<dyn Read>), Fa
     Ok((header, Box::new(data)))
 }
 
-/// A file of the project's own, behind its header; whoever converts files says what is wrong with others.
+/// A file of the project's own, from its header on; the conversion of other files reports what is wrong with them.
 fn own(path: &Path) -> Option<(Header, File)> {
     let mut file = File::open(path).ok()?;
     let mut header = vec![0; 8];

@@ -1,4 +1,4 @@
-//! A weights file that comes by pieces, tensor by tensor, stored as whoever keeps them wants it.
+//! Streaming decoder of a weights file: pieces of any size in, tensors in the caller's dtype out.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ const WORD: usize = 8;
 
 /// Hands the tensors of a file on, piece by piece.
 #[derive(Debug)]
-pub struct Splitter {
+pub struct StreamDecoder {
     /// By place in the file.
     entries: Vec<Entry>,
     tensors: Vec<Tensor>,
@@ -26,8 +26,8 @@ pub struct Splitter {
     carry: Vec<u8>,
 }
 
-impl Splitter {
-    /// A splitter at the start of the tensors, which are wanted stored as `storage`, f32, f16, or i8 where they
+impl StreamDecoder {
+    /// A decoder at the start of the tensors, which are wanted stored as `storage`, f32, f16, or i8 where they
     /// are that.
     pub fn new(header: &Header, storage: Dtype) -> Self {
         let (entries, tensors) = (header.entries.clone(), header.network.tensors());
@@ -142,5 +142,5 @@ fn restore<'a>(
     if from == Dtype::I8 {
         values.iter_mut().zip(first..).for_each(|(value, index)| *value *= scales[tensor.channel(index)]);
     }
-    Ok(if to == Dtype::F16 { tensor.halves(&values)? } else { to.encode(&values) }.into())
+    Ok(if to == Dtype::F16 { tensor.to_f16(&values)? } else { to.encode(&values) }.into())
 }

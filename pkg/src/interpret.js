@@ -3,7 +3,7 @@
  * gives its result.
  */
 
-import { part, XceptionError } from './errors.js';
+import { lazyImport, XceptionError } from './errors.js';
 
 /** What each part of an image contributes to a class: `ClassMap` without its colours. */
 export async function explain({ model, info, size, read, lap, timings }, { classIndex, fit }) {
@@ -29,6 +29,6 @@ export async function profile({ model, info, read }, { runs }) {
   if (backend === 'cpu') {
     throw new XceptionError('bad-argument', 'profile() times the passes of a GPU, and this model is on the CPU: load it with backend webgpu');
   }
-  const { profile } = await part(import('./profile.js'));
+  const { profile } = await lazyImport(import('./profile.js'));
   return { adapter, dtype, ...(await profile(model, dtype, () => read(() => model.start(1)), runs)) };
 }

@@ -3,7 +3,7 @@
 use super::Classifier;
 use crate::error::{Error, Result};
 use crate::explain::Explanation;
-use crate::gpu::Pending;
+use crate::gpu::Readback;
 
 impl Classifier {
     /// Starts to explain a class of the photo that [`Self::start`] or [`Self::classify`] answered last by itself: what each
@@ -12,7 +12,7 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::Argument`] where there is no such class, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
-    pub fn explain(&mut self, class: usize) -> Result<Pending> {
+    pub fn explain(&mut self, class: usize) -> Result<Readback> {
         let classes = self.plan().classes;
         if class >= classes {
             return Err(Error::Argument(format!("there is no class {class}: the model has {classes}")));
@@ -35,7 +35,7 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::Argument`] where no layer has that name, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
-    pub fn activations(&self, layer: &str) -> Result<Pending> {
+    pub fn activations(&self, layer: &str) -> Result<Readback> {
         let plan = self.plan();
         let (pass, shape) = plan.pass_of(&self.network, layer)?;
         self.single.submit(..=pass, 1, plan.passes[pass].writes, shape.len())

@@ -4,12 +4,12 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
 use super::buffer::Buffer;
-use super::rows::rectify;
-use super::weights::{Panels, VECTORS};
+use super::im2col::rectify;
+use super::weights::{NR, PackedWeights};
 
 /// Rows of a tile. With two vectors each and one factor they fill the registers; without a fused multiply-add, products take some
 /// too. More would be spilled to memory.
-pub const ROWS: usize = if cfg!(target_arch = "aarch64") {
+pub const MR: usize = if cfg!(target_arch = "aarch64") {
     8
 } else if cfg!(all(target_arch = "wasm32", not(target_feature = "relaxed-simd"))) {
     4
@@ -18,11 +18,11 @@ pub const ROWS: usize = if cfg!(target_arch = "aarch64") {
 };
 
 /// `out = relu(left · right + bias + added)`.
-pub struct Product<'a> {
+pub struct Gemm<'a> {
     /// `[rows][depth]`, rows rounded up to whole tiles; what the last ones hold does not matter.
     pub left: &'a [f32],
     /// `[depth][columns]`.
-    pub right: &'a Panels,
+    pub right: &'a PackedWeights,
     /// `[columns]`, padded to whole panels.
     pub bias: &'a [f32],
     /// `[rows][columns]`.
@@ -35,21 +35,21 @@ pub struct Product<'a> {
     pub room: &'a mut Buffer,
 }
 
-impl SimdOp for Product<'_> {
+impl SimdOp for Gemm<'_> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let Self { left, right, bias, added, relu, out, room } = self;
-        let Panels { depth, columns, width, ref scales, .. } = *right;
+        let PackedWeights { depth, columns, width, ref scales, .. } = *right;
         let rows = out.len() / columns;
-        assert!(left.len() >= rows.next_multiple_of(ROWS) * depth && bias.len() >= right.count() * width);
-        assert!(added.is_none_or(|added| added.len() == out.len()) && width == VECTORS * isa.f32().len());
+        assert!(left.len() >= rows.next_multiple_of(MR) * depth && bias.len() >= right.count() * width);
+        assert!(added.is_none_or(|added| added.len() == out.len()) && width == NR * isa.f32().len());
         for index in 0..right.count() {
             let panel = right.panel(isa, index, room);
             let first = index * width;
             let tile = Tile { panel, scales: &scales[first..], bias: &bias[first..], relu, columns, first };
-            for row in (0..rows).step_by(ROWS) {
+            for row in (0..rows).step_by(MR) {
                 let added = added.map(|added| &added[row * columns..]);
                 tile.eval(isa, &left[row * depth..], depth, added, &mut out[row * columns..]);
             }
@@ -73,13 +73,13 @@ impl Tile<'_> {
     fn eval<I: Isa>(&self, isa: I, left: &[f32], depth: usize, added: Option<&[f32]>, out: &mut [f32]) {
         let ops = isa.f32();
         let lanes = ops.len();
-        let mut sums = [[ops.zero(); VECTORS]; ROWS];
-        assert!(left.len() >= ROWS * depth && self.panel.len() == depth * VECTORS * lanes);
+        let mut sums = [[ops.zero(); NR]; MR];
+        assert!(left.len() >= MR * depth && self.panel.len() == depth * NR * lanes);
         for k in 0..depth {
-            let mut factors = [ops.zero(); VECTORS];
+            let mut factors = [ops.zero(); NR];
             for (v, factor) in factors.iter_mut().enumerate() {
                 // SAFETY: the assertion has the lengths.
-                *factor = unsafe { ops.load_ptr(self.panel.as_ptr().add((k * VECTORS + v) * lanes)) };
+                *factor = unsafe { ops.load_ptr(self.panel.as_ptr().add((k * NR + v) * lanes)) };
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: as before.
