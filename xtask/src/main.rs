@@ -124,8 +124,9 @@ impl Module {
     /// Builds the crate with the module's feature: `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm`.
     fn build(&self) -> Result<(), Box<dyn Error>> {
         let Self { name, feature, profile, rustflags, threads, optimize } = *self;
-        // All modules are called xception.wasm: in one folder each would make cargo forget the other.
-        let target = Path::new(&env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(name);
+        // In one folder modules whose compiler has other options would make cargo build each other's dependencies anew.
+        let folder = if rustflags.is_empty() { "wasm" } else { name };
+        let target = PathBuf::from(env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(folder);
         let mut flags = without_folders()?;
         let more = if threads { &SHARED_MEMORY[..] } else { &[] };
         flags.extend(rustflags.iter().chain(more).map(|flag| flag.to_string()));
@@ -140,9 +141,10 @@ impl Module {
             .arg(&target)
             .arg("--config")
             .arg(format!("target.wasm32-unknown-unknown.rustflags={flags:?}"))
-            .args(["--lib", "--target=wasm32-unknown-unknown", "--no-default-features"])
+            .args(["--package=wasm", "--target=wasm32-unknown-unknown", "--example", name])
             .args(["--profile", profile, "--features", feature]))?;
-        let compiled = target.join("wasm32-unknown-unknown").join(profile).join("xception.wasm");
+        let compiled =
+            target.join("wasm32-unknown-unknown").join(profile).join("examples").join(format!("{name}.wasm"));
         let threaded = threads.then_some(&"--enable-threads");
         let options: Vec<&str> = FEATURES.iter().chain(threaded).chain(optimize).copied().collect();
         let mut hasher = DefaultHasher::new();

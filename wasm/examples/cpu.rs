@@ -1,0 +1,3 @@
+//! The module `cpu`.
+
+pub use xception::*;

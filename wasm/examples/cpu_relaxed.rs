@@ -1,0 +1,3 @@
+//! The module `cpu_relaxed`.
+
+pub use xception::*;

@@ -1,0 +1,3 @@
+//! The module `cpu_threads`.
+
+pub use xception::*;

@@ -1,0 +1,3 @@
+//! The module `cpu_threads_relaxed`.
+
+pub use xception::*;

@@ -1,0 +1,3 @@
+//! The module `formats`.
+
+pub use xception::*;

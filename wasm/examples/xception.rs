@@ -1,0 +1,3 @@
+//! The module `xception`.
+
+pub use xception::*;

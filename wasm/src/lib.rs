@@ -1,0 +1,1 @@
+//! Nothing: the modules are the examples.
