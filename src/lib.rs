@@ -73,7 +73,6 @@ use names;
 pub mod dtype;
 pub mod error;
 pub mod explain;
-pub mod layer;
 pub mod network;
 pub mod ops;
 pub mod photo;

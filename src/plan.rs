@@ -7,7 +7,7 @@
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation, Shape, Tensor, ValueId};
+use crate::network::layer::{Layer, Operation, Shape, Tensor, ValueId};
 use crate::network::{MAX_UNITS, Network};
 use crate::ops::{Add, Conv, Dense, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use crate::shader::PipelineDescriptor;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::layer::{Layer, Operation, Shape};
 use crate::network::Network;
+use crate::network::layer::{Layer, Operation, Shape};
 
 /// Workgroup memory that every WebGPU device grants, in `vec4`s of f32.
 const SHARED: usize = 16384 / 16;

@@ -9,7 +9,7 @@ use common::{KITCHEN_LABELS, Random, assert_close, golden, pattern};
 use xception::cpu::{Classifier, Runner, Weights};
 use xception::dtype::Dtype;
 use xception::image::decode;
-use xception::layer::Tensor;
+use xception::network::layer::Tensor;
 use xception::ops::{Dense, DenseTransposed, Op};
 use xception::plan::{Binding, Pass, Plan, Slot};
 use xception::weights::safetensors::Model;

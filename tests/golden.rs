@@ -12,7 +12,7 @@ use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::gpu::Gpu;
 use xception::image::decode;
-use xception::layer::Shape;
+use xception::network::layer::Shape;
 use xception::shader::Precision;
 use xception::tile::{Algorithm, ProblemSize, Tuning};
 use xception::weights::safetensors::{Header, Model};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::Random;
 use xception::dtype::Dtype;
-use xception::layer::{Layer, Operation, Role, Shape, Tensor};
+use xception::network::layer::{Layer, Operation, Role, Shape, Tensor};
 use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MAX_WEIGHTS, Network, Preset};
 use xception::ops::{Add, Conv, Dense as DenseOp, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use xception::plan::{Binding, MAX_BINDING, Pass, Plan};

@@ -9,7 +9,7 @@ use hdf5_pure::FileBuilder;
 use safetensors::tensor::{TensorView, serialize};
 use xception::dtype::Dtype;
 use xception::error::Result;
-use xception::layer::Role;
+use xception::network::layer::Role;
 use xception::resize::Filter;
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::stream_decoder::StreamDecoder;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rten_simd::ops::{BitOps, IntOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
 
-use crate::layer::Shape;
+use crate::network::layer::Shape;
 
 /// `max(x, 0)`, by the sign bit: what is written as a comparison also looks for NaN, which takes several instructions in wasm.
 #[inline(always)]

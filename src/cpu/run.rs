@@ -11,7 +11,7 @@ use super::gemm::{Gemm, MR};
 use super::im2col::{Depthwise, MaxPool, strided, windows};
 use super::threads::{Lost, ThreadTeam};
 use super::weights::{PackedWeights, Weights};
-use crate::layer::Shape;
+use crate::network::layer::Shape;
 use crate::ops::{Add, ClassMap, Conv, Dense, DenseTransposed, GlobalAveragePool, Op, Pointwise, Sepconv};
 use crate::plan::{Binding, Pass, Plan};
 

@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::cpu::{Runner, Weights};
     use crate::dtype::Dtype;
-    use crate::layer::{Role, Shape, Tensor};
+    use crate::network::layer::{Role, Shape, Tensor};
     use crate::ops::{Add, Op, Pointwise};
     use crate::plan::{Binding, Pass, Plan, Slot};
 

@@ -6,7 +6,7 @@ use rten_simd::{Isa, Simd, SimdOp};
 
 use super::buffer::Buffer;
 use crate::dtype::Dtype;
-use crate::layer::{Role, Tensor};
+use crate::network::layer::{Role, Tensor};
 
 /// Vectors of a panel's row.
 pub const NR: usize = 2;

@@ -299,7 +299,7 @@ fn translate(error: wgpu::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::Shape;
+    use crate::network::layer::Shape;
     use crate::ops::{GlobalAveragePool, Op};
     use crate::plan::{Binding, Pass, Plan, Slot};
 

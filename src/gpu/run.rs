@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 use super::{Gpu, lost};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::layer::Tensor;
+use crate::network::layer::Tensor;
 use crate::ops::Op;
 use crate::plan::{Binding, Pass, Plan};
 

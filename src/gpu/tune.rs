@@ -7,8 +7,8 @@ use web_time::Instant;
 use super::{Gpu, Runner, Tensors};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::layer::Layer;
 use crate::network::Network;
+use crate::network::layer::Layer;
 use crate::plan::{BATCH, Plan};
 use crate::tile::{Algorithm, Tuning};
 

@@ -1,5 +1,5 @@
 use crate::dtype::Dtype;
-use crate::layer::{Role, Shape};
+use crate::network::layer::{Role, Shape};
 
 /// A buffer that an operation reads or writes.
 #[derive(Clone, Debug, PartialEq, Eq)]

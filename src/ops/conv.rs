@@ -5,7 +5,7 @@
 use super::buffer::{at, for_each, taps};
 use super::product::strides;
 use super::{Buffer, Operation, Role, Work};
-use crate::layer::Shape;
+use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
 
 /// 3×3 convolution without padding, and ReLU: reads input, weight `[3, 3, in, out]`, bias `[out]`.

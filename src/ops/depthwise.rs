@@ -4,7 +4,7 @@
 
 use super::buffer::{at, for_each, inside, taps};
 use super::{Buffer, Operation, Role, Work, flag, n, relu};
-use crate::layer::Shape;
+use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
 
 /// Depthwise 3×3 convolution: reads input, weight `[3, 3, channels]`.

@@ -4,7 +4,7 @@
 
 use super::buffer::{at, for_each};
 use super::{Buffer, Operation, Work, n};
-use crate::layer::Shape;
+use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
 
 /// Mean over all pixels: reads input.

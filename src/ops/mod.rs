@@ -15,7 +15,7 @@ pub use buffer::Buffer;
 pub use product::Add;
 
 use crate::dtype::Dtype;
-use crate::layer::Role;
+use crate::network::layer::Role;
 use crate::shader::{Constants, Kernel, Precision};
 
 /// The most workgroups along a dimension that every WebGPU device grants.

@@ -5,7 +5,7 @@
 use super::buffer::{at, for_each};
 use super::product::{Product, tiled, tiling};
 use super::{Add, Buffer, Operation, Role, Work};
-use crate::layer::Shape;
+use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
 use crate::tile::{TILES, Tile};
 

@@ -2,7 +2,7 @@
 
 use super::buffer::{at, inside, taps};
 use super::{Buffer, Role, Work, flag, n, relu};
-use crate::layer::Shape;
+use crate::network::layer::Shape;
 use crate::shader::Constants;
 use crate::tile::Tile;
 

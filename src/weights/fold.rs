@@ -4,8 +4,8 @@
 
 use super::assumed::{Assumption, FINAL_ACTIVATION, HIDDEN_ACTIVATION, ORDER, POOLING, untold};
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation};
 use crate::network::Dense;
+use crate::network::layer::{Layer, Operation};
 
 /// The folded tensors of a convolution with its batch norm, in the order of [`Layer::tensors`]. `read` gives its trained
 /// arrays by the names and in the layouts of [`Layer::parameters`].

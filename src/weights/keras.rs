@@ -20,7 +20,7 @@ use super::fold::{Head, Told, fold, is_one_way, lay_out};
 use super::layers::{Found, Kind, Layers, MAX_RATIO, damaged};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation};
+use crate::network::layer::{Layer, Operation};
 use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset};
 use crate::resize::Preprocessing;
 

@@ -7,7 +7,7 @@ use hdf5_pure::{DType, Dataset, File, Group};
 
 use super::fold::finite;
 use crate::error::{Error, Result};
-use crate::layer::Layer;
+use crate::network::layer::Layer;
 
 /// The most groups and arrays a file is searched for: a whole Xception has about 800. Links can make a small file
 /// endless.

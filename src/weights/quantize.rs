@@ -1,7 +1,7 @@
 //! Weights of 8 bits: `weight ≈ q · scale`, with one f32 scale for each output channel.
 
 use crate::dtype::Dtype;
-use crate::layer::Tensor;
+use crate::network::layer::Tensor;
 
 /// A tensor's values as signed bytes −127 to 127, and the scales of its output channels: the largest magnitude of a
 /// channel becomes 127.

@@ -20,7 +20,7 @@ use super::quantize::quantize;
 use super::stream_decoder::StreamDecoder;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::layer::Tensor;
+use crate::network::layer::Tensor;
 use crate::network::{Dense, Network, Preset};
 use crate::resize::Preprocessing;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::safetensors::{Entry, Header};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::layer::Tensor;
+use crate::network::layer::Tensor;
 
 /// Pieces are cut into words of this many bytes, so that a word of any dtype becomes whole words of 4 bytes.
 const WORD: usize = 8;

@@ -10,7 +10,7 @@ use super::fold::{Head, Told, finite, fold, is_one_way, lay_out};
 use super::layers::counting;
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation};
+use crate::network::layer::{Layer, Operation};
 use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset};
 use crate::resize::{Filter, Fit, Preprocessing};
 

@@ -12,7 +12,7 @@ use std::thread;
 use common::{Random, assert_close};
 use harness::{STORAGES, compare, in_reference, on_gpu, random_reads};
 use xception::dtype::Dtype;
-use xception::layer::Shape;
+use xception::network::layer::Shape;
 use xception::ops::{
     Activation, Add, Conv, Dense, Depthwise, Function, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk,
 };

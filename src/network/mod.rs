@@ -1,17 +1,17 @@
-//! Xception as a table that reads like Figure 5 of the paper; everything else is derived from it.
+//! A network: a list of layers, from which everything else is derived. `xception.rs` has the table of one, `builder.rs` makes its layers.
+
+mod builder;
+pub mod layer;
+mod xception;
+
+pub use xception::{FEATURES, MIN_SIDE};
 
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Operation, Shape, Tensor, ValueId};
-use Block::*;
-
-/// The smallest side of an image the network takes; below it the last blocks have nothing to see.
-pub const MIN_SIDE: usize = 71;
+use builder::Builder;
+use layer::{Layer, Operation, Shape, Tensor};
 
 /// The largest side the network is planned for; a GPU's own limits usually end before.
 pub const MAX_SIDE: usize = 4096;
-
-/// The features that the backbone's mean gives.
-pub const FEATURES: usize = 2048;
 
 /// The most dense layers.
 pub const MAX_DENSE: usize = 16;
@@ -21,49 +21,6 @@ pub const MAX_UNITS: usize = 1 << 18;
 
 /// The most bytes that all weights may take as f32, on every machine: the largest array of a 32-bit program, which WebAssembly is.
 pub const MAX_WEIGHTS: u64 = i32::MAX as u64;
-
-/// A row of the table: a convolution, or a block of separable convolutions.
-enum Block {
-    /// 3×3 convolution without padding and its ReLU: channels, stride.
-    Conv(&'static str, usize, usize),
-    /// Separable convolutions, then max pooling, around which a strided 1×1 shortcut leads.
-    Downsample(&'static str, [Sep; 2]),
-    /// Three ReLU + separable convolutions whose input is added to their output.
-    Residual(&'static str, [Sep; 3]),
-    /// A separable convolution with its ReLU after it.
-    SepRelu(&'static str, usize),
-}
-
-/// A separable convolution inside a block, by its number of output channels.
-enum Sep {
-    /// Reads its input as it is.
-    Plain(usize),
-    /// Takes negative inputs as zero.
-    Relu(usize),
-}
-use Sep::{Plain, Relu};
-
-const TABLE: [Block; 16] = [
-    // Entry flow
-    Conv("block1_conv1", 32, 2),
-    Conv("block1_conv2", 64, 1),
-    Downsample("block2", [Plain(128), Relu(128)]),
-    Downsample("block3", [Relu(256), Relu(256)]),
-    Downsample("block4", [Relu(728), Relu(728)]),
-    // Middle flow, eight times
-    Residual("block5", [Relu(728), Relu(728), Relu(728)]),
-    Residual("block6", [Relu(728), Relu(728), Relu(728)]),
-    Residual("block7", [Relu(728), Relu(728), Relu(728)]),
-    Residual("block8", [Relu(728), Relu(728), Relu(728)]),
-    Residual("block9", [Relu(728), Relu(728), Relu(728)]),
-    Residual("block10", [Relu(728), Relu(728), Relu(728)]),
-    Residual("block11", [Relu(728), Relu(728), Relu(728)]),
-    Residual("block12", [Relu(728), Relu(728), Relu(728)]),
-    // Exit flow; the mean and the dense layers follow
-    Downsample("block13", [Relu(728), Relu(1024)]),
-    SepRelu("block14_sepconv1", 1536),
-    SepRelu("block14_sepconv2", 2048),
-];
 
 /// Who trained the weights: frameworks differ in what they call the same network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -124,10 +81,9 @@ impl Network {
             return Err(Error::Weights(format!("two dense layers have the name {}", dense.name)));
         }
         let backbone = Self::backbone(size, preset)?;
-        let mut builder = Builder { layers: backbone.layers, image: Shape::new(size[0], size[1], 3), preset };
+        let mut builder = Builder::after(backbone.layers);
         for dense in head {
-            let layer = builder.push(&dense.name, Operation::Dense, builder.last(), dense.units, false);
-            layer.relu_after = dense.relu;
+            builder.dense(&dense.name, dense.units).relu_after = dense.relu;
         }
         let network = Self { layers: builder.layers };
         let mut all = 0;
@@ -165,12 +121,9 @@ impl Network {
                 "the input size {height}×{width} is not supported: each side must be {MIN_SIDE} to {MAX_SIDE} pixels"
             )));
         }
-        let mut builder = Builder { layers: Vec::new(), image: Shape::new(height, width, 3), preset };
-        for row in TABLE {
-            builder.row(row);
-        }
-        let features = builder.channels();
-        builder.push("avg_pool", Operation::Mean, builder.last(), features, false);
+        let mut builder = Builder::new(Shape::new(height, width, 3));
+        xception::backbone(&mut builder, preset);
+        builder.mean("avg_pool");
         Ok(Self { layers: builder.layers })
     }
 
@@ -206,87 +159,5 @@ impl Network {
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.output.channels)
-    }
-}
-
-struct Builder {
-    layers: Vec<Layer>,
-    image: Shape,
-    preset: Preset,
-}
-
-impl Builder {
-    fn last(&self) -> ValueId {
-        self.layers.len()
-    }
-
-    fn shape(&self, value: ValueId) -> Shape {
-        if value == 0 { self.image } else { self.layers[value - 1].output }
-    }
-
-    fn channels(&self) -> usize {
-        self.shape(self.last()).channels
-    }
-
-    fn push(
-        &mut self,
-        name: &str,
-        operation: Operation,
-        from: ValueId,
-        channels: usize,
-        relu_before: bool,
-    ) -> &mut Layer {
-        let input = self.shape(from);
-        let side = |length: usize| match operation {
-            Operation::Conv { stride } => (length - 3) / stride + 1,
-            Operation::SeparableConv => length,
-            Operation::Shortcut | Operation::MaxPool { .. } => length.div_ceil(2),
-            Operation::Mean | Operation::Dense => 1,
-        };
-        let output = Shape::new(side(input.height), side(input.width), channels);
-        let (name, index) = (name.to_owned(), self.layers.len());
-        self.layers.push(Layer { name, operation, from, add: None, relu_before, relu_after: false, input, output });
-        &mut self.layers[index]
-    }
-
-    /// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before.
-    fn separable(&mut self, block: &str, seps: impl IntoIterator<Item = Sep>) {
-        for (i, sep) in seps.into_iter().enumerate() {
-            let (channels, relu) = match sep {
-                Plain(channels) => (channels, false),
-                Relu(channels) => (channels, true),
-            };
-            let name = format!("{block}_sepconv{}", i + 1);
-            self.push(&name, Operation::SeparableConv, self.last(), channels, relu);
-        }
-    }
-
-    fn row(&mut self, row: Block) {
-        let from = self.last();
-        match row {
-            Conv(name, channels, stride) => {
-                self.push(name, Operation::Conv { stride }, from, channels, false).relu_after = true;
-            }
-            Downsample(block, seps) => {
-                self.separable(block, seps);
-                let (main, channels) = (self.last(), self.channels());
-                self.push(&format!("{block}_shortcut"), Operation::Shortcut, from, channels, false);
-                let (shortcut, Shape { height, width, .. }) = (self.last(), self.shape(main));
-                let padding = match self.preset {
-                    Preset::Keras => [height % 2, width % 2],
-                    Preset::Timm => [1, 1],
-                };
-                let pool = Operation::MaxPool { padding };
-                self.push(&format!("{block}_pool"), pool, main, channels, false).add = Some(shortcut);
-            }
-            Residual(block, seps) => {
-                self.separable(block, seps);
-                let last = self.last() - 1;
-                self.layers[last].add = Some(from);
-            }
-            SepRelu(name, channels) => {
-                self.push(name, Operation::SeparableConv, from, channels, false).relu_after = true;
-            }
-        }
     }
 }

@@ -1,0 +1,95 @@
+//! Xception as a table that reads like Figure 5 of the paper.
+
+use super::Preset;
+use super::builder::Builder;
+use super::layer::Shape;
+use Block::*;
+
+/// The smallest side of an image the network takes; below it the last blocks have nothing to see.
+pub const MIN_SIDE: usize = 71;
+
+/// The features that the backbone's mean gives.
+pub const FEATURES: usize = 2048;
+
+/// A row of the table: a convolution, or a block of separable convolutions.
+enum Block {
+    /// 3×3 convolution without padding and its ReLU: channels, stride.
+    Conv(&'static str, usize, usize),
+    /// Separable convolutions, then max pooling, around which a strided 1×1 shortcut leads.
+    Downsample(&'static str, [Sep; 2]),
+    /// Three ReLU + separable convolutions whose input is added to their output.
+    Residual(&'static str, [Sep; 3]),
+    /// A separable convolution with its ReLU after it.
+    SepRelu(&'static str, usize),
+}
+
+/// A separable convolution inside a block, by its number of output channels.
+enum Sep {
+    /// Reads its input as it is.
+    Plain(usize),
+    /// Takes negative inputs as zero.
+    Relu(usize),
+}
+use Sep::{Plain, Relu};
+
+const TABLE: [Block; 16] = [
+    // Entry flow
+    Conv("block1_conv1", 32, 2),
+    Conv("block1_conv2", 64, 1),
+    Downsample("block2", [Plain(128), Relu(128)]),
+    Downsample("block3", [Relu(256), Relu(256)]),
+    Downsample("block4", [Relu(728), Relu(728)]),
+    // Middle flow, eight times
+    Residual("block5", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block6", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block7", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block8", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block9", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block10", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block11", [Relu(728), Relu(728), Relu(728)]),
+    Residual("block12", [Relu(728), Relu(728), Relu(728)]),
+    // Exit flow; the mean and the dense layers follow
+    Downsample("block13", [Relu(728), Relu(1024)]),
+    SepRelu("block14_sepconv1", 1536),
+    SepRelu("block14_sepconv2", 2048),
+];
+
+/// Adds the backbone up to the last activation.
+pub fn backbone(builder: &mut Builder, preset: Preset) {
+    for block in TABLE {
+        let from = builder.last();
+        match block {
+            Conv(name, channels, stride) => builder.conv(name, channels, stride).relu_after = true,
+            Downsample(name, seps) => {
+                separable(builder, name, seps);
+                let main = builder.last();
+                let Shape { height, width, channels } = builder.shape(main);
+                builder.shortcut(&format!("{name}_shortcut"), from, channels);
+                let shortcut = builder.last();
+                let padding = match preset {
+                    Preset::Keras => [height % 2, width % 2],
+                    Preset::Timm => [1, 1],
+                };
+                builder.max_pool(&format!("{name}_pool"), main, padding).add = Some(shortcut);
+            }
+            Residual(name, seps) => {
+                separable(builder, name, seps);
+                if let Some(last) = builder.layers.last_mut() {
+                    last.add = Some(from);
+                }
+            }
+            SepRelu(name, channels) => builder.separable_conv(name, channels).relu_after = true,
+        }
+    }
+}
+
+/// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before.
+fn separable(builder: &mut Builder, block: &str, seps: impl IntoIterator<Item = Sep>) {
+    for (i, sep) in seps.into_iter().enumerate() {
+        let (channels, relu) = match sep {
+            Plain(channels) => (channels, false),
+            Relu(channels) => (channels, true),
+        };
+        builder.separable_conv(&format!("{block}_sepconv{}", i + 1), channels).relu_before = relu;
+    }
+}
