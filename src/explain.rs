@@ -38,12 +38,12 @@ impl Explanation {
         let layers: Vec<&Pass> = passes.iter().filter(|pass| matches!(pass.op, Op::Dense(_))).collect();
         for layer in layers.chunk_by(|one, other| one.writes == other.writes).rev() {
             let mut writes = None;
-            for &Pass { ref label, op, ref reads, writes: result } in layer.iter().copied() {
+            for &Pass { ref label, op, ref reads, writes: result, .. } in layer.iter().copied() {
                 if let Op::Dense(dense) = op {
                     let op = Op::from(DenseTransposed(dense));
                     let writes = *writes.get_or_insert_with(|| slot(op.output_len()));
                     let reads = vec![Binding::Slot(from), Binding::Slot(result), reads[1]];
-                    added.push(Pass { label: format!("{label}.transposed"), op, reads, writes });
+                    added.push(Pass { label: format!("{label}.transposed"), layer: None, op, reads, writes });
                 }
             }
             from = writes.unwrap_or(from);
@@ -53,7 +53,13 @@ impl Explanation {
             if let Op::GlobalAveragePool(GlobalAveragePool { input }) = *op {
                 map = slot(input.pixels());
                 let reads = vec![reads[0], Binding::Slot(from)];
-                added.push(Pass { label: "class_map".to_owned(), op: ClassMap { input }.into(), reads, writes: map });
+                added.push(Pass {
+                    label: "class_map".to_owned(),
+                    layer: None,
+                    op: ClassMap { input }.into(),
+                    reads,
+                    writes: map,
+                });
             }
         }
         let first = passes.len();

@@ -45,6 +45,8 @@ pub enum Binding {
 pub struct Pass {
     /// The layer's name; `.depthwise` or `.pointwise` follows for the halves of a separable convolution in two passes.
     pub label: String,
+    /// The number of its layer; none of what is no layer, such as softmax.
+    pub layer: Option<usize>,
     /// What it computes.
     pub op: Op,
     /// What it reads, in the order of [`Op`].
@@ -108,8 +110,10 @@ impl Plan {
         lowering.plan.image = lowering.allocate(image);
         lowering.values.push(lowering.plan.image);
         for (index, layer) in network.layers.iter().enumerate() {
-            lowering.layer(network, index, layer);
+            lowering.layer = Some(index);
+            lowering.lower(network, index, layer);
         }
+        lowering.layer = None;
         let op = Op::from(SoftmaxTopk { classes, top: lowering.plan.top });
         let reads = vec![Binding::Slot(lowering.plan.logits)];
         lowering.plan.answer = lowering.fresh(op.output_len());
@@ -156,11 +160,10 @@ impl Plan {
     /// # Errors
     /// [`Error::Argument`] where no layer has that name.
     pub fn pass_of(&self, network: &Network, layer: &str) -> Result<(usize, Shape)> {
-        let is_last = |rest: &str| rest.is_empty() || rest == ".pointwise" || rest.starts_with('[');
-        let pass = self.passes.iter().rposition(|pass| pass.label.strip_prefix(layer).is_some_and(is_last));
-        let shape = network.readable().find_map(|(name, shape)| (name == layer).then_some(shape));
+        let number = network.layers.iter().position(|other| other.name == layer && other.is_readable());
+        let pass = self.passes.iter().rposition(|pass| pass.layer.is_some() && pass.layer == number);
         let unknown = || Error::Argument(format!("{layer:?} is no layer whose activations can be read"));
-        pass.zip(shape).ok_or_else(unknown)
+        Ok((pass.ok_or_else(unknown)?, network.layers[number.ok_or_else(unknown)?].output))
     }
 
     /// Bytes that a pass reads and writes for some images, each counted once.
@@ -205,6 +208,8 @@ struct Lowering {
     /// The shortcut that the next pooling will compute too: its tile, and what it reads.
     shortcut: Option<(Option<Tile>, Vec<Binding>)>,
     next_tensor: usize,
+    /// The number of the layer at hand.
+    layer: Option<usize>,
 }
 
 impl Lowering {
@@ -238,10 +243,10 @@ impl Lowering {
     }
 
     fn pass(&mut self, label: String, op: impl Into<Op>, reads: Vec<Binding>, writes: usize) {
-        self.plan.passes.push(Pass { label, op: op.into(), reads, writes });
+        self.plan.passes.push(Pass { label, layer: self.layer, op: op.into(), reads, writes });
     }
 
-    fn layer(&mut self, network: &Network, index: usize, layer: &Layer) {
+    fn lower(&mut self, network: &Network, index: usize, layer: &Layer) {
         let (input, output) = (layer.input, layer.output);
         let from = Binding::Slot(self.values[layer.from]);
         let (label, relu_after) = (layer.name.clone(), layer.relu_after);

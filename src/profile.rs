@@ -6,6 +6,7 @@ use crate::classifier::Classifier;
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::gpu::Roofline;
+use crate::network::layer::Section;
 
 /// One pass, timed by itself.
 #[derive(Clone, Debug, Serialize)]
@@ -14,7 +15,7 @@ pub struct PassProfile {
     /// The pass's label: a layer, with `.depthwise` or `.pointwise` behind it for its halves.
     pub label: String,
     /// The block that the layer belongs to, such as `block5`; `head` behind the last one.
-    pub block: String,
+    pub block: &'static str,
     /// Which third of the network: `entry`, `middle`, `exit`.
     pub flow: &'static str,
     /// The kernel, which is also the name of its file in `shaders/`.
@@ -82,7 +83,7 @@ impl Profile {
         let passes = plan.passes.iter().zip(&times).map(|(pass, time)| {
             let seconds = time.median.as_secs_f64().max(1e-9);
             let (flops, bytes) = (2.0 * (pass.op.macs() * batch as u64) as f64, plan.traffic(pass, batch) as f64);
-            let (block, flow) = place(&pass.label);
+            let Section { flow, block } = classifier.network().section(pass.layer);
             PassProfile {
                 label: pass.label.clone(),
                 block,
@@ -147,24 +148,5 @@ impl Profile {
             |what, name: &str| serde_json::json!({"name": what, "ph": "M", "pid": 1, "tid": 1, "args": {"name": name}});
         events.extend([name("process_name", &self.adapter), name("thread_name", "Xception GPU")]);
         serde_json::json!({"traceEvents": events, "displayTimeUnit": "ms"})
-    }
-}
-
-/// The block and the flow of a pass.
-fn place(label: &str) -> (String, &'static str) {
-    let number = label.strip_prefix("block").and_then(|rest| {
-        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-        digits.parse::<usize>().ok()
-    });
-    match number {
-        None => ("head".to_owned(), "exit"),
-        Some(number) => {
-            let flow = match number {
-                ..=4 => "entry",
-                5..=12 => "middle",
-                _ => "exit",
-            };
-            (format!("block{number}"), flow)
-        }
     }
 }

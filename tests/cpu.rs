@@ -41,7 +41,7 @@ fn check(op: Op, random: &mut Random) {
         let writes = slots.len();
         let slot = |len| Slot { len, dtype: Dtype::F32 };
         let plan = Plan {
-            passes: vec![Pass { label: String::new(), op, reads: bindings, writes }],
+            passes: vec![Pass { label: String::new(), layer: None, op, reads: bindings, writes }],
             slots: slots.iter().map(Vec::len).chain([op.output_len()]).map(slot).collect(),
             ..Plan::default()
         };

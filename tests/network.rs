@@ -376,7 +376,8 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
     if wanted.len() != plan.passes.len() {
         return Err(format!("{} passes for {}", plan.passes.len(), wanted.len()));
     }
-    for (Pass { label, op, reads, writes }, (name, values, weights, result, want)) in plan.passes.iter().zip(wanted) {
+    for (Pass { label, op, reads, writes, .. }, (name, values, weights, result, want)) in plan.passes.iter().zip(wanted)
+    {
         let slots: Vec<usize> =
             reads.iter().filter_map(|read| if let Binding::Slot(slot) = read { Some(*slot) } else { None }).collect();
         let tensors: Vec<&String> = reads

@@ -158,12 +158,9 @@ export class Engine {
   }
 }
 
-/** The layers whose results passes write: the halves and the parts of a layer have its name in front. */
+/** The layers whose results passes write, each the last of its passes. */
 function layers(passes) {
   const found = new Map();
-  for (const { label, shape } of passes) {
-    const name = label.replace(/\.pointwise$|\[.*/, '');
-    if (!/\.depthwise$|^softmax/.test(label)) found.set(name, { name, shape: shape.length > 1 ? shape : [1, 1, ...shape] });
-  }
+  for (const { layer, shape } of passes) if (layer) found.set(layer, { name: layer, shape: shape.length > 1 ? shape : [1, 1, ...shape] });
   return [...found.values()];
 }

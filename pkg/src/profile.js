@@ -28,15 +28,14 @@ export async function profile(model, dtype, run, runs) {
   const { clock, whole, times } = await time(device, [...resize, ...passes.map(({ label }) => label)], run, runs);
   const own = times.slice(resize.length);
   const sum = own.reduce((total, { ms }) => total + ms, 0);
-  const rows = passes.map(({ flops, bytes, color, ...pass }, i) => {
+  const rows = passes.map(({ flops, bytes, color, layer, ...pass }, i) => {
     const { ms, minMs } = own[i];
     const seconds = Math.max(ms, 1e-6) / 1000;
     const roofline = Math.max(flops / ceilings.flops, bytes / ceilings.bytes) / seconds;
     const [gflops, gbps] = [flops, bytes].map((amount) => amount / seconds / 1e9);
-    const { block, flow } = place(pass.label);
     // What follows the mean is f32 always.
-    const stored = block === 'head' ? 'f32' : dtype;
-    return { ...pass, block, flow, dtype: stored, minMs, ms, share: ms / sum, gflops, gbps, intensity: flops / bytes, roofline };
+    const stored = pass.block === 'head' ? 'f32' : dtype;
+    return { ...pass, dtype: stored, minMs, ms, share: ms / sum, gflops, gbps, intensity: flops / bytes, roofline };
   });
   const repeats = Math.max(...own.map(({ repeats }) => repeats));
   const totals = Object.fromEntries(['flow', 'block', 'kernel'].map((key) => [key, total(rows, key)]));
@@ -51,13 +50,6 @@ function total(rows, key) {
     totals[row[key]] = { passes: passes + 1, ms: ms + row.ms, share: share + row.share };
   }
   return totals;
-}
-
-/** The block and the flow of a pass. */
-function place(label) {
-  const number = Number(label.match(/^block(\d+)/)?.[1]);
-  if (!number) return { block: 'head', flow: 'exit' };
-  return { block: `block${number}`, flow: number <= 4 ? 'entry' : number <= 12 ? 'middle' : 'exit' };
 }
 
 /** Writes each inference into the performance panel: a row for the GPU's passes, another for what is around them. */

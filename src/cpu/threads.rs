@@ -378,7 +378,7 @@ mod tests {
         let weight = Tensor { shape: vec![32, 32], role: Role::Matrix(1), ..bias.clone() };
         let pass = |from, writes| {
             let reads = vec![Binding::Slot(from), Binding::Tensor(0), Binding::Tensor(1)];
-            Pass { label: String::new(), op, reads, writes }
+            Pass { label: String::new(), layer: None, op, reads, writes }
         };
         let slots = vec![Slot { len: shape.len(), dtype: Dtype::F32 }; 3];
         let plan = Plan { passes: vec![pass(0, 1), pass(1, 2), pass(2, 1)], slots, ..Plan::default() };

@@ -317,7 +317,7 @@ mod tests {
 
             let slot = |len| Slot { len, dtype: Dtype::F32 };
             let op = Op::from(GlobalAveragePool { input: Shape::new(2, 2, 4) });
-            let pass = Pass { label: String::new(), op, reads: vec![Binding::Slot(0)], writes: 1 };
+            let pass = Pass { label: String::new(), layer: None, op, reads: vec![Binding::Slot(0)], writes: 1 };
             let slots = vec![slot(16), slot(4)];
             let plan = Plan { passes: vec![pass], slots, batch: 1, answer: 1, ..Plan::default() };
             let runner = Runner::new(&plan, Tensors::new(&gpu, &plan).await.unwrap()).await.unwrap();

@@ -218,7 +218,7 @@ impl Runner {
         let dispatches = &self.dispatches[(passes.start_bound().cloned(), passes.end_bound().cloned())];
         let time = |repeats: u32| {
             self.gpu.time(move |pass| {
-                (0..repeats).for_each(|_| dispatches.iter().for_each(|dispatch| dispatch.encode(pass, images)))
+                (0..repeats).for_each(|_| dispatches.iter().for_each(|dispatch| dispatch.encode(pass, images)));
             })
         };
         // Drivers compile at the first run.

@@ -1,23 +1,25 @@
 //! Layers one after the other, with their shapes. Nothing here knows which network they make.
 
-use super::layer::{Layer, Operation, Shape, ValueId};
+use super::layer::{Layer, Operation, Section, Shape, ValueId};
 
 /// Layers as they are added. Each method adds one, which reads the last activation unless it says otherwise.
 pub struct Builder {
     pub layers: Vec<Layer>,
+    /// Where the next ones are.
+    pub section: Section,
     image: Shape,
 }
 
 impl Builder {
     /// No layers yet, and an image.
     pub fn new(image: Shape) -> Self {
-        Self { layers: Vec::new(), image }
+        Self { layers: Vec::new(), section: Section::HEAD, image }
     }
 
     /// Goes on behind some layers.
     pub fn after(layers: Vec<Layer>) -> Self {
         let image = layers.first().map_or(Shape::new(0, 0, 0), |layer| layer.input);
-        Self { layers, image }
+        Self { layers, section: Section::HEAD, image }
     }
 
     /// The last activation.
@@ -41,7 +43,8 @@ impl Builder {
         let output = Shape::new(side(input.height), side(input.width), channels);
         let (name, index) = (name.to_owned(), self.layers.len());
         let (add, relu_before, relu_after) = (None, false, false);
-        self.layers.push(Layer { name, operation, from, add, relu_before, relu_after, input, output });
+        let section = self.section;
+        self.layers.push(Layer { name, section, operation, from, add, relu_before, relu_after, input, output });
         &mut self.layers[index]
     }
 

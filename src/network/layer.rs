@@ -79,11 +79,27 @@ pub enum Operation {
     Dense,
 }
 
+/// The part of a network that a layer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// A third of the network: `entry`, `middle` or `exit`.
+    pub flow: &'static str,
+    /// A block, such as `block5`; `head` behind the last one.
+    pub block: &'static str,
+}
+
+impl Section {
+    /// What follows the backbone.
+    pub const HEAD: Self = Self { flow: "exit", block: "head" };
+}
+
 /// One row of the network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// Keras's name where it has one, such as `block3_sepconv1`; shortcuts are `block3_shortcut`.
     pub name: String,
+    /// Where it is.
+    pub section: Section,
     /// What it computes.
     pub operation: Operation,
     /// The activation it reads.
@@ -220,6 +236,11 @@ impl Layer {
             }
             Operation::MaxPool { .. } | Operation::Mean => vec![],
         }
+    }
+
+    /// Whether its activations can be read: not those of a shortcut, which is computed with the pooling it is added to.
+    pub fn is_readable(&self) -> bool {
+        self.operation != Operation::Shortcut
     }
 
     /// Multiply-accumulates for one image; pooling, means and additions count as none.

@@ -8,7 +8,7 @@ pub use xception::{FEATURES, MIN_SIDE};
 
 use crate::error::{Error, Result};
 use builder::Builder;
-use layer::{Layer, Operation, Shape, Tensor};
+use layer::{Layer, Operation, Section, Shape, Tensor};
 
 /// The largest side the network is planned for; a GPU's own limits usually end before.
 pub const MAX_SIDE: usize = 4096;
@@ -152,8 +152,12 @@ impl Network {
     /// The layers whose activations can be read, by name: all but the shortcuts, which are computed with the pooling they are
     /// added to.
     pub fn readable(&self) -> impl Iterator<Item = (&str, Shape)> {
-        let layers = self.layers.iter().filter(|layer| layer.operation != Operation::Shortcut);
-        layers.map(|layer| (&*layer.name, layer.output))
+        self.layers.iter().filter(|layer| layer.is_readable()).map(|layer| (&*layer.name, layer.output))
+    }
+
+    /// Where a layer is; without one it is behind the others.
+    pub fn section(&self, layer: Option<usize>) -> Section {
+        layer.and_then(|layer| self.layers.get(layer)).map_or(Section::HEAD, |layer| layer.section)
     }
 
     /// The number of classes.

@@ -1,8 +1,8 @@
-//! Xception as a table that reads like Figure 5 of the paper.
+//! Xception as tables that read like Figure 5 of the paper.
 
 use super::Preset;
 use super::builder::Builder;
-use super::layer::Shape;
+use super::layer::{Section, Shape};
 use Block::*;
 
 /// The smallest side of an image the network takes; below it the last blocks have nothing to see.
@@ -11,19 +11,21 @@ pub const MIN_SIDE: usize = 71;
 /// The features that the backbone's mean gives.
 pub const FEATURES: usize = 2048;
 
-/// A row of the table: a convolution, or a block of separable convolutions.
+/// A row of the tables: a convolution, or separable convolutions, in the block of this name.
+#[derive(Clone, Copy)]
 enum Block {
-    /// 3×3 convolution without padding and its ReLU: channels, stride.
-    Conv(&'static str, usize, usize),
+    /// 3×3 convolution without padding and its ReLU: name, channels, stride.
+    Conv(&'static str, &'static str, usize, usize),
     /// Separable convolutions, then max pooling, around which a strided 1×1 shortcut leads.
     Downsample(&'static str, [Sep; 2]),
     /// Three ReLU + separable convolutions whose input is added to their output.
     Residual(&'static str, [Sep; 3]),
-    /// A separable convolution with its ReLU after it.
-    SepRelu(&'static str, usize),
+    /// A separable convolution with its ReLU after it: name, channels.
+    SepRelu(&'static str, &'static str, usize),
 }
 
 /// A separable convolution inside a block, by its number of output channels.
+#[derive(Clone, Copy)]
 enum Sep {
     /// Reads its input as it is.
     Plain(usize),
@@ -32,14 +34,17 @@ enum Sep {
 }
 use Sep::{Plain, Relu};
 
-const TABLE: [Block; 16] = [
-    // Entry flow
-    Conv("block1_conv1", 32, 2),
-    Conv("block1_conv2", 64, 1),
+/// The entry flow.
+const ENTRY: [Block; 5] = [
+    Conv("block1", "conv1", 32, 2),
+    Conv("block1", "conv2", 64, 1),
     Downsample("block2", [Plain(128), Relu(128)]),
     Downsample("block3", [Relu(256), Relu(256)]),
     Downsample("block4", [Relu(728), Relu(728)]),
-    // Middle flow, eight times
+];
+
+/// The middle flow: a block, eight times.
+const MIDDLE: [Block; 8] = [
     Residual("block5", [Relu(728), Relu(728), Relu(728)]),
     Residual("block6", [Relu(728), Relu(728), Relu(728)]),
     Residual("block7", [Relu(728), Relu(728), Relu(728)]),
@@ -48,19 +53,27 @@ const TABLE: [Block; 16] = [
     Residual("block10", [Relu(728), Relu(728), Relu(728)]),
     Residual("block11", [Relu(728), Relu(728), Relu(728)]),
     Residual("block12", [Relu(728), Relu(728), Relu(728)]),
-    // Exit flow; the mean and the dense layers follow
+];
+
+/// The exit flow; the mean and the dense layers follow.
+const EXIT: [Block; 3] = [
     Downsample("block13", [Relu(728), Relu(1024)]),
-    SepRelu("block14_sepconv1", 1536),
-    SepRelu("block14_sepconv2", 2048),
+    SepRelu("block14", "sepconv1", 1536),
+    SepRelu("block14", "sepconv2", 2048),
 ];
 
 /// Adds the backbone up to the last activation.
 pub fn backbone(builder: &mut Builder, preset: Preset) {
-    for block in TABLE {
+    let flow = |flow, blocks: &'static [Block]| blocks.iter().map(move |block| (flow, block));
+    for (flow, block) in flow("entry", &ENTRY).chain(flow("middle", &MIDDLE)).chain(flow("exit", &EXIT)) {
+        let (Conv(name, ..) | Downsample(name, _) | Residual(name, _) | SepRelu(name, ..)) = *block;
+        builder.section = Section { flow, block: name };
         let from = builder.last();
-        match block {
-            Conv(name, channels, stride) => builder.conv(name, channels, stride).relu_after = true,
-            Downsample(name, seps) => {
+        match *block {
+            Conv(_, layer, channels, stride) => {
+                builder.conv(&format!("{name}_{layer}"), channels, stride).relu_after = true;
+            }
+            Downsample(_, seps) => {
                 separable(builder, name, seps);
                 let main = builder.last();
                 let Shape { height, width, channels } = builder.shape(main);
@@ -72,15 +85,18 @@ pub fn backbone(builder: &mut Builder, preset: Preset) {
                 };
                 builder.max_pool(&format!("{name}_pool"), main, padding).add = Some(shortcut);
             }
-            Residual(name, seps) => {
+            Residual(_, seps) => {
                 separable(builder, name, seps);
                 if let Some(last) = builder.layers.last_mut() {
                     last.add = Some(from);
                 }
             }
-            SepRelu(name, channels) => builder.separable_conv(name, channels).relu_after = true,
+            SepRelu(_, layer, channels) => {
+                builder.separable_conv(&format!("{name}_{layer}"), channels).relu_after = true;
+            }
         }
     }
+    builder.section = Section::HEAD;
 }
 
 /// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before.

@@ -5,6 +5,8 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::dtype::Dtype;
+use crate::network::Network;
+use crate::plan::Pass;
 use crate::prediction::Prediction;
 use crate::resize::{Fit, Preprocessing, seen};
 use crate::weights::Format;
@@ -92,6 +94,11 @@ pub fn object(entries: &[(&str, JsValue)]) -> Object {
 /// Text, for JavaScript.
 pub fn text(value: impl ToString) -> JsValue {
     value.to_string().into()
+}
+
+/// The name of a pass's layer, if it has one.
+pub fn layer_name(network: &Network, pass: &Pass) -> JsValue {
+    pass.layer.map_or(JsValue::UNDEFINED, |layer| text(&network.layers[layer].name))
 }
 
 /// A JavaScript array.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use js_sys::Object;
 
-use super::common::{array, info, object, parse_fit, predictions, region, storage, text};
+use super::common::{array, info, layer_name, object, parse_fit, predictions, region, storage, text};
 use super::*;
 use crate::cpu::{Classifier, Loader};
 #[cfg(target_feature = "atomics")]
@@ -77,11 +77,13 @@ impl CpuModel {
         object(&entries)
     }
 
-    /// What runs for a photo, in order: objects of `label` and `shape`.
+    /// What runs for a photo, in order: objects of `layer` and `shape`.
     pub fn passes(&self) -> Vec<Object> {
-        let passes = self.classifier.passes().iter();
+        let (passes, network) = (self.classifier.passes().iter(), self.classifier.network());
         let shape = |shape: Vec<usize>| array(shape.into_iter().map(|length| (length as u32).into()));
-        passes.map(|pass| object(&[("label", text(&pass.label)), ("shape", shape(pass.op.output_shape()))])).collect()
+        passes
+            .map(|pass| object(&[("layer", layer_name(network, pass)), ("shape", shape(pass.op.output_shape()))]))
+            .collect()
     }
 
     /// Computes with up to `threads` threads of a team, this one included.

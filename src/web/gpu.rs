@@ -3,11 +3,12 @@
 use js_sys::Object;
 use web_sys::ImageBitmap;
 
-use super::common::{array, info, object, parse_fit, predictions, region, storage, text};
+use super::common::{array, info, layer_name, object, parse_fit, predictions, region, storage, text};
 use super::*;
 use crate::classifier::{Answer, Classifier, Loader, Options};
 use crate::dtype::Dtype;
 use crate::gpu::{Gpu, Preprocessor, Readback, TUNING_TIME};
+use crate::network::layer::Section;
 use crate::plan::Pass;
 use crate::resize::Rgba;
 use crate::shader::PipelineDescriptor;
@@ -249,13 +250,17 @@ impl WebModel {
         pipelines.into_iter().map(|pipeline| pipeline.label).collect()
     }
 
-    /// What runs for a photo, in order: objects of `label`, `kernel`, `color`, `shape`, `grid`, `flops` and `bytes`.
+    /// What runs for a photo, in order: objects of `label`, `layer`, `block`, `flow`, `kernel`, `color`, `shape`, `grid`, `flops` and `bytes`.
     pub fn passes(&self) -> Vec<Object> {
-        let plan = self.classifier.plan();
+        let (plan, network) = (self.classifier.plan(), self.classifier.network());
         let pass = |pass: &Pass| {
             let op = pass.op;
+            let Section { flow, block } = network.section(pass.layer);
             object(&[
                 ("label", text(&pass.label)),
+                ("layer", layer_name(network, pass)),
+                ("block", text(block)),
+                ("flow", text(flow)),
                 ("kernel", text(op.kernel().name)),
                 ("color", text(op.color())),
                 ("shape", array(op.output_shape().into_iter().map(|length| (length as u32).into()))),

@@ -27,7 +27,13 @@ pub fn on_gpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<
     let slots =
         reads.iter().zip(&buffers).map(|(values, buffer)| Slot { len: values.len(), dtype: buffer.dtype(storage) });
     let plan = Plan {
-        passes: vec![Pass { label: format!("{op:?}"), op, reads: (0..writes).map(Binding::Slot).collect(), writes }],
+        passes: vec![Pass {
+            label: format!("{op:?}"),
+            layer: None,
+            op,
+            reads: (0..writes).map(Binding::Slot).collect(),
+            writes,
+        }],
         slots: slots.chain([Slot { len: len + GUARD.len(), dtype: op.output().dtype(storage) }]).collect(),
         batch: images,
         storage,

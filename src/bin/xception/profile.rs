@@ -91,7 +91,7 @@ fn tables(profile: &Profile) -> String {
         }
     };
     totals("flow", |pass| pass.flow);
-    totals("block", |pass| &pass.block);
+    totals("block", |pass| pass.block);
     totals("kernel", |pass| pass.kernel);
     lines.join("\n")
 }
@@ -119,7 +119,7 @@ fn csv(profile: &Profile) -> Result<String, csv::Error> {
         let shape = by(&pass.shape.iter().map(usize::to_string).collect::<Vec<_>>());
         let grid = by(&pass.grid.iter().map(u32::to_string).collect::<Vec<_>>());
         let PassProfile { label, block, flow, kernel, dtype, .. } = pass;
-        let texts = [label, block, *flow, *kernel, &shape, &dtype.to_string(), &grid].map(str::to_owned);
+        let texts = [label, *block, *flow, *kernel, &shape, &dtype.to_string(), &grid].map(str::to_owned);
         let numbers = [pass.min_ms, pass.ms, pass.share, pass.gflops, pass.gbps, pass.intensity, pass.roofline];
         writer.write_record(texts.into_iter().chain(numbers.map(|number| number.to_string())))?;
     }
