@@ -10,7 +10,7 @@ use std::{env, iter};
 
 const INCLUDE: &str = "// #include ";
 
-/// What [`storage`](Parts::kernel) stands for; the precision chooses one of these.
+/// What `storage.wgsl` stands for; the precision chooses one of these.
 const STORAGE: &str = "storage.wgsl";
 
 fn main() {

@@ -49,7 +49,7 @@ pub struct Dense {
 /// The network for one input size and one head: its layers in the order in which they run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// The layers; layer `n` produces [`ValueId`] `n + 1`.
+    /// The layers; layer `n` produces [`ValueId`](layer::ValueId) `n + 1`.
     pub layers: Vec<Layer>,
 }
 

@@ -1,7 +1,7 @@
 //! Operations: what one pass computes. Nothing here needs a GPU.
 //!
 //! A file each: parameters, formula, buffers, the shader with its constants and work, the cost, a slow reference, and the cases
-//! that tests run on every backend. [`operations!`] is the registry; a new operation is its file, its `.wgsl`, a line there, and
+//! that tests run on every backend. `operations!` is the registry; a new operation is its file, its `.wgsl`, a line there, and
 //! the lowering that uses it ([`crate::plan`]). The CPU computes it by the reference where it has nothing faster.
 //!
 //! Activations are stored row by row, channels innermost (HWC) and padded with zeros to whole `vec4`s; those of several images

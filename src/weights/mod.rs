@@ -1,7 +1,7 @@
 //! Weights: the project's own files, and the readers of other programs' files that make them.
 //!
 //! Everything that runs reads one format: safetensors with batch norm folded, laid out as the kernels want it
-//! ([`safetensors`]), which a [`decoder`] takes apart as it arrives. Files of Keras and timm are converted to it first
+//! ([`safetensors`]), which a [`stream_decoder`] takes apart as it arrives. Files of Keras and timm are converted to it first
 //! ([`keras`], [`timm`], feature `formats`).
 
 pub mod assumed;
