@@ -3,14 +3,14 @@
 //! Browsers download the parts without comments and indentation, which are a third of the text; lines keep their numbers.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, iter};
 
 const INCLUDE: &str = "// #include ";
 
-/// What `storage.wgsl` stands for; the precision chooses one of these.
+/// Placeholder of the storage types: the precision of a pipeline chooses one of `shared/storage_*.wgsl`.
 const STORAGE: &str = "storage.wgsl";
 
 fn main() {
@@ -81,10 +81,10 @@ impl Parts {
         for include in self.sources[file].clone().lines().filter_map(|line| line.strip_prefix(INCLUDE)) {
             let included = include.trim_matches('"');
             let part = if included == STORAGE { STORAGE.to_owned() } else { format!("shared/{included}") };
-            if part == STORAGE && !parts.contains(&part) {
-                parts.push(part);
-            } else if !parts.contains(&part) {
-                self.collect(&part, parts);
+            match part {
+                part if parts.contains(&part) => {}
+                part if part == STORAGE => parts.push(part),
+                part => self.collect(&part, parts),
             }
         }
         parts.push(file.to_owned());
@@ -99,9 +99,9 @@ impl Parts {
         let text = &self.sources[file];
         let doc: String =
             text.lines().map_while(|line| line.strip_prefix("// ")).flat_map(|line| ["/// ", line, "\n"]).collect();
-        let bindings = text.lines().filter(|line| line.starts_with("@group(0) @binding("));
+        let mut bindings = text.lines().filter(|line| line.starts_with("@group(0) @binding("));
         let reads = bindings.clone().count() - 1;
-        let reads_texture = iter::once(bindings).flatten().any(|line| line.contains("texture_2d"));
+        let reads_texture = bindings.any(|line| line.contains("texture_2d"));
         let parts: Vec<String> = parts.iter().map(|part| format!("&{}_PART", constant(part))).collect();
         format!(
             "{doc}pub static {}: Kernel = Kernel {{ name: {:?}, reads: {reads}, reads_texture: {reads_texture}, stored: {stored}, parts: &[{}] }};\n",

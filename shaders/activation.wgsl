@@ -60,7 +60,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         return;
     }
     let at = id.y * count + id.x;
-    // What pads the values stays zero.
+    // Padding stays zero.
     let index = 4 * id.x + vec4u(0, 1, 2, 3);
     output[at] = select(vec4f(), activation(input[at]), index < vec4u(LEN));
 }

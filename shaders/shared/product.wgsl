@@ -1,4 +1,4 @@
-// What every product over channels has: shapes, the pixels that it reads, and the epilogue.
+// Shapes, source pixels and epilogue of a product over channels.
 //
 // PIXELS counts the output pixels of all images. A kernel binds `input`, `bias` and `residual`.
 

@@ -40,7 +40,7 @@ type Work<'a> = Box<dyn Fn(Range<usize>, &mut Scratch) + Send + Sync + 'a>;
 /// A team of threads that help a leader, until it is dropped.
 pub struct ThreadTeam(Arc<Board>);
 
-/// What the threads of a team share. The leader, rank 0, is the caller of [`ThreadTeam::run`].
+/// State shared by the threads of a team. The leader, rank 0, is the caller of [`ThreadTeam::run`].
 struct Board {
     /// What there is to do; null between two passes.
     job: AtomicPtr<Job>,

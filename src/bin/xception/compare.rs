@@ -16,7 +16,7 @@ pub struct Tolerance {
     /// How far values may be apart.
     #[arg(long, default_value_t = 1e-3)]
     atol: f32,
-    /// What share of the oracle's value they may be apart besides.
+    /// Relative tolerance: a share of the oracle's value, added to `--atol`.
     #[arg(long, default_value_t = 1e-3)]
     rtol: f32,
 }
