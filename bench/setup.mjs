@@ -1,4 +1,4 @@
-// What `npm run bench` needs beyond the set-up of everything else: the runtimes, Keras with the converters, and the model in
+// Sets up `npm run bench`, beyond the set-up of everything else: the runtimes, Keras with the converters, and the model in
 // every runtime's format. Every step is skipped where it is done already.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -64,7 +64,7 @@ async function compare(address) {
 }
 
 const options = parse();
-await setup({ kitchenware: true });
+await setup();
 const { models } = await import('../bench/setup.mjs');
 // The runtimes and the chart's library: packages that nothing else here needs.
 npmPackages('bench');

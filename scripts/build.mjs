@@ -17,10 +17,10 @@ function hash(files) {
 
 const read = (folder) => readdirSync(folder).map((name) => [name, readFileSync(`${folder}/${name}`)]);
 
-/** Makes `site/` of www/ and pkg/dist, which must be built. */
-export async function build() {
+/** Makes `site/` of www/ and pkg/dist, which must be built; an open page may need the files of before, if they are to be kept. */
+export async function build({ keep = false } = {}) {
   const { build: bundle } = await import('esbuild');
-  rmSync(SITE, { recursive: true, force: true });
+  if (!keep) rmSync(SITE, { recursive: true, force: true });
   mkdirSync(`${SITE}/models`, { recursive: true });
   // The package's files name each other: its folder has the hash.
   const shipped = read('pkg/dist').filter(([name]) => /\.(js|wasm)$/.test(name) && name !== 'imagenet.js');
@@ -45,7 +45,7 @@ export async function build() {
     logLevel: 'warning',
   });
   const made = Object.entries(metafile.outputs).map(([path, { entryPoint, inputs }]) => [entryPoint ?? Object.keys(inputs)[0], path.slice(SITE.length + 1)]);
-  // What few need comes on demand, and is kept then.
+  // Modules that few pages need are fetched on demand, and kept then.
   const kept = shipped.map(([name]) => `${library}/${name}`).filter((name) => !/\/(formats|thread|cpu_threads)/.test(name));
   const named = (text) => made.reduce((text, [from, to]) => text.replaceAll(`"${from.slice('www/'.length)}"`, `"${to}"`), text);
   for (const name of ['index.html', 'manifest.webmanifest']) writeFileSync(`${SITE}/${name}`, named(readFileSync(`www/${name}`, 'utf8')));

@@ -1,7 +1,7 @@
 // The performance panel of Chromium's own devtools, showing the tracks of `profile: true`.
 import { emptyPage } from '../tests/e2e/browser.mjs';
 
-// What the panel itself records, as far as it is seen in the picture.
+// The panel's own categories, as far as they are seen in the picture.
 const categories = ['blink.user_timing', 'devtools.timeline', 'disabled-by-default-devtools.timeline', 'v8.execute'];
 const [first, selected, last] = ['block13_sepconv1.depthwise', 'block13_sepconv2.pointwise', 'read-back'];
 const [width, height] = [1280, 610];

@@ -1,5 +1,5 @@
 // npm run fuzz [target] [seconds]: fuzzes each reader of files for ten minutes, or one of them, or for so many seconds.
-// What is found is kept in tests/data/crashes, where `npm test` runs it ever after.
+// Finds are kept in tests/data/crashes, which `npm test` runs.
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { debian, has, run, stop } from './shell.mjs';

@@ -23,7 +23,7 @@ const KITCHENWARE = {
   labels: ['cup', 'fork', 'glass', 'knife', 'plate', 'spoon'],
 };
 
-/** What browsers fetch by themselves: ImageNet's weights, from a host that lets pages read them. */
+/** ImageNet's weights for browsers to fetch, from a host with CORS headers. */
 export const HUGGING_FACE = {
   name: 'ImageNet, from Hugging Face',
   url: 'https://huggingface.co/timm/legacy_xception.tf_in1k/resolve/main/model.safetensors',
@@ -34,8 +34,12 @@ export const HUGGING_FACE = {
 /** How long a host may take to answer, and then between two pieces, before it counts as out of reach. */
 const PATIENCE = 5000;
 
-/** Gets the first model that can be had, and tells where there is none. The page reads what is in models/index.json. */
-export async function models() {
+/** The wasm module that converts, once it is compiled. */
+let compiled = Promise.resolve();
+
+/** Gets the first model that can be had, and tells where there is none, with modules that may still be compiled. The page reads models/index.json. */
+export async function models(modules) {
+  compiled = modules;
   const index = join(FOLDER, 'index.json');
   const isThere = ({ url, bytes }) => bytes && (url.startsWith('https:') || isCurrent(url));
   if (existsSync(index) && JSON.parse(readFileSync(index, 'utf8')).every(isThere)) return;
@@ -105,7 +109,7 @@ async function fetchKitchenware(folder, output) {
   await convert(readFileSync(join(folder, 'kitchenware.keras')), output, options);
 }
 
-/** What models/index.json says of a model. */
+/** A model's entry in models/index.json. */
 function entry(name, file, license, samples = []) {
   const bytes = readFileSync(file);
   const integrity = createHash('sha256').update(bytes).digest('hex');
@@ -172,6 +176,7 @@ function verify(bytes, algorithm, expected, what) {
 
 /** Converts weights, to half their size unless `dtype` says otherwise, by the wasm module that browsers use. */
 export async function convert(file, output, options) {
+  await compiled;
   const formats = await import('../pkg/glue/formats.js');
   await formats.default({ module_or_path: readFileSync(new URL('../pkg/dist/formats_bg.wasm', import.meta.url)) });
   // A file that has its name is whole.

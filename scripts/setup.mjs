@@ -1,10 +1,10 @@
-// What `npm start` and `npm test` need, installed by themselves: npm packages, the wasm target, the wasm modules,
-// a model. Every step is skipped where it is done already.
+// Sets up `npm start` and `npm test`: npm packages, the wasm target, the wasm modules, a model. Steps that are done already are
+// skipped.
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { debian, has, npmPackages, run, stop } from './shell.mjs';
+import { debian, has, npmPackages, run, runBeside, stop } from './shell.mjs';
 
 /** A part of Rust, such as a `target` or a `component`, which is in this folder of its libraries. */
 export function rustPart(kind, name, folder = name) {
@@ -14,24 +14,40 @@ export function rustPart(kind, name, folder = name) {
   run('rustup', [kind, 'add', name]);
 }
 
-/** The wasm modules and scripts of the package, which need Rust. */
-export function wasmModules() {
+/** Installs the compiler's parts for the wasm modules. */
+function toolchain() {
   if (!has('cargo')) stop('Rust is missing: install it from https://rustup.rs, then try again.');
   const advice = process.platform === 'win32' || has('cc') ? undefined : debian('gcc', 'libc6-dev');
   if (advice) stop(`Rust needs a C linker: ${advice}.`);
   rustPart('target', 'wasm32-unknown-unknown');
+}
+
+/** The wasm modules and scripts of the package. */
+export function wasmModules() {
+  toolchain();
   // Threads need Rust's library with atomics, which is compiled here.
   rustPart('component', 'rust-src', 'src/rust/library/Cargo.lock');
   run('cargo', ['xtask', 'wasm']);
 }
 
-/** Sets everything up; tests need the kitchenware model whatever else there is. */
-export async function setup({ kitchenware = false } = {}) {
+/** Compiles those that a first photo needs, not optimized, beside this script. */
+export function firstModules() {
+  toolchain();
+  return runBeside('cargo', ['xtask', 'wasm', 'first']).ended;
+}
+
+/** The npm packages, and whether this Node will do. */
+export function nodeModules() {
   if (Number(process.versions.node.split('.')[0]) < 20) stop(`Node ${process.version} is too old: install Node 20 or newer.`);
   npmPackages();
+}
+
+/** Sets everything up for tests, which need the kitchenware model whatever else there is. */
+export async function setup() {
+  nodeModules();
   wasmModules();
-  const { kitchenwareOnly, models } = await import('./model.mjs');
-  return kitchenware ? kitchenwareOnly() : models();
+  const { kitchenwareOnly } = await import('./model.mjs');
+  return kitchenwareOnly();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await setup();

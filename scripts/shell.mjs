@@ -1,5 +1,5 @@
 // Running commands, and installing what the machine lacks.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +19,21 @@ export function run(command, args, options = {}) {
   const { status, error, signal } = spawnSync(command, args, { stdio: 'inherit', ...options });
   if (error) stop(`${command} could not be started: ${error.message}`);
   if (status !== 0) stop(`${command} failed with ${signal ?? `exit code ${status}`}; the lines above tell why.`);
+}
+
+/** Prints a line with the seconds since the start. */
+export function say(text) {
+  console.log(`[${(performance.now() / 1000).toFixed(0).padStart(3)} s] ${text}`);
+}
+
+/** Runs a command beside this script; rejects where it fails. */
+export function runBeside(command, args, options = {}) {
+  const child = spawn(command, args, { stdio: 'inherit', ...options });
+  const ended = new Promise((resolve, reject) => {
+    child.on('error', ({ message }) => reject(new Error(`${command} could not be started: ${message}`)));
+    child.on('exit', (code, signal) => (code === 0 ? resolve() : reject(new Error(`${command} failed with ${signal ?? `exit code ${code}`}; the lines above tell why.`))));
+  });
+  return { child, ended };
 }
 
 export function has(command) {

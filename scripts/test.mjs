@@ -47,7 +47,7 @@ async function web() {
 
 const [part, ...more] = process.argv.slice(2);
 if (![undefined, 'native', 'web'].includes(part) || more.length > 0) stop('npm test takes the name of a part, native or web, or nothing for all.');
-await setup({ kitchenware: true });
+await setup();
 lint();
 if (part !== 'web') native();
 if (part !== 'native') await web();

@@ -29,7 +29,7 @@ fn load(top: u32, y: u32, x: u32, c: u32) -> vec4f {
     return select(vec4f(), select(value, max(value, vec4f()), RELU_BEFORE), inside);
 }
 
-// What a row of the input gives the four pixels of a row of the output, by a row of the window.
+// Adds the products of one row of the input and one row of the window to the four pixels of a row of the output.
 fn row(v0: vec4f, v1: vec4f, v2: vec4f, v3: vec4f, v4: vec4f, v5: vec4f, window: mat3x4f) -> mat4x4f {
     return mat4x4f(
         v0 * window[0] + v1 * window[1] + v2 * window[2],

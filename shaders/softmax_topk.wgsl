@@ -3,7 +3,7 @@
 //   p[n] = exp(logits[n] − max) / Σ_i exp(logits[i] − max)
 //
 // logits  [images][4·⌈CLASSES/4⌉]
-// answer  [images] of [TOP] class numbers and [TOP] probabilities as the bits of f32, then [images][CLASSES] of those
+// answer  [images] of [TOP] class numbers, then as the bits of f32 their [TOP] probabilities and all [CLASSES]
 //
 // One workgroup does all of an image (y): each invocation visits every 256th class, and trees of barriers reduce. A rank without
 // a class (NaN in the logits) is 0xffffffff.
@@ -43,11 +43,10 @@ fn reduce_best(lane: u32) {
 fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
 ) {
     let begin = group.y * ((CLASSES + 3) / 4 * 4);
-    let top = group.y * 2 * TOP;
-    let all = groups.y * 2 * TOP + group.y * CLASSES;
+    let top = group.y * (2 * TOP + CLASSES);
+    let all = top + 2 * TOP;
     var last_value = 3.4e38;
     var last_number = NONE;
     var largest = 0.0;

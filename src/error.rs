@@ -1,9 +1,9 @@
-//! What can go wrong, each with a sentence that says what to do.
+//! Errors, each with a sentence that says what to do.
 
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What went wrong. The text is a sentence for people; [`Error::code`] is for programs.
+/// An error. The text is a sentence for people; [`Error::code`] is for programs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A weights file of a known kind that cannot be used: cut short, a layer missing, a wrong shape, NaN.

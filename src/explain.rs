@@ -1,4 +1,4 @@
-//! What explains an answer: passes behind a plan's own, from a class back to the pixels of the last activation. No GPU in it.
+//! Class activation maps: passes behind a plan's own, from a class back to the pixels of the last activation.
 //!
 //! A logit is linear in the features' mean at this image: dense layers are, and a ReLU either passes a value on or does
 //! not. So each pixel contributes the sum of its features, weighted by how much the logit changes with them; the map's mean

@@ -24,12 +24,12 @@
 //! ```
 //!
 //! [`weights`] turns any supported file into one format; [`network`] says what is computed, [`plan`] lowers it to
-//! passes over a few buffers as [`tile`] advises for a device, each an operation of [`ops`] in some [`shader`]; [`gpu`] runs them;
-//! [`classifier`] is all of it together:
+//! passes over a few buffers as [`tile`] advises for a device, each an operation of [`ops`] in some [`shader`]; a [`backend`] runs
+//! them; [`classifier`] is all of it together:
 //!
 //! ```no_run
 //! # async fn example() -> xception::error::Result<()> {
-//! use xception::{classifier::{Classifier, Options}, gpu::Gpu, image, weights};
+//! use xception::{backend::Gpu, classifier::{Classifier, Options}, image, weights};
 //!
 //! let file = std::fs::read("xception.keras").expect("weights");
 //! let photo = std::fs::read("photo.jpg").expect("a photo");
@@ -70,6 +70,8 @@ macro_rules! names {
 }
 use names;
 
+pub mod backend;
+pub mod classifier;
 pub mod dtype;
 pub mod error;
 pub mod explain;
@@ -83,12 +85,6 @@ pub mod shader;
 pub mod tile;
 pub mod weights;
 
-#[cfg(feature = "gpu")]
-pub mod classifier;
-#[cfg(feature = "cpu")]
-pub mod cpu;
-#[cfg(feature = "gpu")]
-pub mod gpu;
 #[cfg(feature = "formats")]
 pub mod image;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]

@@ -1,4 +1,4 @@
-//! What a photo's header tells before it is decoded.
+//! Headers of photos, read before anything is decoded.
 
 use std::iter;
 

@@ -7,7 +7,8 @@
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::network::layer::{Layer, Operation, Shape, Tensor, ValueId};
+use crate::network::activation::Function;
+use crate::network::layer::{Layer, Operation, Shape, Tensor, ValueId, Window};
 use crate::network::{MAX_UNITS, Network};
 use crate::ops::{Add, Conv, Dense, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use crate::shader::PipelineDescriptor;
@@ -47,9 +48,9 @@ pub struct Pass {
     pub label: String,
     /// The number of its layer; none of what is no layer, such as softmax.
     pub layer: Option<usize>,
-    /// What it computes.
+    /// The operation.
     pub op: Op,
-    /// What it reads, in the order of [`Op`].
+    /// The bindings that it reads, in the order of [`Op`].
     pub reads: Vec<Binding>,
     /// The slot it writes.
     pub writes: usize,
@@ -132,12 +133,12 @@ impl Plan {
         plan
     }
 
-    /// What pipelines are made of, one for each operation, and which of them each pass has.
-    pub fn pipelines(&self) -> (Vec<PipelineDescriptor>, Vec<usize>) {
+    /// The pipelines of some passes, one for each operation, and which of them each pass has.
+    pub fn pipelines(&self, passes: &[Pass]) -> (Vec<PipelineDescriptor>, Vec<usize>) {
         let mut ops: Vec<Op> = Vec::new();
         let mut pipelines = Vec::new();
         let mut of_pass = Vec::new();
-        for &Pass { ref label, op, .. } in &self.passes {
+        for &Pass { ref label, op, .. } in passes {
             of_pass.push(ops.iter().position(|&other| other == op).unwrap_or(ops.len()));
             if of_pass.last() == Some(&ops.len()) {
                 ops.push(op);
@@ -160,7 +161,8 @@ impl Plan {
     /// # Errors
     /// [`Error::Argument`] where no layer has that name.
     pub fn pass_of(&self, network: &Network, layer: &str) -> Result<(usize, Shape)> {
-        let number = network.layers.iter().position(|other| other.name == layer && other.is_readable());
+        let is_it = |&(index, other): &(usize, &Layer)| other.name == layer && network.is_readable(index);
+        let number = network.layers.iter().enumerate().find(is_it).map(|(index, _)| index);
         let pass = self.passes.iter().rposition(|pass| pass.layer.is_some() && pass.layer == number);
         let unknown = || Error::Argument(format!("{layer:?} is no layer whose activations can be read"));
         Ok((pass.ok_or_else(unknown)?, network.layers[number.ok_or_else(unknown)?].output))
@@ -215,7 +217,7 @@ struct Lowering {
 impl Lowering {
     /// The free slot that fits `len` values for each image best; else the largest free one, grown; else a new one.
     fn allocate(&mut self, len: usize) -> usize {
-        // What is beyond 32 bits is beyond any device's buffers, which is told when they are made.
+        // A length beyond 32 bits is refused when the buffers are made.
         let len = len.saturating_mul(self.plan.batch);
         let slots = &mut self.plan.slots;
         let best = self.free.iter().enumerate().min_by_key(|&(_, &slot)| {
@@ -249,17 +251,11 @@ impl Lowering {
     fn lower(&mut self, network: &Network, index: usize, layer: &Layer) {
         let (input, output) = (layer.input, layer.output);
         let from = Binding::Slot(self.values[layer.from]);
-        let (label, relu_after) = (layer.name.clone(), layer.relu_after);
+        let label = layer.name.clone();
         let writes = match layer.operation {
-            Operation::Conv { stride } => {
-                let reads = vec![from, self.tensor(), self.tensor()];
-                let writes = self.allocate(output.stored());
-                self.pass(label, Conv { input, output, stride }, reads, writes);
-                self.release(network, index, layer.from);
-                writes
-            }
-            Operation::SeparableConv => self.separable(network, index, layer, from),
-            Operation::Shortcut => {
+            Operation::Conv(Window { stride: [2, 2], padding: NONE, .. })
+                if layer.is_pointwise() && !network.is_readable(index) =>
+            {
                 let tile = match self.tuning.algorithm(layer, self.plan.batch) {
                     Algorithm::Direct => None,
                     Algorithm::Tiled(tile) | Algorithm::Fused(tile) => Some(tile),
@@ -267,19 +263,33 @@ impl Lowering {
                 self.shortcut = Some((tile, vec![from, self.tensor(), self.tensor()]));
                 self.values[layer.from]
             }
-            Operation::MaxPool { padding } => {
+            Operation::Conv(Window { kernel: [3, 3], stride: [stride, columns], padding: NONE })
+                if stride == columns && relu(layer.activation_after) && layer.add.is_none() =>
+            {
+                let reads = vec![from, self.tensor(), self.tensor()];
+                let writes = self.allocate(output.stored());
+                self.pass(label, Conv { input, output, stride }, reads, writes);
+                self.release(network, index, layer.from);
+                writes
+            }
+            Operation::SeparableConv(Window { kernel: [3, 3], stride: [1, 1], padding: [[1, 1], [1, 1]] }) => {
+                self.separable(network, index, layer, from)
+            }
+            Operation::MaxPool(Window { kernel: [3, 3], stride: [2, 2], padding: [[top, _], [left, _]] })
+                if layer.is_joining_pool() =>
+            {
                 let shortcut = layer.add.unwrap_or_default();
                 let input = network.layers[shortcut - 1].input;
                 let (tile, mut reads) = self.shortcut.take().unwrap_or_default();
                 reads.push(from);
                 reads.extend(tile.map(|_| reads[1]));
                 let writes = self.allocate(output.stored());
-                let add = Add::MaxPool { padding };
+                let (add, relu_after) = (Add::MaxPool { padding: [top, left] }, relu(layer.activation_after));
                 self.pass(label, Pointwise { input, output, stride: 2, add, relu_after, tile }, reads, writes);
                 [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
-            Operation::Mean => {
+            Operation::GlobalAveragePool => {
                 self.plan.embedding = self.fresh(output.stored());
                 self.pass(label, GlobalAveragePool { input }, vec![from], self.plan.embedding);
                 self.release(network, index, layer.from);
@@ -290,13 +300,15 @@ impl Lowering {
                 self.dense(layer, from, self.plan.logits);
                 self.plan.logits
             }
+            operation => unreachable!("a table has {}, {operation:?}, and no kernel computes it", layer.name),
         };
         self.values.push(writes);
     }
 
     /// A separable convolution, in one pass or two.
     fn separable(&mut self, network: &Network, index: usize, layer: &Layer, from: Binding) -> usize {
-        let (input, output, relu_before, relu_after) = (layer.input, layer.output, layer.relu_before, layer.relu_after);
+        let (input, output) = (layer.input, layer.output);
+        let (relu_before, relu_after) = (relu(layer.activation_before), relu(layer.activation_after));
         let [window, weight, bias] = [self.tensor(), self.tensor(), self.tensor()];
         let (add, added) = match layer.add {
             Some(value) => (Add::Residual, Some(Binding::Slot(self.values[value]))),
@@ -346,7 +358,7 @@ impl Lowering {
                 _ if count == outputs => (layer.name.clone(), Binding::Tensor(weight)),
                 _ => (format!("{}[{first}..{}]", layer.name, first + count), rows),
             };
-            let op = Dense { inputs, first, outputs: count, all: outputs, relu_after: layer.relu_after };
+            let op = Dense { inputs, first, outputs: count, all: outputs, relu_after: relu(layer.activation_after) };
             self.pass(label, op, vec![from, rows, Binding::Tensor(bias)], writes);
         }
     }
@@ -358,4 +370,13 @@ impl Lowering {
             self.free.push(self.values[value]);
         }
     }
+}
+
+/// No padding.
+const NONE: [[usize; 2]; 2] = [[0; 2]; 2];
+
+/// Whether an activation is ReLU, which is applied where a value is loaded or stored; of a table there is no other one.
+fn relu(activation: Option<Function>) -> bool {
+    assert!(matches!(activation, None | Some(Function::Relu)), "no kernel applies {activation:?}");
+    activation.is_some()
 }

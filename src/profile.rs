@@ -1,11 +1,14 @@
-//! Where the time of a photo goes: every pass with its layer, kernel, shape, time, and what it achieves of what the GPU can do.
+//! Profiles: every pass of a photo with its layer, kernel, shape, time, and its share of the GPU's roofline.
+
+use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::backend::gpu::Roofline;
+use crate::backend::{Engine, Gpu};
 use crate::classifier::Classifier;
 use crate::dtype::Dtype;
 use crate::error::Result;
-use crate::gpu::Roofline;
 use crate::network::layer::Section;
 
 /// One pass, timed by itself.
@@ -20,7 +23,7 @@ pub struct PassProfile {
     pub flow: &'static str,
     /// The kernel, which is also the name of its file in `shaders/`.
     pub kernel: &'static str,
-    /// What it writes for one image: height, width and channels, or a number of values.
+    /// The shape of its result for one image: height, width and channels, or a number of values.
     pub shape: Vec<usize>,
     /// How what it writes is stored.
     pub dtype: Dtype,
@@ -46,7 +49,7 @@ pub struct PassProfile {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
-    /// What the GPU calls itself.
+    /// The adapter's name.
     pub adapter: String,
     /// Its driver.
     pub driver: String,
@@ -62,7 +65,7 @@ pub struct Profile {
     pub repeats: u32,
     /// Milliseconds of all passes as they normally run, in one compute pass.
     pub whole_ms: f64,
-    /// What the GPU can do at best, measured.
+    /// The GPU's measured ceilings.
     pub ceiling: Roofline,
     /// The passes, in order.
     pub passes: Vec<PassProfile>,
@@ -73,12 +76,12 @@ impl Profile {
     ///
     /// # Errors
     /// [`crate::error::Error::DeviceLost`] or [`crate::error::Error::Gpu`] where the device fails.
-    pub async fn new(classifier: &Classifier, batch: usize, runs: usize) -> Result<Self> {
+    pub async fn new(classifier: &Classifier<Gpu>, batch: usize, runs: usize) -> Result<Self> {
         let engine = classifier.engine(batch);
-        let (plan, info) = (&engine.plan, &classifier.gpu().info);
-        let ceiling = classifier.gpu().roofline().await?;
-        let (clock, times) = engine.runner.profile(plan, batch, runs).await?;
-        let whole = engine.time(.., batch).await?;
+        let (plan, info) = (engine.plan(), &classifier.backend().info);
+        let ceiling = classifier.backend().roofline().await?;
+        let (clock, times) = engine.runner().profile(plan, batch, runs).await?;
+        let whole = engine.runner().time(0..plan.passes.len(), batch, Duration::MAX).await?.unwrap_or_default();
         let total: f64 = times.iter().map(|time| time.median.as_secs_f64()).sum();
         let passes = plan.passes.iter().zip(&times).map(|(pass, time)| {
             let seconds = time.median.as_secs_f64().max(1e-9);

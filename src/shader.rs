@@ -26,7 +26,7 @@ pub struct Kernel {
     pub reads_texture: bool,
     /// Whether a [`Precision`] changes it.
     stored: bool,
-    /// What it is made of, itself last.
+    /// The files it is assembled from, its own last.
     parts: &'static [&'static Part],
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::network::Network;
-use crate::network::layer::{Layer, Operation, Shape};
+use crate::network::layer::{Layer, Shape};
 
 /// Workgroup memory that every WebGPU device grants, in `vec4`s of f32.
 const SHARED: usize = 16384 / 16;
@@ -151,11 +151,11 @@ impl Algorithm {
 pub struct Tuning {
     /// Whether this is a software adapter, where workgroup memory and barriers are slow.
     pub software: bool,
-    /// What was measured.
+    /// The measurements so far.
     measured: Vec<(ProblemSize, Trial)>,
 }
 
-/// What was found for a size.
+/// The state of a size's measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Trial {
     /// The fastest algorithm so far.
@@ -183,7 +183,7 @@ impl Trial {
     }
 }
 
-/// What a separable convolution computes: layers of the same shapes take as long as one another.
+/// The shapes of a separable convolution: layers of the same shapes take the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProblemSize {
     input: Shape,
@@ -215,13 +215,12 @@ impl ProblemSize {
 
     /// The size of a layer for `batch` images; none of other layers, of which there is little to choose.
     pub fn of(layer: &Layer, batch: usize) -> Option<Self> {
-        let chosen = layer.operation == Operation::SeparableConv;
-        chosen.then_some(Self { input: layer.input, channels: layer.output.channels, batch })
+        layer.is_separable().then_some(Self { input: layer.input, channels: layer.output.channels, batch })
     }
 }
 
 impl Tuning {
-    /// What is best known without measuring.
+    /// The best known algorithms, without measurements.
     pub fn untuned(software: bool) -> Self {
         Self { software, measured: Vec::new() }
     }
@@ -253,15 +252,15 @@ impl Tuning {
         [guess].into_iter().chain(Algorithm::exact().rev().filter(move |algorithm| *algorithm != guess))
     }
 
-    /// What was found for a layer and exactly this many images; else that nothing was tried.
+    /// The measurements of a layer for exactly this many images; by default, that nothing was tried.
     fn trial(&self, layer: &Layer, batch: usize) -> Trial {
         let size = ProblemSize::of(layer, batch);
         let found = self.measured.iter().find(|(other, _)| Some(*other) == size).map(|(_, trial)| *trial);
         found.unwrap_or_else(|| Trial { algorithm: self.guess(layer, batch), nanos: u64::MAX, left: ALGORITHMS })
     }
 
-    /// What is to be tried next for `batch` images: a layer, an algorithm, and how fast that must be to be better than those before.
-    /// Layers that compute the same are one, and those with the most work altogether come first. None where all was tried.
+    /// The next candidate for `batch` images: a layer, an algorithm, and the time that it has to beat. Layers of the same shapes count as
+    /// one, and those with the most work altogether come first. None if everything was tried.
     pub fn next<'a>(&self, network: &'a Network, batch: usize) -> Option<(&'a Layer, Algorithm, Duration)> {
         let layers = || network.layers.iter().filter_map(|layer| Some((ProblemSize::of(layer, batch)?, layer)));
         let work = |size: ProblemSize| {
@@ -292,8 +291,8 @@ impl Tuning {
         }
     }
 
-    /// What was measured for a layer: for fewer images than were measured, but not for one by itself, what is best for more of
-    /// them, which they are a remainder of.
+    /// The fastest algorithm measured for a layer. Several images, as the remainder of a larger batch, fall back to that batch's
+    /// algorithm; a single image does not.
     fn get(&self, layer: &Layer, batch: usize) -> Option<Algorithm> {
         let size = ProblemSize::of(layer, batch)?;
         let holds = |other: &ProblemSize| {

@@ -1,13 +1,14 @@
-//! What a weights file does not tell: it is listed, and each option takes its line away; and heads of a single output.
+//! Assumptions about a weights file: each is listed, and each option removes its line; and heads of a single output.
 
 mod common;
 
 use std::collections::HashMap;
 
-use common::{Random, assert_close, fixture, golden, pattern};
+use common::{Random, assert_close, block_on, fixture, golden, pattern};
 use hdf5_pure::{AttrValue, FileBuilder};
 use safetensors::tensor::{TensorView, serialize};
-use xception::cpu::Classifier;
+use xception::backend::{Cpu, Readback};
+use xception::classifier::Classifier;
 use xception::dtype::Dtype;
 use xception::resize::{Filter, Fit};
 use xception::weights::safetensors::{Header, Meta, Model};
@@ -177,17 +178,17 @@ fn one_output_is_a_sigmoid() {
         let (head, input_size) = (Some(fixture(head)), Some([side; 2]));
         let overrides = Overrides { head, input_size, labels, dtype: Some(dtype), ..Overrides::default() };
         let file = convert(fixture("keras3.weights.h5"), overrides).unwrap();
-        let mut classifier = Classifier::load(&file, None).unwrap();
+        let mut classifier = block_on(Classifier::load(&Cpu::new(), &file, Default::default())).unwrap();
         classifier.upload_pixels(&pattern(side, side)).unwrap();
-        let ranked = classifier.classify(2).unwrap();
+        let ranked = block_on(classifier.classify(2)).unwrap();
         let what = format!("{side} as {dtype}: {ranked:?}");
         assert_eq!([&*ranked[0].label, &*ranked[1].label], ["shiny", "dull"], "{what}");
         let expected = golden().floats(&format!("{side}.sigmoid")).unwrap()[0];
         let tolerance = if dtype == Dtype::F32 { 1e-4 } else { 2e-2 };
         let scores = [ranked[0].score, ranked[1].score];
         assert_close(&what, &scores, &[expected, 1.0 - expected], &[2], tolerance, tolerance);
-        // What speaks for one class speaks against the other.
-        let maps = [0, 1].map(|class| classifier.explain(class).unwrap());
+        // Evidence for one class is evidence against the other.
+        let maps = [0, 1].map(|class| block_on(classifier.explain(class).unwrap().read()).unwrap());
         let against: Vec<f32> = maps[0].iter().map(|value| -value).collect();
         assert_eq!(maps[1], against, "{what}");
         assert!(maps[1].iter().any(|value| *value != 0.0), "{what}");

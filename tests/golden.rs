@@ -1,24 +1,27 @@
-//! The network against Keras and timm: values that `tools/make_golden.py` wrote are the only oracles of a planning error.
+//! The network on every backend against Keras and timm: values that `tools/make_golden.py` wrote are the only oracles of a planning
+//! error.
 
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use common::fixtures::{kitchen_file, overflowing_file, photos, random_file};
-use common::{KITCHEN_LABELS, Random, assert_close, block_on, fixture, golden, gpu, pattern};
+use common::{KITCHEN_LABELS, Random, assert_close, block_on, golden, gpu, pattern};
+use xception::backend::{Backend, Cpu, Engine, Gpu, Readback, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
-use xception::gpu::Gpu;
 use xception::image::decode;
 use xception::network::layer::Shape;
+use xception::ops::Op;
+use xception::prediction::Prediction;
 use xception::shader::Precision;
 use xception::tile::{Algorithm, ProblemSize, Tuning};
 use xception::weights::safetensors::{Header, Model};
-use xception::weights::{Overrides, convert};
 
 const KERAS: &str = "keras3.weights.h5";
+const TIMM: &str = "timm.safetensors";
 const ATOL: f32 = 1e-3;
 const RTOL: f32 = 1e-3;
 
@@ -27,95 +30,139 @@ fn stored(storage: Dtype, software: bool) -> Options {
     Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) }
 }
 
-/// The kitchenware model on the GPU, stored there as `storage`.
-fn kitchen_classifier(dtype: Dtype, storage: Dtype, software: bool) -> Classifier {
-    block_on(Classifier::load(&gpu(), &kitchen_file(dtype), stored(storage, software))).unwrap()
+/// A model on a backend.
+fn load<B: Backend>(backend: &B, file: &[u8], how: Options) -> Classifier<B> {
+    block_on(Classifier::load(backend, file, how)).unwrap()
 }
 
-/// The random network of a fixture on the GPU.
-fn random_network(file: &str, side: usize, how: Options, change: Option<&str>) -> Classifier {
-    block_on(Classifier::load(&gpu(), &random_file(file, side, change), how)).unwrap()
+/// The values that a backend will have.
+fn read(values: xception::error::Result<impl Readback>) -> Vec<f32> {
+    block_on(values.unwrap().read()).unwrap()
 }
 
-/// Runs the plan piece by piece and compares each layer that the oracle wrote down: 18 of them.
-fn compare_layers(classifier: &mut Classifier, oracle: &str, side: usize) {
-    // f16 rounds to 11 bits, layer after layer.
-    let (atol, rtol) = if classifier.plan().storage == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
-    classifier.upload_pixels(&pattern(side, side)).unwrap();
-    let plan = classifier.plan().clone();
-    let golden = golden();
-    let mut next = 0;
-    let mut compared = 0;
-    for (index, pass) in plan.passes.iter().enumerate() {
-        // A .weights.h5 file does not know what its dense layer was called.
-        let layer = if pass.label == "dense" { "predictions" } else { pass.label.trim_end_matches(".pointwise") };
-        let Some(sums) = golden.floats(&format!("{oracle}{side}.{layer}.sums")) else { continue };
-        let len = pass.op.output_len();
-        let values =
-            block_on(classifier.runner().submit(|_| {}, next..=index, 1, pass.writes, len).unwrap().read()).unwrap();
-        next = index + 1;
-        compared += 1;
-        let channels = sums.len();
-        let pixels = (len / channels) as f32;
-        let means: Vec<f32> =
-            (0..channels).map(|c| values[c..].iter().step_by(channels).sum::<f32>() / pixels).collect();
-        let expected: Vec<f32> = sums.iter().map(|sum| sum / pixels).collect();
-        assert_close(&format!("{layer}'s channel means at {side}"), &means, &expected, &[channels], atol, rtol);
-        let places = golden.integers(&format!("{oracle}{side}.{layer}.places")).unwrap();
-        let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
-        let expected = golden.floats(&format!("{oracle}{side}.{layer}.values")).unwrap();
-        assert_close(&format!("{layer} at {side}, sampled"), &samples, &expected, &[expected.len()], atol, rtol);
+/// Uploads a photo of the kitchenware package.
+fn upload<B: Backend>(classifier: &mut Classifier<B>, photo: &Path) {
+    let photo = decode(&fs::read(photo).unwrap()).unwrap();
+    block_on(classifier.upload(&photo)).unwrap();
+}
+
+/// The network of a fixture, with random weights.
+#[derive(Clone, Copy)]
+struct RandomNetwork {
+    file: &'static str,
+    side: usize,
+    /// The tensor of which one value is changed.
+    change: Option<&'static str>,
+}
+
+impl RandomNetwork {
+    const fn new(file: &'static str, side: usize) -> Self {
+        Self { file, side, change: None }
     }
-    assert_eq!(compared, 18, "every layer that was written down is compared");
+
+    fn load<B: Backend>(self, backend: &B, how: Options) -> Classifier<B> {
+        let mut classifier = load(backend, &random_file(self.file, self.side, self.change), how);
+        classifier.upload_pixels(&pattern(self.side, self.side)).unwrap();
+        classifier
+    }
+
+    /// The name that the oracle gave a layer. A .weights.h5 file does not know what its dense layer was called.
+    fn golden_name(self, layer: &str) -> String {
+        let layer = if layer == "dense" { "predictions" } else { layer };
+        format!("{}{}.{layer}", if self.file == TIMM { "timm." } else { "" }, self.side)
+    }
+
+    /// Runs the plan piece by piece and compares each layer that the oracle wrote down: 18 of them.
+    fn compare_layers<B: Backend>(self, backend: &B, how: Options) {
+        let classifier = self.load(backend, how);
+        // f16 rounds to 11 bits, layer after layer.
+        let (atol, rtol) = if classifier.storage() == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
+        let golden = golden();
+        let mut next = 0;
+        let mut compared = 0;
+        for (index, pass) in classifier.plan().passes.iter().enumerate() {
+            let name = self.golden_name(pass.label.trim_end_matches(".pointwise"));
+            let Some(sums) = golden.floats(&format!("{name}.sums")) else { continue };
+            let len = pass.op.output_len();
+            let values = read(classifier.engine(1).submit(next..index + 1, 1, pass.writes, len));
+            next = index + 1;
+            compared += 1;
+            let channels = sums.len();
+            let pixels = (len / channels) as f32;
+            let means: Vec<f32> =
+                (0..channels).map(|c| values[c..].iter().step_by(channels).sum::<f32>() / pixels).collect();
+            let expected: Vec<f32> = sums.iter().map(|sum| sum / pixels).collect();
+            assert_close(&format!("{name}'s channel means"), &means, &expected, &[channels], atol, rtol);
+            let places = golden.integers(&format!("{name}.places")).unwrap();
+            let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
+            let expected = golden.floats(&format!("{name}.values")).unwrap();
+            assert_close(&format!("{name}, sampled"), &samples, &expected, &[expected.len()], atol, rtol);
+        }
+        assert_eq!(compared, 18, "every layer that was written down is compared");
+    }
 }
 
 #[test]
-fn layers_agree_with_keras_at_150() {
+fn layers_agree_with_keras_on_a_gpu() {
     for storage in [Dtype::F32, Dtype::F16] {
         for software in [false, true] {
-            compare_layers(&mut random_network(KERAS, 150, stored(storage, software), None), "", 150);
+            RandomNetwork::new(KERAS, 150).compare_layers(&gpu(), stored(storage, software));
+        }
+    }
+    RandomNetwork::new(KERAS, 299).compare_layers(&gpu(), stored(Dtype::F32, false));
+}
+
+/// timm pads its max pooling otherwise, which counts where a length is even: 72 and 36 at 150 pixels, 74 at 299.
+#[test]
+fn layers_agree_with_timm_on_a_gpu() {
+    for side in [150, 299] {
+        RandomNetwork::new(TIMM, side).compare_layers(&gpu(), stored(Dtype::F32, true));
+    }
+}
+
+#[test]
+fn layers_agree_on_the_cpu() {
+    for side in [150, 299] {
+        for file in [KERAS, TIMM] {
+            RandomNetwork::new(file, side).compare_layers(&Cpu::new(), Options::default());
         }
     }
 }
 
 #[test]
-fn layers_agree_with_keras_at_299() {
-    compare_layers(&mut random_network(KERAS, 299, stored(Dtype::F32, false), None), "", 299);
+fn layers_agree_in_the_reference() {
+    RandomNetwork::new(KERAS, 150).compare_layers(&Reference, Options::default());
 }
 
-/// timm pads its max pooling otherwise, which counts where a length is even: 72 and 36 at 150 pixels, 74 at 299.
-#[test]
-fn layers_agree_with_timm() {
-    for side in [150, 299] {
-        compare_layers(&mut random_network("timm.safetensors", side, stored(Dtype::F32, true), None), "timm.", side);
-    }
-}
+const CHANGED: RandomNetwork =
+    RandomNetwork { file: KERAS, side: 150, change: Some("block9_sepconv2.pointwise.weight") };
 
 #[test]
-#[should_panic(expected = "block9_sepconv3's channel means at 150")]
-fn one_changed_weight_is_noticed() {
-    compare_layers(
-        &mut random_network(KERAS, 150, stored(Dtype::F32, false), Some("block9_sepconv2.pointwise.weight")),
-        "",
-        150,
-    );
+#[should_panic(expected = "150.block9_sepconv3's channel means")]
+fn one_changed_weight_is_noticed_on_a_gpu() {
+    CHANGED.compare_layers(&gpu(), stored(Dtype::F32, false));
 }
 
 #[test]
-fn activations_of_any_layer_agree_with_keras() {
-    let mut classifier = random_network(KERAS, 150, stored(Dtype::F32, true), None);
+#[should_panic(expected = "150.block9_sepconv3's channel means")]
+fn one_changed_weight_is_noticed_on_the_cpu() {
+    CHANGED.compare_layers(&Cpu::new(), Options::default());
+}
+
+/// Activations of any layer, asked for by name.
+fn compare_activations<B: Backend>(backend: &B, how: Options) {
+    let network = RandomNetwork::new(KERAS, 150);
+    let classifier = network.load(backend, how);
     let layers: Vec<_> = classifier.network().readable().map(|(name, shape)| (name.to_owned(), shape)).collect();
     assert_eq!(layers.len(), 42, "36 convolutions, 4 poolings, the mean, the dense layer");
     let mut compared = 0;
     for (layer, shape) in layers {
-        // A .weights.h5 file does not know what its dense layer was called.
-        let oracle = if layer == "dense" { "predictions" } else { &layer };
-        let Some(places) = golden().integers(&format!("150.{oracle}.places")) else { continue };
-        classifier.upload_pixels(&pattern(150, 150)).unwrap();
-        let values = block_on(classifier.activations(&layer).unwrap().read()).unwrap();
+        let name = network.golden_name(&layer);
+        let Some(places) = golden().integers(&format!("{name}.places")) else { continue };
+        let values = read(classifier.activations(&layer));
         assert_eq!(values.len(), shape.len());
         let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
-        let expected = golden().floats(&format!("150.{oracle}.values")).unwrap();
+        let expected = golden().floats(&format!("{name}.values")).unwrap();
         assert_close(&layer, &samples, &expected, &[expected.len()], ATOL, RTOL);
         compared += 1;
     }
@@ -125,10 +172,17 @@ fn activations_of_any_layer_agree_with_keras() {
     }
 }
 
+#[test]
+fn activations_of_any_layer_agree_with_keras() {
+    compare_activations(&gpu(), stored(Dtype::F32, true));
+    compare_activations(&Cpu::new(), Options::default());
+}
+
 /// Class activation maps of some classes against the oracle's.
-fn compare_maps(classifier: &mut Classifier, oracle: &str, classes: &[usize], atol: f32, rtol: f32) {
+fn compare_maps<B: Backend>(classifier: &mut Classifier<B>, oracle: &str, classes: &[usize], atol: f32, rtol: f32) {
+    block_on(classifier.classify(1)).unwrap();
     for &class in classes {
-        let map = block_on(classifier.explain(class).unwrap().read()).unwrap();
+        let map = read(classifier.explain(class));
         let expected = golden().floats(&format!("explain.{oracle}.{class}")).unwrap();
         let Shape { height, width, .. } = classifier.network().features();
         assert_close(&format!("map of {class} in {oracle}"), &map, &expected, &[height, width], atol, rtol);
@@ -136,51 +190,64 @@ fn compare_maps(classifier: &mut Classifier, oracle: &str, classes: &[usize], at
 }
 
 /// One dense layer, and two of which the first has a ReLU.
+fn compare_all_maps<B: Backend>(backend: &B, storage: Dtype, software: bool, atol: f32, rtol: f32) {
+    let mut random = RandomNetwork::new(KERAS, 150).load(backend, stored(storage, false));
+    compare_maps(&mut random, "150", &[0, 7, 999], atol, rtol);
+    let mut kitchen = load(backend, &kitchen_file(Dtype::F32), stored(storage, software));
+    for name in ["0009", "0412"] {
+        upload(&mut kitchen, &photos()[name]);
+        compare_maps(&mut kitchen, &format!("kitchen.{name}"), &[0, 1, 2, 3, 4, 5], atol, rtol);
+    }
+    assert_eq!(kitchen.explain(6).err().unwrap().code(), "bad-argument");
+}
+
 #[test]
 fn class_maps_agree_with_keras() {
-    for (storage, atol, rtol) in [(Dtype::F32, ATOL, RTOL), (Dtype::F16, 2e-1, 2e-2)] {
-        let mut random = random_network(KERAS, 150, stored(storage, false), None);
-        random.upload_pixels(&pattern(150, 150)).unwrap();
-        block_on(random.classify(1)).unwrap();
-        compare_maps(&mut random, "150", &[0, 7, 999], atol, rtol);
-        let mut kitchen = kitchen_classifier(Dtype::F32, storage, true);
-        for name in ["0009", "0412"] {
-            let photo = decode(&fs::read(&photos()[name]).unwrap()).unwrap();
-            block_on(kitchen.upload(&photo)).unwrap();
-            block_on(kitchen.classify(1)).unwrap();
-            compare_maps(&mut kitchen, &format!("kitchen.{name}"), &[0, 1, 2, 3, 4, 5], atol, rtol);
-        }
-        assert_eq!(kitchen.explain(6).err().unwrap().code(), "bad-argument");
-    }
+    compare_all_maps(&gpu(), Dtype::F32, true, ATOL, RTOL);
+    compare_all_maps(&gpu(), Dtype::F16, true, 2e-1, 2e-2);
+    compare_all_maps(&Cpu::new(), Dtype::F32, false, ATOL, RTOL);
+    compare_all_maps(&Cpu::new(), Dtype::F16, false, 2e-1, 2e-2);
 }
 
-/// Logits of all photos against Keras's, within a tolerance; the largest difference.
-fn compare_logits(classifier: &mut Classifier, atol: f32, rtol: f32) -> f32 {
-    let golden = golden();
+/// Logits of all photos against Keras's, within a tolerance, and the same first class as Keras's.
+fn compare_logits<B: Backend>(classifier: &mut Classifier<B>, what: &str, tolerance: f32) {
     let photos = photos();
     assert_eq!(photos.len(), 18);
+    let first = |logits: &[f32]| (0..6).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
     let mut largest = 0.0_f32;
     for (name, path) in photos {
-        let photo = decode(&fs::read(path).unwrap()).unwrap();
-        block_on(classifier.upload(&photo)).unwrap();
+        upload(classifier, &path);
         let logits = block_on(classifier.logits()).unwrap();
-        let expected = golden.floats(&format!("kitchen.{name}")).unwrap();
-        assert_close(&format!("logits of {name}"), &logits, &expected, &[6], atol, rtol);
+        let expected = golden().floats(&format!("kitchen.{name}")).unwrap();
+        let name = format!("{what}, logits of {name}");
+        assert_close(&name, &logits, &expected, &[6], tolerance, tolerance);
+        assert_eq!(first(&logits), first(&expected), "{name}: {logits:?}");
         largest = logits.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(largest, f32::max);
     }
-    largest
+    println!("{what}: largest difference of a logit from Keras's {largest:.1e}");
+}
+
+/// Files of every dtype, stored as every dtype: i8 and f16 change logits, and no first class.
+#[test]
+fn kitchenware_logits_agree_with_keras_on_a_gpu() {
+    for (dtype, storage, tolerance) in [
+        (Dtype::F32, Dtype::F32, ATOL),
+        (Dtype::F16, Dtype::F16, 2e-2),
+        (Dtype::I8, Dtype::F32, 4e-1),
+        (Dtype::I8, Dtype::F16, 4e-1),
+    ] {
+        let mut classifier = load(&gpu(), &kitchen_file(dtype), stored(storage, true));
+        compare_logits(&mut classifier, &format!("{dtype} on the GPU as {storage}"), tolerance);
+    }
 }
 
 #[test]
-fn kitchenware_logits_agree_with_keras() {
-    let largest = compare_logits(&mut kitchen_classifier(Dtype::F32, Dtype::F32, true), ATOL, RTOL);
-    println!("largest difference of a logit from Keras's: {largest:.1e}");
-}
-
-#[test]
-fn kitchenware_logits_from_f16_agree_with_keras() {
-    let largest = compare_logits(&mut kitchen_classifier(Dtype::F16, Dtype::F16, true), 2e-2, 2e-2);
-    println!("largest difference of a logit from Keras's, stored as f16: {largest:.1e}");
+fn kitchenware_logits_agree_with_keras_on_the_cpu() {
+    for (dtype, tolerance) in [(Dtype::F32, ATOL), (Dtype::F16, 2e-2), (Dtype::I8, 4e-1)] {
+        let mut classifier = load(&Cpu::new(), &kitchen_file(dtype), Options::default());
+        assert_eq!(classifier.storage(), dtype);
+        compare_logits(&mut classifier, &format!("{dtype} on the CPU"), tolerance);
+    }
 }
 
 /// Every product from f16 too, where the device computes with it: the same first classes, and logits nearly as close.
@@ -190,94 +257,119 @@ fn kitchenware_logits_computed_in_f16_agree_with_keras() {
     let network = Header::parse(&file).unwrap().network;
     let mut tuning = Tuning::untuned(false);
     for layer in &network.layers {
-        let Some(kind) = ProblemSize::of(layer, 1) else { continue };
-        tuning.insert(kind, tuning.algorithm(layer, 1).halved().unwrap());
+        let Some(size) = ProblemSize::of(layer, 1) else { continue };
+        tuning.insert(size, tuning.algorithm(layer, 1).halved().unwrap());
     }
     let gpu = gpu();
     assert!(gpu.has_f16(), "{} has no shader-f16", gpu.info.name);
     let options = Options { storage: Some(Dtype::F16), tuning: Some(tuning) };
-    let mut classifier = block_on(Classifier::load(&gpu, &file, options)).unwrap();
-    let halves = classifier.plan().pipelines().0.into_iter().filter(|pipeline| pipeline.precision == Precision::Half);
+    let mut classifier = load(&gpu, &file, options);
+    let plan = classifier.plan();
+    let halves = plan.pipelines(&plan.passes).0.into_iter().filter(|pipeline| pipeline.precision == Precision::Half);
     assert!(halves.count() >= 10);
-    let largest = compare_logits(&mut classifier, 2e-2, 2e-2);
-    println!("largest difference of a logit from Keras's, computed in f16: {largest:.1e}");
+    compare_logits(&mut classifier, "computed in f16", 2e-2);
 }
 
-/// A file of 8 bits, computed from f32 and from f16, has the same first class as one of 32 bits.
-#[test]
-fn every_dtype_agrees_on_the_first_class() {
-    let ways = [(Dtype::F32, Dtype::F32), (Dtype::I8, Dtype::F32), (Dtype::I8, Dtype::F16)];
-    let first = ways.map(|(dtype, storage)| {
-        let mut classifier = kitchen_classifier(dtype, storage, true);
-        let first = |path: PathBuf| {
-            let photo = decode(&fs::read(path).unwrap()).unwrap();
-            block_on(classifier.upload(&photo)).unwrap();
-            block_on(classifier.classify(1)).unwrap()[0].label.clone()
-        };
-        photos().into_values().map(first).collect::<Vec<_>>()
-    });
-    for (way, labels) in ways.iter().zip(&first) {
-        assert_eq!(labels, &first[0], "{way:?}");
-    }
-}
-
-/// The paper's JFT head, with the limits that every WebGPU device grants: more weights than a binding holds.
-#[test]
-fn seventeen_thousand_classes_are_answered() {
-    let gpu = block_on(Gpu::with_default_limits()).unwrap();
-    let mut model = Model::deserialize(&convert(fixture(KERAS), Overrides::default()).unwrap()).unwrap();
-    model.meta.input_size = [71; 2];
+/// The paper's JFT head: more weights than a binding holds.
+fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
+    let mut model = Model::deserialize(&random_file(KERAS, 71, None)).unwrap();
     model.meta.head[0].units = 17_000;
     let mut random = Random(17);
     let backbone = model.tensors.len() - 2;
     model.tensors.truncate(backbone);
     model.tensors.extend([random.values(17_000 * 2048), random.values(17_000)]);
-    let file = model.serialize(Dtype::F32).unwrap();
-    for storage in [Dtype::F32, Dtype::F16] {
-        let mut classifier = block_on(Classifier::load(&gpu, &file, stored(storage, true))).unwrap();
-        assert!(storage == Dtype::F16 || classifier.plan().weight_bytes() > 200_000_000);
-        classifier.upload_pixels(&pattern(71, 71)).unwrap();
-        let logits = block_on(classifier.logits()).unwrap();
-        let plan = classifier.plan();
-        let features =
-            block_on(classifier.runner().submit(|_| {}, ..0, 1, plan.embedding, 2048).unwrap().read()).unwrap();
-        let [weight, bias] = &model.tensors[backbone..] else { panic!("no head") };
-        let weight = storage.decode(&storage.encode(weight));
-        let rows = weight.chunks_exact(2048).zip(bias);
-        let logit = |(row, bias): (&[f32], &f32)| row.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + bias;
-        let expected: Vec<f32> = rows.map(logit).collect();
-        assert_close(&format!("logits as {storage}"), &logits, &expected, &[17_000], ATOL, RTOL);
-        let best = (0..17_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
-        assert_eq!(block_on(classifier.classify(1)).unwrap()[0].index, best);
-        // The last class's weights are in the second part of them.
-        classifier.upload_pixels(&pattern(71, 71)).unwrap();
-        block_on(classifier.classify(1)).unwrap();
-        let map = block_on(classifier.explain(16_999).unwrap().read()).unwrap();
+    let mut classifier = load(backend, &model.serialize(Dtype::F32).unwrap(), how);
+    let storage = classifier.storage();
+    assert!(storage == Dtype::F16 || classifier.bytes() > 200_000_000);
+    let parts = classifier.plan().passes.iter().filter(|pass| matches!(pass.op, Op::Dense(_))).count();
+    assert_eq!(parts > 1, storage == Dtype::F32, "{parts} passes of the dense layer as {storage}");
+    classifier.upload_pixels(&pattern(71, 71)).unwrap();
+    let logits = block_on(classifier.logits()).unwrap();
+    let features = read(classifier.embed());
+    let [weight, bias] = &model.tensors[backbone..] else { panic!("no head") };
+    let weight = storage.decode(&storage.encode(weight));
+    let rows = weight.chunks_exact(2048).zip(bias);
+    let logit = |(row, bias): (&[f32], &f32)| row.iter().zip(&features).map(|(w, x)| w * x).sum::<f32>() + bias;
+    let expected: Vec<f32> = rows.map(logit).collect();
+    assert_close(&format!("logits as {storage}"), &logits, &expected, &[17_000], ATOL, RTOL);
+    let best = (0..17_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+    assert_eq!(block_on(classifier.classify(1)).unwrap()[0].index, best);
+    // The last class's weights are in the second part of them.
+    for class in [0, 16_999] {
+        let map = read(classifier.explain(class));
         let mean = map.iter().sum::<f32>() / map.len() as f32;
-        assert_close("a map's mean", &[mean + bias[16_999]], &logits[16_999..], &[1], ATOL, RTOL);
+        assert_close("a map's mean", &[mean + bias[class]], &[logits[class]], &[1], ATOL, RTOL);
     }
 }
 
-/// They would be part of a photo, or beyond it.
+/// With the limits that every WebGPU device grants.
 #[test]
-fn another_number_of_pixels_is_refused() {
-    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32, true);
+fn seventeen_thousand_classes_are_answered_on_a_gpu() {
+    let gpu = block_on(Gpu::with_default_limits()).unwrap();
+    for storage in [Dtype::F32, Dtype::F16] {
+        answer_seventeen_thousand_classes(&gpu, stored(storage, true));
+    }
+}
+
+#[test]
+fn seventeen_thousand_classes_are_answered_on_the_cpu() {
+    answer_seventeen_thousand_classes(&Cpu::new(), Options::default());
+}
+
+/// Inputs of another length are refused, and the photo before stays; uploaded pixels survive a run.
+fn refuse_other_inputs<B: Backend>(backend: &B) {
+    let mut classifier = load(backend, &kitchen_file(Dtype::F32), Options::default());
     classifier.upload_pixels(&pattern(150, 150)).unwrap();
     let input = block_on(classifier.input()).unwrap();
+    let answer = block_on(classifier.classify(6)).unwrap();
     for length in [0, 3, 3 * 150 * 150 - 1, 3 * 150 * 150 + 1] {
         let error = classifier.upload_pixels(&vec![0; length]).expect_err(&format!("{length} bytes"));
         assert_eq!((error.code(), error.to_string().contains("67500 values")), ("bad-argument", true), "{error}");
     }
     assert!(input == block_on(classifier.input()).unwrap(), "the photo before is still there");
+    assert_eq!(answer, block_on(classifier.classify(100)).unwrap());
+    assert_eq!(block_on(classifier.classify(0)).unwrap_err().code(), "bad-argument");
+    assert_eq!(classifier.start(Some(2), 1).err().unwrap().code(), "bad-argument");
 }
 
 #[test]
-fn labelled_photos_are_right() {
-    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32, true);
-    let photos = photos();
-    for (name, label) in KITCHEN_LABELS {
-        let photo = decode(&fs::read(&photos[name]).unwrap()).unwrap();
-        block_on(classifier.upload(&photo)).unwrap();
+fn another_number_of_pixels_is_refused() {
+    refuse_other_inputs(&gpu());
+    refuse_other_inputs(&Cpu::new());
+    refuse_other_inputs(&Reference);
+}
+
+/// Photos at once get the answers that they get one after the other, on a device that was asked for fewer and for more before.
+fn compare_batches<B: Backend>(backend: &B) {
+    let mut classifier = load(backend, &kitchen_file(Dtype::F32), Options::default());
+    let all: Vec<_> = photos().values().take(3).map(|path| decode(&fs::read(path).unwrap()).unwrap()).collect();
+    let mut alone = Vec::new();
+    for photo in &all {
+        block_on(classifier.upload(photo)).unwrap();
+        alone.push(block_on(classifier.classify(6)).unwrap());
+    }
+    for range in [0..2, 0..3, 1..3] {
+        let (photos, expected) = (&all[range.clone()], &alone[range]);
+        let together = block_on(classifier.classify_batch(photos, 6)).unwrap();
+        for (together, expected) in together.iter().zip(expected) {
+            let scores = |answer: &[Prediction]| answer.iter().map(|p| p.score).collect::<Vec<_>>();
+            assert_eq!(together[0].label, expected[0].label);
+            assert_close("scores", &scores(together), &scores(expected), &[6], 1e-5, 1e-4);
+        }
+        assert_eq!(together.len(), photos.len());
+    }
+}
+
+#[test]
+fn photos_at_once_are_answered_as_one_by_one() {
+    compare_batches(&gpu());
+    compare_batches(&Cpu::new());
+}
+
+fn compare_labels<B: Backend>(backend: &B, labelled: &[(&str, &str)]) {
+    let mut classifier = load(backend, &kitchen_file(Dtype::F32), Options::default());
+    for &(name, label) in labelled {
+        upload(&mut classifier, &photos()[name]);
         let five = block_on(classifier.classify(5)).unwrap();
         assert_eq!(five[0].label, label, "photo {name}: {five:?}");
         assert_eq!(five.len(), 5);
@@ -290,14 +382,19 @@ fn labelled_photos_are_right() {
     }
 }
 
+#[test]
+fn labelled_photos_are_right() {
+    compare_labels(&gpu(), &KITCHEN_LABELS[..3]);
+    compare_labels(&Cpu::new(), &KITCHEN_LABELS);
+}
+
 /// A photo after a photo: nothing of the first one stays.
 #[test]
 fn photos_do_not_influence_each_other() {
-    let mut classifier = kitchen_classifier(Dtype::F32, Dtype::F32, true);
+    let mut classifier = load(&gpu(), &kitchen_file(Dtype::F32), stored(Dtype::F32, true));
     let photos = photos();
     let mut logits = |name: &str| {
-        let photo = decode(&fs::read(&photos[name]).unwrap()).unwrap();
-        block_on(classifier.upload(&photo)).unwrap();
+        upload(&mut classifier, &photos[name]);
         block_on(classifier.logits()).unwrap()
     };
     let first = logits("0004");
@@ -307,15 +404,20 @@ fn photos_do_not_influence_each_other() {
 }
 
 /// Weights that are too large for f32 are no fault of the device's.
-#[test]
-fn an_output_that_is_no_number_is_refused() {
-    let mut classifier = block_on(Classifier::load(&gpu(), &overflowing_file(), stored(Dtype::F32, true))).unwrap();
+fn refuse_bad_output<B: Backend>(backend: &B) {
+    let mut classifier = load(backend, &overflowing_file(), Options::default());
     classifier.upload_pixels(&pattern(71, 71)).unwrap();
     let error = block_on(classifier.classify(5)).unwrap_err();
     assert_eq!(error.code(), "bad-output", "{error}");
 }
 
-/// However short the time, a method is tried each time, and no more photos than are ever computed at once.
+#[test]
+fn an_output_that_is_no_number_is_refused() {
+    refuse_bad_output(&gpu());
+    refuse_bad_output(&Cpu::new());
+}
+
+/// However short the time, an algorithm is tried each time, and no more photos than are ever computed at once.
 #[test]
 fn tuning_goes_on_where_it_ended() {
     let gpu = gpu();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::Random;
 use xception::dtype::Dtype;
-use xception::network::layer::{Layer, Operation, Role, Shape, Tensor};
+use xception::network::layer::{Layer, Operation, Role, Shape, Tensor, Window};
 use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MAX_WEIGHTS, Network, Preset};
 use xception::ops::{Add, Conv, Dense as DenseOp, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
 use xception::plan::{Binding, MAX_BINDING, Pass, Plan};
@@ -42,12 +42,13 @@ fn parameters_are_the_published_ones() {
 #[test]
 fn layers_are_the_published_ones() {
     let network = imagenet([299, 299]);
-    let count = |is: fn(&Operation) -> bool| network.layers.iter().filter(|layer| is(&layer.operation)).count();
-    assert_eq!(count(|operation| matches!(operation, Operation::Conv { .. } | Operation::SeparableConv)), 36);
-    assert_eq!(count(|operation| *operation == Operation::Shortcut), 4);
+    let count = |is: fn(&Layer) -> bool| network.layers.iter().filter(|layer| is(layer)).count();
+    assert_eq!(count(|layer| layer.batch_norm && !layer.is_pointwise()), 36);
+    assert_eq!(count(Layer::is_pointwise), 4);
+    assert_eq!(count(Layer::is_joining_pool), 4);
     assert_eq!(network.layers.iter().filter(|layer| layer.add.is_some()).count(), 12);
     assert_eq!(format!("{:.3}", network.macs() as f64 / 1e9), "8.357");
-    let mean = network.layers.iter().find(|layer| layer.operation == Operation::Mean).unwrap();
+    let mean = network.layers.iter().find(|layer| layer.operation == Operation::GlobalAveragePool).unwrap();
     assert_eq!(mean.input, Shape::new(10, 10, 2048));
 }
 
@@ -90,7 +91,7 @@ fn any_list_of_dense_layers_makes_a_head() {
         for (layer, (dense, inputs)) in
             network.layers[network.layers.len() - head.len()..].iter().zip(head.iter().zip(inputs))
         {
-            assert_eq!((&layer.name, layer.relu_after), (&dense.name, dense.relu));
+            assert_eq!((&layer.name, layer.activation_after.is_some()), (&dense.name, dense.relu));
             assert_eq!((layer.input.len(), layer.output.len()), (inputs, dense.units));
         }
     }
@@ -154,7 +155,7 @@ fn a_batch_takes_its_multiple_of_memory() {
     }
 }
 
-/// What was measured is used, for the layers and the number of images that it was measured for.
+/// Measurements are used for the layers and the number of images that they were taken for.
 #[test]
 fn the_plan_follows_its_tuning() {
     let network = imagenet([299, 299]);
@@ -261,7 +262,7 @@ fn methods_have_names() {
 #[test]
 fn f16_halves_gpu_memory() {
     let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| gpu_plan(&imagenet([299, 299]), storage));
-    // What follows the mean and the biases stay f32.
+    // Biases and everything behind the mean stay f32.
     let kept = 4 * (2048 + 1000 + (10 + 10 + 1000));
     assert_eq!(half.activation_bytes(), (single.activation_bytes() - kept) / 2 + kept);
     let is_bias = |tensor: &&Tensor| tensor.role == Role::Bias;
@@ -301,7 +302,7 @@ fn the_plan_carries_the_networks_tensors() {
     assert_eq!(plan.weight_bytes(), 4 * (network.parameter_count() - 3 * channels) as u64);
 }
 
-/// What a slot holds: an activation of the network, or a separable convolution's first half.
+/// The contents of a slot: an activation of the network, or a separable convolution's first half.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Content {
     ValueId(usize),
@@ -311,19 +312,23 @@ enum Content {
 /// A pass as its layer wants it: label, slots read, tensors read, result, and its shapes and flags.
 type Want = (String, Vec<Content>, Vec<String>, Content, Op);
 
-/// What a layer wants, written from the layer's meaning alone.
+/// The expected operands of a layer, written from the layer's meaning alone.
 fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     let layer = &layers[index];
     let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
-    let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.relu_after);
+    let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.activation_after.is_some());
     let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
     let with = |first| [Some(first), layer.add.map(Content::ValueId)].into_iter().flatten().collect::<Vec<_>>();
     let add = if layer.add.is_some() { Add::Residual } else { Add::Nothing };
     let (label, both) = (name.clone(), tensors(&["weight", "bias"]));
     match layer.operation {
-        Operation::Conv { stride } => vec![(label, vec![from], both, result, Conv { input, output, stride }.into())],
-        Operation::SeparableConv => {
-            let (half, relu_before) = (Content::Half(index), layer.relu_before);
+        // The pooling has a pass for both.
+        Operation::Conv(_) if layer.is_pointwise() => vec![],
+        Operation::Conv(Window { stride: [stride, _], .. }) => {
+            vec![(label, vec![from], both, result, Conv { input, output, stride }.into())]
+        }
+        Operation::SeparableConv(_) => {
+            let (half, relu_before) = (Content::Half(index), layer.activation_before.is_some());
             let [window, weight, bias] =
                 ["depthwise.weight", "pointwise.weight", "pointwise.bias"].map(|suffix| format!("{name}.{suffix}"));
             let tile = match tuning.algorithm(layer, 1) {
@@ -343,18 +348,16 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
                 (format!("{name}.pointwise"), with(half), weights, result, pointwise),
             ]
         }
-        // The pooling has a pass for both.
-        Operation::Shortcut => vec![],
-        Operation::MaxPool { padding } => {
+        Operation::MaxPool(window) => {
             let shortcut = &layers[layer.add.unwrap() - 1];
             let tile = if let Algorithm::Fused(tile) = tuning.algorithm(shortcut, 1) { Some(tile) } else { None };
             let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
             let weights = suffixes.map(|suffix| format!("{}.{suffix}", shortcut.name)).collect();
-            let (input, add) = (shortcut.input, Add::MaxPool { padding });
+            let (input, add) = (shortcut.input, Add::MaxPool { padding: window.padding.map(|[before, _]| before) });
             let op = Pointwise { input, output, stride: 2, add, relu_after, tile }.into();
             vec![(label, vec![Content::ValueId(shortcut.from), from], weights, result, op)]
         }
-        Operation::Mean => vec![(label, vec![from], vec![], result, GlobalAveragePool { input }.into())],
+        Operation::GlobalAveragePool => vec![(label, vec![from], vec![], result, GlobalAveragePool { input }.into())],
         Operation::Dense => {
             let (first, outputs) = (0, output.len());
             let op = DenseOp { inputs: input.len(), first, outputs, all: outputs, relu_after }.into();
@@ -398,7 +401,8 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
         }
         contents[*writes] = Some(result);
     }
-    let mean = network.layers.iter().position(|layer| layer.operation == Operation::Mean).ok_or("no mean")?;
+    let mean =
+        network.layers.iter().position(|layer| layer.operation == Operation::GlobalAveragePool).ok_or("no mean")?;
     let kept = [plan.embedding, plan.logits, plan.answer].map(|slot| contents[slot]);
     let want = [Content::ValueId(mean + 1), last, Content::Half(usize::MAX)].map(Some);
     if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }

@@ -36,7 +36,7 @@ fn whole_files_pass_and_cut_ones_do_not() {
     }
 }
 
-/// What cameras and editors do: fill bytes before a marker, and data after the end.
+/// Files as cameras and editors write them: fill bytes before a marker, and data after the end.
 #[test]
 fn odd_but_valid_jpegs_pass() {
     let file = jpeg();

@@ -78,7 +78,7 @@ fn tiny_and_narrow_photos_work() {
             assert_eq!(resize(&grey, preprocessing, [24, 30]), [77; 3 * 24 * 30], "{name} of {width}×{height}");
         }
     }
-    // What is cropped of a row that brightens to the right is its middle.
+    // A crop of a row that brightens to the right is its middle.
     let ramp: Vec<u8> = (0..5000).flat_map(|x| [(x / 20) as u8; 3]).collect();
     let crop = Preprocessing { fit: Fit::Crop, ..Preprocessing::default() };
     assert!(resize(&photo(5000, 1, &ramp, 255), crop, [24, 30]).iter().all(|level| [124, 125].contains(level)));

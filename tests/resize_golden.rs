@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use common::{Random, assert_close, block_on, data, gpu, read};
 use safetensors::{Dtype as Stored, SafeTensors};
 use sha2::{Digest, Sha256};
+use xception::backend::gpu::{Preprocessor, Runner, Tensors};
+use xception::backend::{Gpu, Readback};
 use xception::dtype::Dtype;
 use xception::error::Result;
-use xception::gpu::{Gpu, Preprocessor, Runner, Tensors};
 use xception::plan::{Plan, Slot};
 use xception::resize::{Preprocessing, Rgba, resize};
 

@@ -20,7 +20,7 @@ use xception::shader::{
 };
 use xception::tile::{Algorithm, ProblemSize, Tuning};
 
-/// What core WGSL has beyond naga's least: `unpack2x16float`. And what `enable f16` asks for.
+/// Capabilities that core WGSL has beyond naga's minimum: `unpack2x16float`; and that of `enable f16`.
 const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32.union(Capabilities::SHADER_FLOAT16);
 
 /// Limits of every WebGPU implementation.
@@ -147,7 +147,7 @@ fn half_precision_is_a_third_source() {
     assert!(SEPCONV.source(Precision::Stored).contains("alias Operand = vec4f;"));
 }
 
-/// What is stored as f16 takes half the memory: everything but what follows the mean.
+/// Storage as f16 halves the memory of everything before the mean.
 #[test]
 fn f16_is_another_source() {
     for kernel in KERNELS {
@@ -217,7 +217,7 @@ fn the_grid_covers_the_output_and_no_more() {
         assert_eq!(size, work.workgroup, "{op:?}");
         let groups: [usize; 3] =
             std::array::from_fn(|axis| work.extent[axis].div_ceil(size[axis] * work.invocation[axis]));
-        // What one dimension does not take lies along another, without a whole row too many.
+        // Workgroups beyond one dimension lie along another, without a whole row too many.
         assert_eq!(grid[0], groups[0], "{op:?}");
         let layers = grid[2] / groups[2];
         assert!((groups[1]..groups[1] + layers).contains(&(grid[1] * layers)), "{op:?}: {grid:?}");

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use common::fixtures::random_file;
 use common::{Random, pattern};
-use xception::cpu::{Runner, ThreadTeam, Weights};
+use xception::backend::HostRunner;
+use xception::backend::cpu::{Runner, Tensor, ThreadTeam};
 use xception::dtype::Dtype;
 use xception::network::Network;
 use xception::plan::Plan;
@@ -15,9 +16,9 @@ use xception::tile::Tuning;
 use xception::weights::safetensors::{Meta, Model};
 
 /// A model's weights as the CPU has them.
-fn weights(meta: &Meta, tensors: &[Vec<f32>], dtype: Dtype) -> Arc<[Weights]> {
+fn weights(meta: &Meta, tensors: &[Vec<f32>], dtype: Dtype) -> Arc<[Tensor]> {
     let of = |(tensor, values): (_, &Vec<f32>)| {
-        let mut weights = Weights::new(tensor, dtype);
+        let mut weights = Tensor::new(tensor, dtype);
         weights.write(0, &tensor.dtype(dtype).encode(values));
         weights
     };
@@ -25,13 +26,13 @@ fn weights(meta: &Meta, tensors: &[Vec<f32>], dtype: Dtype) -> Arc<[Weights]> {
 }
 
 /// Runs the network for one size of images, pass by pass, alone and with some threads of a team.
-fn compare(meta: &Meta, weights: &Arc<[Weights]>, team: &Arc<ThreadTeam>, [height, width]: [usize; 2], threads: usize) {
+fn compare(meta: &Meta, weights: &Arc<[Tensor]>, team: &Arc<ThreadTeam>, [height, width]: [usize; 2], threads: usize) {
     let network = Network::new([height, width], &meta.head, meta.preset).unwrap();
     let plan = Plan::new(&network, Dtype::F32, &Tuning::untuned(false), 1);
     let levels: Vec<f32> = pattern(height, width).into_iter().map(f32::from).collect();
     let [mut alone, mut together] = [1, threads].map(|threads| {
-        let mut runner = Runner::new(plan.clone(), weights.clone());
-        runner.join(team.clone(), threads);
+        let team = (threads > 1).then(|| (team.clone(), threads));
+        let mut runner = Runner::new(plan.clone(), weights.clone(), team);
         Preprocessing::default().normalise(&levels, runner.slot_mut(plan.image));
         runner
     });

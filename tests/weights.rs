@@ -33,7 +33,7 @@ fn refused<T>(what: &str, result: Result<T>, reason: &str) {
     assert!(error.to_string().contains(reason), "{what}: {error:?} does not mention {reason:?}");
 }
 
-/// Where some bytes are first.
+/// The first position of some bytes.
 fn find(file: &[u8], bytes: &[u8]) -> usize {
     file.windows(bytes.len()).position(|window| window == bytes).expect("the bytes are in the file")
 }
@@ -233,7 +233,7 @@ fn a_file_cut_short_is_refused() {
     }
 }
 
-/// What a decoder hands on of a file that comes in pieces of some length: the bytes of each tensor, in place.
+/// The bytes of each tensor that a decoder hands on from a file in pieces of some length.
 fn split(header: &Header, data: &[u8], piece: usize) -> HashMap<usize, Vec<u8>> {
     let mut decoder = StreamDecoder::new(header, Stored::F32);
     let mut tensors: HashMap<usize, Vec<u8>> = HashMap::new();

@@ -1,4 +1,4 @@
-// What the page says when something goes wrong, where it knows more than the package's own sentence.
+// Error messages of the page, where it knows more than the package's own sentence.
 
 const BROWSERS = 'Chrome and Edge have it since 113, Safari since 26, Firefox since 141 on Windows';
 const ENABLE = 'on Linux it may have to be enabled (chrome://flags/#enable-unsafe-webgpu, or dom.webgpu.enabled in Firefox)';
@@ -12,7 +12,7 @@ const NO_ADAPTER = {
   link: ['What the browser finds (Chrome)', 'https://webgpureport.org/'],
 };
 
-/** What would bring a GPU to a model that is on the CPU for want of one. */
+/** Advice for a model that is on the CPU because there is no GPU. */
 export function hint() {
   const { text, link } = navigator.gpu ? NO_ADAPTER : NO_WEBGPU;
   const how = navigator.gpu ? 'with hardware acceleration switched on.' : 'in a browser with WebGPU:';

@@ -9,7 +9,7 @@ const NONE = 'there is no model yet: drop a weights file on this page first';
 /** How a model is loaded: each a `select`, by the name that the package has for it. */
 const CHOICES = ['dtype', 'backend'];
 
-/** What is loaded: the model, its source (`{ name, url or file, integrity?, bytes? }`), what was chosen, and how long it took. */
+/** The loaded model: the model itself, its source (`{ name, url or file, integrity?, bytes? }`), what was chosen, and how long it took. */
 export let current;
 
 /** Called with what went wrong and the name of what it is about. */

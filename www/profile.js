@@ -1,4 +1,4 @@
-// Where the time goes: a timeline of the passes, what they achieve of what the GPU can do, a table to be sorted, files to be taken away.
+// The profile view: a timeline of the passes, a roofline plot, a sortable table, and downloads.
 import { $, status } from './dom.js';
 
 const COLOURS = ['#8a4fbf', '#0b7a70', '#c77700', '#b3261e', '#7a5a00', '#5b574f'];

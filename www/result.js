@@ -1,4 +1,4 @@
-// What the network answered, on the page: five bars, the heat map of a class, times, and all of it to be copied.
+// The result view: five bars, the heat map of a class, times, and copy buttons.
 import { $, spoken } from './dom.js';
 
 const percent = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -62,7 +62,7 @@ export function showTimings(timings, first) {
   [decode, preprocess, inference, total, first].forEach((time, i) => (cells[i].textContent = time === undefined ? '–' : `${Math.round(time)} ms`));
 }
 
-/** What can be copied: the answer as JSON, and the code that makes it. */
+/** The copy buttons: the answer as JSON, and the code that makes it. */
 export function copyable({ name, predictions, timings }, { source, info, choices }) {
   const { backend, adapter, dtype, inputSize } = info;
   const json = { image: name, model: source.name, predictions, timings, backend, adapter, dtype, inputSize };

@@ -1,14 +1,14 @@
 // Keeps the page and the package, so that they are there without a network; weights are kept by the package itself. The build fills in
 // FILES: the page's files by their hashed names, and VERSION.
 const PAGE = `page-${VERSION}`;
-/** What comes on demand, such as the second wasm module, of this version too. */
+/** Files of this version that are fetched on demand, such as the second wasm module. */
 const MORE = `more-${VERSION}`;
 
 addEventListener('install', (event) => {
   skipWaiting();
   // The browser's own cache may hold an older page.
   const fresh = FILES.map((file) => new Request(file, { cache: 'no-cache' }));
-  // What this visit read before there was a service worker; a host may have none.
+  // Models that this visit read before there was a service worker; a host may have none.
   const list = async () => (await caches.open(MORE)).add('models/index.json').catch(() => {});
   event.waitUntil(Promise.all([caches.open(PAGE).then((cache) => cache.addAll(fresh)), list()]));
 });

@@ -3,7 +3,7 @@ import { XceptionError } from './errors.js';
 
 const NAME = 'xception-webgpu';
 
-/** What was measured of GPUs, apart from the weights: that is no file of anybody's. */
+/** The cache of GPU measurements, apart from the weights. */
 export const TUNING = `${NAME}-tuning`;
 
 /** The header of a cached file that holds the hash by which it was verified. */
@@ -59,7 +59,7 @@ export function save(key, total, integrity) {
   if (integrity) headers.set(SHA256, integrity.hex);
   const ignore = () => {};
   const abort = () => writer.abort().catch(ignore);
-  // Where nobody reads any more, nothing may wait for it.
+  // A cancelled reader must not block the writer.
   const put = attempt((cache) => cache.put(key, new Response(readable, { headers }))).then(abort);
   return {
     async write(piece) {

@@ -1,7 +1,7 @@
-/** What computes without a GPU, and how it takes photos; it is fetched only then. */
+/** The CPU as a backend, fetched when it is used. */
 
 import { Team, threads } from './team.js';
-import { Module } from './wasm.js';
+import { free, Module } from './wasm.js';
 
 /** A module with one function that multiplies and adds at once, which not every browser can: `f32x4.relaxed_madd`. */
 const RELAXED = [0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11];
@@ -33,38 +33,31 @@ export async function open({ threads: asked, wasmCpu, wasmCpuThreads }) {
   const count = threads(asked);
   alone.source ??= wasmCpu;
   shared.source ??= wasmCpuThreads;
-  // Whoever serves one module from elsewhere has the other there too, or none.
+  // A page that overrides the location of one module must override the other's, or do without threads.
   const able = count > 1 && !(wasmCpu && !wasmCpuThreads);
   const module = able && (await shared.call(() => true).catch(() => false)) ? shared : alone;
   return { module, upload, loaderFor: (header, { dtype }) => loaderFor(module, header, dtype, count) };
 }
 
-/** Takes a file's bytes behind its header, and makes a model of them. */
+/** Makes room for a model's weights. */
 async function loaderFor(module, header, dtype, count) {
-  const loader = await module.call(({ Loader }) => new Loader(header, dtype));
-  if (module === alone) return loader;
-  team ??= await shared.call(({ Team: Threads }) => new Team(new Threads()));
-  const grown = team.grow(count);
-  return {
-    length: loader.length,
-    push: (bytes) => loader.push(bytes),
-    async finish() {
-      const model = loader.finish();
-      await grown;
-      model.join(team.team, count);
-      return model;
-    },
-    free: () => loader.free(),
-  };
+  if (module === shared) team ??= await shared.call(({ Team: Threads }) => new Team(new Threads()));
+  const threads = module === shared ? [team.team, count] : [];
+  const backend = await module.call(({ Backend }) => new Backend(...threads));
+  try {
+    const loader = await module.call(({ Loader }) => Loader.create(backend, header, dtype));
+    return Object.assign(loader, { ready: module === shared && team.grow(count) });
+  } finally {
+    free(backend);
+  }
 }
 
 /** Gives a photo's pixels to `model`, a bitmap's by and by: alone, or as one of those that are answered together. */
 export function upload(model, photo, index, fit) {
-  const { width, height, data } = photo;
-  model.begin(width, height, fit);
-  if (data) model.rows(data);
-  else bands(photo, (pixels) => model.rows(pixels));
-  model.end(index !== undefined);
+  const resized = model.photo(photo.width, photo.height, fit);
+  if (photo.data) resized.push(photo.data);
+  else bands(photo, (pixels) => resized.push(pixels));
+  model.upload(resized, index);
 }
 
 function bands(bitmap, take) {
@@ -72,7 +65,7 @@ function bands(bitmap, take) {
   const rows = Math.min(height, Math.max(1, Math.floor(BAND / width)));
   const context = new OffscreenCanvas(width, rows).getContext('2d', { willReadFrequently: true });
   for (let y = 0; y < height; y += rows) {
-    // What is transparent lets white through.
+    // Transparent pixels are drawn over white.
     context.fillStyle = '#fff';
     context.fillRect(0, 0, width, rows);
     context.drawImage(bitmap, 0, -y);

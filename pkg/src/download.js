@@ -158,7 +158,7 @@ function following(first, next, at) {
   return wrong ? undefined : next.body;
 }
 
-/** What tells a file from its other versions, as far as the server says it. */
+/** Identifies a version of a file, as far as the server tells it. */
 function version({ status, headers }) {
   const encoded = headers.has('content-encoding');
   const length = status === 206 ? /\/(\d+)$/.exec(headers.get('content-range'))?.[1] : headers.get('content-length');

@@ -69,7 +69,7 @@ export class Engine {
   activations = (image, options) => this.#interpret('activations', image, options);
   profile = (image, options) => this.#interpret('profile', image, options);
 
-  /** What only those want to know who look closer. */
+  /** Runs a lazily loaded diagnostic. */
   async #interpret(call, image, options) {
     const insight = await lazyImport(import('./interpret.js'));
     return this.#next(
@@ -112,7 +112,7 @@ export class Engine {
     }
   }
 
-  /** What the GPU will have, or the CPU has. */
+  /** Waits for values or an answer. */
   #read(answer) {
     return this.#core(() => (answer.read ? answer.read() : answer));
   }
@@ -140,7 +140,7 @@ export class Engine {
 
   /** Runs `work` when the GPU has started on what came before: then the next photo can come to it. */
   #next(work, images) {
-    // Whoever waits in the queue may be rejected before anybody looks.
+    // An image may be rejected while it waits in the queue, before a handler is attached.
     images.forEach((image) => image.catch(() => {}));
     const started = this.#queue.then(() => {
       if (!this.#model) throw new XceptionError('disposed', 'this model was disposed of: load it again');

@@ -1,4 +1,4 @@
-/** What goes wrong is one of these; `code` is for programs, `message` for people. */
+/** Every error of the package. `code` is for programs, `message` for people. */
 export class XceptionError extends Error {
   constructor(code, message, options) {
     super(message, options);

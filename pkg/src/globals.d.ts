@@ -8,7 +8,7 @@ declare module '*.txt' {
   export default text;
 }
 
-// What TypeScript's own declarations of WebGPU leave out.
+// Declarations of WebGPU that TypeScript's own leave out.
 declare const GPUBufferUsage: Record<'COPY_SRC' | 'COPY_DST' | 'MAP_READ' | 'QUERY_RESOLVE' | 'STORAGE', number>;
 declare const GPUMapMode: Record<'READ', number>;
 declare const GPUShaderStage: Record<'COMPUTE', number>;

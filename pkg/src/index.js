@@ -24,7 +24,7 @@ export class Xception extends EventTarget {
   /** Use `Xception.load`. */
   constructor(engine, options) {
     super();
-    // What a load needs but once must not be kept, nor told of a load that nobody asked for.
+    // Options that only the first load needs are dropped: a reload reports no progress and has no signal.
     const { signal, onProgress, ...kept } = options;
     this.#options = kept;
     this.info = Object.freeze(engine.info);
@@ -127,7 +127,7 @@ export class Xception extends EventTarget {
     });
   }
 
-  /** What `work` makes of the engine and images, as one of our errors where it fails, and at once where `signal` ends it. */
+  /** Runs `work` with the engine and images. Failures become XceptionErrors; `signal` rejects at once. */
   async #run(images, signal, work) {
     if (this.#disposed) throw new XceptionError('disposed', 'this model was disposed of: load it again');
     return abortable(signal, async () => {
@@ -179,7 +179,7 @@ async function start({ worker, backend, ...options }) {
     expect(remote.written);
     return remote;
   } catch (error) {
-    // Nobody asked for a worker, which may not come from another site, nor where a policy forbids it.
+    // The worker is optional here: it cannot come from another origin, and a policy may forbid it.
     if (worker || !error.noWorker) throw error;
     return Engine.load(all);
   }

@@ -5,7 +5,7 @@
 
 import { lazyImport, XceptionError } from './errors.js';
 
-/** What each part of an image contributes to a class: `ClassMap` without its colours. */
+/** A class activation map: `ClassMap` without its colours. */
 export async function explain({ model, info, size, read, lap, timings }, { classIndex, fit }) {
   const { classes, layers } = info;
   const [predictions] = await read(() => model.start(classes));
@@ -17,7 +17,7 @@ export async function explain({ model, info, size, read, lap, timings }, { class
   return { prediction, width, height, values, region: model.region(size.width, size.height, fit), timings };
 }
 
-/** What a layer makes of an image. */
+/** The activations of a layer. */
 export async function activations({ model, info, read }, { layer }) {
   const values = await read(() => model.activations(layer));
   return { shape: info.layers.find(({ name }) => name === layer).shape, values };

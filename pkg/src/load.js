@@ -5,7 +5,7 @@ import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
 import { nameOf } from './support.js';
 import { tuning } from './tuning.js';
-import { core } from './wasm.js';
+import { core, free } from './wasm.js';
 
 /** Errors after which a cached file is fetched anew. */
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
@@ -76,7 +76,7 @@ async function receive(source, job, key) {
     throw error;
   } finally {
     await pieces.return();
-    // Where not a piece was taken; else the body is locked, and ended.
+    // Only if no piece was taken; otherwise the body is locked and ended.
     response?.body.cancel().catch(() => {});
   }
 }
@@ -127,7 +127,7 @@ async function stream(reader, source, job) {
   try {
     source.total = loader.length;
     for await (const piece of reader.rest(header.length)) await module.call(() => loader.push(piece));
-    await loader.compiled;
+    await loader.ready;
     signal.throwIfAborted();
   } catch (error) {
     free(loader);
@@ -145,30 +145,21 @@ async function stream(reader, source, job) {
   }
 }
 
-/** Pipelines are compiled while the weights come. */
+/** Makes room on the GPU, whose pipelines the browser compiles while the weights come. */
 async function onGpu(header, job) {
   const { module, signal, dtype } = job;
-  const gpu = await module.call(({ Gpu }) => Gpu.open());
+  const gpu = await module.call(({ Backend }) => Backend.open());
   try {
     const info = gpu.device.adapterInfo;
     if (info) gpu.name = nameOf(info);
     const tuned = await tuning(gpu, header, job);
     signal.throwIfAborted();
     const loader = await module.call(({ Loader }) => Loader.create(gpu, header, dtype, tuned));
-    const compiled = compile(gpu.device, loader.pipelines());
+    const ready = compile(gpu.device, loader.pipelines());
     // Whoever waits for the weights may fail before.
-    compiled.catch(() => {});
-    return Object.assign(loader, { compiled });
+    ready.catch(() => {});
+    return Object.assign(loader, { ready });
   } finally {
     free(gpu);
-  }
-}
-
-/** Frees an object of a module. */
-export function free(object) {
-  try {
-    object?.free();
-  } catch {
-    // A module that panicked does not let go; that panic is the error to tell.
   }
 }

@@ -66,7 +66,7 @@ const roi = option('{ x, y, width, height } in whole pixels, inside the image', 
 
 export const LOAD = {
   weights: { ...source, leftOut: required },
-  // Whoever gives a hash relies on it.
+  // A malformed hash must never be ignored.
   integrity: option('the text of a SHA-256', text, isUndefined),
   cache: flag,
   backend: either('auto', 'webgpu', 'cpu'),
@@ -127,7 +127,7 @@ export const VIDEO = {
   ),
 };
 
-/** What methods take beside an image and options. */
+/** Values that methods take besides an image and options. */
 export const IMAGES = { images: option('an array of images', list(), required) };
 export const LAYER = { layer: option('the name of a layer', text, required) };
 

@@ -1,5 +1,5 @@
 /**
- * How long each pass takes by itself, as src/gpu/profile.rs has it natively; and passes as rows of the browser's performance panel. While
+ * How long each pass takes by itself, as src/backend/gpu/profile.rs has it natively; and passes as rows of the browser's performance panel. While
  * that is measured, the device's encoders make a compute pass of each dispatch, between two timestamps; otherwise nothing differs from a
  * page that never profiles.
  */
@@ -13,7 +13,7 @@ const ERROR = 0.02;
 /** The most repeats of a pass in one measurement. */
 const MOST_REPEATS = 4096;
 
-/** What is copied to measure memory: 64 MiB. */
+/** The size of the copy that measures memory bandwidth: 64 MiB. */
 const COPIED = 2 ** 26;
 
 /** Invocations that multiply to measure arithmetic, and steps of each, of 32 multiply-accumulates. */
@@ -33,7 +33,7 @@ export async function profile(model, dtype, run, runs) {
     const seconds = Math.max(ms, 1e-6) / 1000;
     const roofline = Math.max(flops / ceilings.flops, bytes / ceilings.bytes) / seconds;
     const [gflops, gbps] = [flops, bytes].map((amount) => amount / seconds / 1e9);
-    // What follows the mean is f32 always.
+    // Activations behind the mean are always f32.
     const stored = pass.block === 'head' ? 'f32' : dtype;
     return { ...pass, dtype: stored, minMs, ms, share: ms / sum, gflops, gbps, intensity: flops / bytes, roofline };
   });
@@ -121,7 +121,7 @@ async function time(device, labels, run, runs) {
   return { clock: 'clock', whole, times };
 }
 
-/** What the GPU does at best: floating point operations and bytes a second. */
+/** The GPU's ceilings: floating point operations and bytes a second. */
 async function ceiling(device) {
   const shortest = async (code, constants, read, written) => {
     const buffers = [read, written].map((size) => device.createBuffer({ label: 'roofline', size, usage: GPUBufferUsage.STORAGE }));

@@ -161,7 +161,7 @@ function made(script) {
 /** That there is no worker, or none any more. */
 const failed = (why) => Object.assign(new XceptionError('internal', `the worker failed: ${why}`), { noWorker: true });
 
-/** What an image takes along. */
+/** The transferable parts of an image. */
 function transferable(image) {
   if (image.data) return [image.data.buffer];
   return image instanceof Blob ? [] : [image];

@@ -1,6 +1,6 @@
-import software from '../../src/gpu/software.txt';
+import software from '../../src/backend/gpu/software.txt';
 
-/** What an adapter calls itself: its description, which most browsers leave empty, or else its kind. */
+/** An adapter's name: its description, which most browsers leave empty, or else its vendor and architecture. */
 export const nameOf = ({ description, vendor, architecture }) => description || [vendor, architecture].filter(Boolean).join(' ');
 
 /** Whether an adapter of that name is a software adapter. */
@@ -31,7 +31,7 @@ export async function support() {
   return on('cpu', name ? `${name} is a software adapter` : 'WebGPU has only a software adapter here', adapter, name);
 }
 
-/** What computes, and why that: `auto` takes a GPU where there is one. */
+/** Chooses the backend, with the reason: `auto` takes a GPU if there is one. */
 export async function choose(backend = 'auto') {
   if (backend === 'webgpu' || backend === 'cpu') return { backend, reason: '' };
   const { backend: chosen, reason } = await support();

@@ -36,7 +36,7 @@ function start(place) {
       const worker = new Worker(new URL('./thread.js', import.meta.url), { type: 'module', name: 'xception thread' });
       worker.addEventListener('message', resolve);
       worker.addEventListener('error', (event) => {
-        // Nobody else's error.
+        // Handled here; it must not reach the page's error handlers.
         event.preventDefault();
         resolve();
       });

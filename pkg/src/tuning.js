@@ -18,7 +18,7 @@ export async function tuning(gpu, header, { dtype, tune }) {
     .then((response) => response?.text())
     .catch(() => {});
   const measured = await core.call(() => gpu.tune(header, dtype, kept, tune === 'again'));
-  // Where there is no room it is measured again.
+  // If the cache is full, the next load measures again.
   if (measured !== kept) await keep(cache, key, measured).catch(() => {});
   return measured;
 }

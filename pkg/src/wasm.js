@@ -9,10 +9,10 @@ export class Module {
   #url;
   #ready;
   #waiting = new Set();
-  /** Where the compiled code is, or itself, where that is not beside the module's script. The first call counts. */
+  /** The compiled code or its URL, if it is not beside the module's script. Read at the first call. */
   source;
 
-  /** `url` is where the compiled code is where the module's script has it elsewhere. */
+  /** `url` overrides the location that the module's script assumes. */
   constructor(importer, path, url) {
     this.#importer = importer;
     this.#path = path;
@@ -32,13 +32,13 @@ export class Module {
     }
   }
 
-  /** The bytes of the compiled code where this is a file, which Node does not fetch. */
+  /** The bytes of the compiled code if this script is a local file, which Node cannot fetch. */
   #file() {
     const { promises } = globalThis.process?.getBuiltinModule?.('node:fs') ?? {};
     return promises && import.meta.url.startsWith('file:') ? promises.readFile(new URL(this.#path, import.meta.url)) : undefined;
   }
 
-  /** Rejects whoever waits: the promises of what was broken off are never settled. */
+  /** Rejects all pending calls: after a trap their promises are never settled. */
   #fail(thrown) {
     const message = `a defect of xception-webgpu, please report it: ${thrown?.message ?? thrown}`;
     const error = thrown instanceof XceptionError ? thrown : new XceptionError('internal', message, { cause: thrown });
@@ -59,6 +59,15 @@ export class Module {
       this.#ready = undefined;
       throw new XceptionError('fetch', `a part of xception-webgpu could not be fetched: ${error.message}`, { cause: error });
     }
+  }
+}
+
+/** Frees an object of a module. */
+export function free(object) {
+  try {
+    object?.free();
+  } catch {
+    // A module that panicked does not let go; that panic is the error to tell.
   }
 }
 

@@ -3,7 +3,7 @@ import { written } from './cache.js';
 import { Engine } from './engine.js';
 import { XceptionError } from './errors.js';
 
-/** What `portable` of remote.js made of a source of weights. */
+/** Restores a source of weights from the form that `portable` of remote.js gave it. */
 function revive(source) {
   const { request, response } = source ?? {};
   if (request) return new Request(request[0], request[1]);

@@ -1,92 +1,82 @@
-//! Weights in, photos in, classes out.
+//! Weights in, photos in, classes out, on any backend.
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod interpret;
 
 use std::sync::Arc;
 
+use crate::backend::{Backend, Engine, Readback, Weights};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::explain::Explanation;
-use crate::gpu::{Engine, Gpu, Preprocessor, Readback, Runner, Tensors};
 use crate::network::{FEATURES, Network};
 use crate::plan::Plan;
 use crate::prediction::{Prediction, rank};
 use crate::resize::{Fit, Rgba};
-use crate::shader::PipelineDescriptor;
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
 use crate::weights::stream_decoder::StreamDecoder;
 
-/// How a model is kept and computed on the GPU.
+/// Values that a backend will have computed.
+pub type ReadbackOf<B> = <<B as Backend>::Engine as Engine>::Readback;
+
+/// How a model is kept and computed.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// How weights and activations are stored, f32 or f16; else as [`Gpu::storage`] advises.
+    /// How weights are stored, on a GPU activations too; else as [`Backend::storage`] advises.
     pub storage: Option<Dtype>,
-    /// How products are computed; else as [`Gpu::untuned`] advises. [`Gpu::tune`] measures it.
+    /// How products are computed; else as [`Backend::untuned`] advises.
     pub tuning: Option<Tuning>,
 }
 
-/// A model on a GPU.
-pub struct Classifier {
-    gpu: Gpu,
+/// A model on a backend.
+pub struct Classifier<B: Backend> {
+    backend: B,
     meta: Arc<Meta>,
     network: Network,
+    storage: Dtype,
     tuning: Tuning,
-    single: Engine,
+    single: B::Engine,
     /// For several photos at once, since they were first asked for.
-    many: Option<Engine>,
-    /// What explains an answer, since that was first asked for.
-    explainer: Option<(Explanation, Runner)>,
+    many: Option<B::Engine>,
+    /// The passes behind the plan's own that explain an answer, since that was first asked for.
+    explanation: Option<Explanation>,
 }
 
-impl std::fmt::Debug for Classifier {
+impl<B: Backend> std::fmt::Debug for Classifier<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Classifier").field("meta", &self.meta).finish_non_exhaustive()
     }
 }
 
-/// A model whose weights are on their way to the GPU. Its pipelines are made when they are there: a browser can compile
+/// A model whose weights are on their way to a backend. Pipelines are made when they are there: a browser can compile
 /// them meanwhile.
-#[derive(Debug)]
-pub struct Loader {
-    gpu: Gpu,
+pub struct Loader<B: Backend> {
+    backend: B,
     meta: Meta,
     network: Network,
+    storage: Dtype,
     tuning: Tuning,
     plan: Plan,
-    tensors: Tensors,
+    weights: B::Weights,
     decoder: StreamDecoder,
 }
 
-impl Loader {
-    /// Makes room on the GPU for a model's weights, from the head of its file.
+impl<B: Backend> Loader<B> {
+    /// Makes room for a model's weights, from the head of its file.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold the model, [`Error::Argument`] where it is
-    /// to be stored as i8.
-    pub async fn new(gpu: &Gpu, header: Header, options: Options) -> Result<Self> {
-        let storage = options.storage.unwrap_or_else(|| gpu.storage());
-        if storage == Dtype::I8 {
-            return Err(Error::Argument("i8 is for files, the GPU stores f32 or f16".to_owned()));
-        }
-        let tuning = options.tuning.unwrap_or_else(|| gpu.untuned());
-        let plan = Plan::new(&header.network, storage, &tuning, 1);
+    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the device cannot hold the model, [`Error::Argument`] where it cannot store
+    /// it as asked.
+    pub async fn new(backend: &B, header: Header, options: Options) -> Result<Self> {
+        let storage = backend.storage(&header, options.storage)?;
+        let tuning = options.tuning.unwrap_or_else(|| backend.untuned());
+        let plan = Plan::new(&header.network, backend.activations(storage), &tuning, 1);
         let decoder = StreamDecoder::new(&header, storage);
-        let tensors = Tensors::new(gpu, &plan).await?;
-        let (gpu, meta, network) = (gpu.clone(), header.meta, header.network);
-        Ok(Self { gpu, meta, network, tuning, plan, tensors, decoder })
-    }
-
-    /// What the pipelines will be made of.
-    pub fn pipelines(&self) -> Vec<PipelineDescriptor> {
-        let Meta { preprocessing, input_size, .. } = self.meta;
-        let resize = Preprocessor::pipelines(preprocessing, input_size, self.plan.storage);
-        resize.into_iter().chain(self.plan.pipelines().0).collect()
-    }
-
-    /// The GPU it is on.
-    pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+        let weights = backend.allocate(&plan, storage).await?;
+        let (backend, meta, network) = (backend.clone(), header.meta, header.network);
+        Ok(Self { backend, meta, network, storage, tuning, plan, weights, decoder })
     }
 
     /// Takes the next bytes of the file behind the header, in pieces of any size.
@@ -94,38 +84,41 @@ impl Loader {
     /// # Errors
     /// As [`StreamDecoder::push`].
     pub fn push(&mut self, bytes: &[u8]) -> Result<()> {
-        self.decoder.push(bytes, |tensor, offset, values| self.tensors.write(tensor, offset, values))
+        self.decoder.push(bytes, |tensor, offset, values| self.weights.write(tensor, offset, values))
     }
 
     /// The model, once the whole file has come: makes all that it needs besides the weights.
     ///
     /// # Errors
-    /// [`Error::Weights`] where bytes are missing, [`Error::TooLarge`] or [`Error::OutOfMemory`] where the GPU cannot hold
-    /// the activations, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
-    pub async fn finish(self) -> Result<Classifier> {
-        let Self { gpu, meta, network, tuning, plan, tensors, decoder } = self;
+    /// [`Error::Weights`] where bytes are missing, [`Error::TooLarge`] or [`Error::OutOfMemory`] where the device cannot hold
+    /// the activations, [`Error::DeviceLost`] or [`Error::Gpu`] where it failed.
+    pub async fn finish(self) -> Result<Classifier<B>> {
+        let Self { backend, meta, network, storage, tuning, plan, mut weights, decoder } = self;
         decoder.finish()?;
-        let runner = Runner::new(&plan, tensors).await?;
-        let single = Engine::new(&gpu, plan, runner, meta.preprocessing, meta.input_size).await?;
-        gpu.check()?;
-        Ok(Classifier { gpu, meta: Arc::new(meta), network, tuning, single, many: None, explainer: None })
+        if storage == Dtype::I8 {
+            decoder.scales().iter().enumerate().for_each(|(tensor, scales)| weights.scale(tensor, scales));
+        }
+        let single = backend.engine(plan, weights, &meta).await?;
+        backend.check()?;
+        let meta = Arc::new(meta);
+        Ok(Classifier { backend, meta, network, storage, tuning, single, many: None, explanation: None })
     }
 }
 
-impl Classifier {
+impl<B: Backend> Classifier<B> {
     /// Loads a file of the project's own format that is in memory.
     ///
     /// # Errors
     /// As [`Header::parse`], [`Loader::new`] and [`Loader::push`].
-    pub async fn load(gpu: &Gpu, file: &[u8], options: Options) -> Result<Self> {
+    pub async fn load(backend: &B, file: &[u8], options: Options) -> Result<Self> {
         let header = Header::parse(file)?;
         let data = &file[header.data_start..];
-        let mut loader = Loader::new(gpu, header, options).await?;
+        let mut loader = Loader::new(backend, header, options).await?;
         loader.push(data)?;
         loader.finish().await
     }
 
-    /// What the model is.
+    /// Facts about the model.
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
@@ -135,36 +128,36 @@ impl Classifier {
         &self.network
     }
 
-    /// The GPU it is on.
-    pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+    /// The device it is on.
+    pub fn backend(&self) -> &B {
+        &self.backend
     }
 
-    /// What runs for a photo.
+    /// The plan for one photo.
     pub fn plan(&self) -> &Plan {
-        &self.single.plan
+        self.single.plan()
     }
 
-    /// The plan on the GPU.
-    pub fn runner(&self) -> &Runner {
-        &self.single.runner
-    }
-
-    /// What computes this many photos at once: for more than one, what was reserved last.
-    pub fn engine(&self, photos: usize) -> &Engine {
+    /// The engine for this many photos at once: for more than one, the one that was reserved last.
+    pub fn engine(&self, photos: usize) -> &B::Engine {
         self.many.as_ref().filter(|_| photos > 1).unwrap_or(&self.single)
     }
 
-    /// Whether the shaders for one photo were chosen by trying.
+    /// How weights are stored.
+    pub fn storage(&self) -> Dtype {
+        self.storage
+    }
+
+    /// Whether the algorithms for one photo were chosen by trying.
     pub fn is_tuned(&self) -> bool {
         self.tuning.knows(&self.network, 1)
     }
 
-    /// Bytes on the GPU, but for the photos themselves: weights and activations.
-    pub fn gpu_bytes(&self) -> u64 {
+    /// Bytes of weights and activations, without the photos themselves.
+    pub fn bytes(&self) -> u64 {
         let engines = [Some(&self.single), self.many.as_ref()];
-        let activations = engines.into_iter().flatten().map(|engine| engine.plan.activation_bytes()).sum::<u64>();
-        self.plan().weight_bytes() + activations
+        let activations = engines.into_iter().flatten().map(|engine| engine.plan().activation_bytes()).sum::<u64>();
+        self.single.weight_bytes() + activations
     }
 
     /// Runs once on a photo of one pixel, so that the first one takes no longer than others.
@@ -172,29 +165,19 @@ impl Classifier {
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn warm_up(&mut self) -> Result<()> {
-        self.prepare(None, [1, 1], None).await?;
-        self.single.submit(.., 1, self.plan().answer, 1)?.read().await.map(drop)
+        self.upload(&Rgba::new(1, 1, vec![0; 4])?).await?;
+        self.start(None, 1)?.read().await.map(drop)
     }
 
-    /// Readies the GPU for a photo of this width and height, by itself or as one of those that were reserved; its pixels go
-    /// into the returned texture. `fit` is what happens to other aspect ratios, where that is not what the model says.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`] where the photo is beyond the GPU's limits, [`Error::Argument`] where it has no place.
-    pub async fn prepare(&mut self, place: Option<usize>, size: [u32; 2], fit: Option<Fit>) -> Result<&wgpu::Texture> {
-        self.place(place)?.prepare(place.unwrap_or(0), size, fit).await
-    }
-
-    fn place(&mut self, place: Option<usize>) -> Result<&mut Engine> {
-        self.gpu.check()?;
+    fn place(&mut self, place: Option<usize>) -> Result<&mut B::Engine> {
         match (place, &mut self.many) {
             (None, _) => Ok(&mut self.single),
-            (Some(index), Some(many)) if index < many.plan.batch => Ok(many),
+            (Some(index), Some(many)) if index < many.plan().batch => Ok(many),
             (Some(index), _) => Err(unreserved(index + 1)),
         }
     }
 
-    /// Brings a photo to the GPU, which will resize it; one too large for that is resized here.
+    /// Takes a photo, which will be resized.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
@@ -202,21 +185,35 @@ impl Classifier {
         self.upload_to(None, photo, None).await
     }
 
-    /// The same, by itself or as one of those that were reserved, and fitted as [`Self::prepare`] has it.
+    /// The same, by itself or as one of those that were reserved; `fit` is what happens to other aspect ratios, where that is not what
+    /// the model says.
     ///
     /// # Errors
-    /// As [`Self::prepare`].
+    /// [`Error::Argument`] where the photo has no place, [`Error::TooLarge`] where it is beyond the device's limits.
     pub async fn upload_to(&mut self, place: Option<usize>, photo: &Rgba, fit: Option<Fit>) -> Result<()> {
+        self.backend.check()?;
         self.place(place)?.upload(place.unwrap_or(0), photo, fit).await
     }
 
-    /// Brings 8-bit RGB pixels of the network's input size to the GPU: `[height][width][3]`.
+    /// Takes 8-bit RGB pixels of the network's input size: `[height][width][3]`.
     ///
     /// # Errors
     /// [`Error::Argument`] where they are not as many.
     pub fn upload_pixels(&mut self, pixels: &[u8]) -> Result<()> {
-        let levels: Vec<f32> = pixels.iter().map(|&level| level.into()).collect();
-        self.single.upload_levels(0, &levels)
+        self.upload_levels(None, pixels.iter().map(|&level| level.into()).collect())
+    }
+
+    /// Takes a resized photo, by itself or as one of those that were reserved: levels from 0 to 255, `[height][width][3]`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where they are not as many, or have no place.
+    pub fn upload_levels(&mut self, place: Option<usize>, levels: Vec<f32>) -> Result<()> {
+        let values = 3 * self.meta.input_size[0] * self.meta.input_size[1];
+        if levels.len() != values {
+            return Err(Error::Argument(format!("the input has {values} values, not {}", levels.len())));
+        }
+        self.place(place)?.upload_levels(place.unwrap_or(0), levels);
+        Ok(())
     }
 
     /// Starts the network for the `top` most likely classes of the photo that was uploaded last, or of the first `photos`
@@ -224,15 +221,24 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::Argument`] where `top` is 0 or fewer photos were reserved, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
-    pub fn start(&self, photos: Option<usize>, top: usize) -> Result<Answer> {
+    pub fn start(&self, photos: Option<usize>, top: usize) -> Result<Answer<ReadbackOf<B>>> {
         if top == 0 {
             return Err(Error::Argument("top must be at least 1".to_owned()));
         }
-        match (photos, &self.many) {
-            (None, _) => Answer::new(&self.single, &self.meta, 1, top),
-            (Some(photos), Some(many)) if photos <= many.plan.batch => Answer::new(many, &self.meta, photos, top),
-            (Some(photos), _) => Err(unreserved(photos)),
-        }
+        let engine = match (photos, &self.many) {
+            (None, _) => &self.single,
+            (Some(photos), Some(many)) if photos <= many.plan().batch => many,
+            (Some(photos), _) => return Err(unreserved(photos)),
+        };
+        let &Plan { ref passes, answer, classes, top: ranked, .. } = engine.plan();
+        let all = 2 * ranked + classes;
+        // The ranked classes come first, which do for one photo.
+        let (photos, len) = match photos {
+            None if top <= ranked => (1, 2 * ranked),
+            photos => (photos.unwrap_or(1), photos.unwrap_or(1) * all),
+        };
+        let values = engine.submit(0..passes.len(), photos, answer, len)?;
+        Ok(Answer { values, meta: self.meta.clone(), photos, classes, ranked, top })
     }
 
     /// Runs the network on the photo that was uploaded last: its `top` most likely classes, in order.
@@ -246,36 +252,27 @@ impl Classifier {
     /// How many photos can be computed at once: as many as buffers have room for, and no more than
     /// [`BATCH`](crate::plan::BATCH).
     pub fn max_batch(&self) -> usize {
-        self.plan().max_batch(self.gpu.max_binding())
+        self.backend.max_batch(self.plan())
     }
 
-    /// Readies the GPU for this many photos at once, at most [`Self::max_batch`].
+    /// Makes room for this many photos at once, at most [`Self::max_batch`].
     ///
     /// # Errors
-    /// [`Error::Argument`] where they are more, [`Error::OutOfMemory`] where the GPU has no room for their activations.
+    /// [`Error::Argument`] where they are more, [`Error::OutOfMemory`] where the device has no room for their activations.
     pub async fn reserve(&mut self, photos: usize) -> Result<()> {
         let most = self.max_batch();
         if photos > most {
             return Err(Error::Argument(format!(
-                "{photos} photos at once are more than the {most} that this GPU computes"
+                "{photos} photos at once are more than the {most} that this device computes"
             )));
         }
-        if self.many.as_ref().is_some_and(|many| many.plan.batch >= photos) {
+        if self.many.as_ref().is_some_and(|many| many.plan().batch >= photos) {
             return Ok(());
         }
         self.many = None;
         let plan = Plan::new(&self.network, self.plan().storage, &self.tuning, photos);
-        let runner = self.runner().replanned(&plan).await?;
-        let meta = &self.meta;
-        self.many = Some(Engine::new(&self.gpu, plan, runner, meta.preprocessing, meta.input_size).await?);
+        self.many = Some(self.single.replanned(plan).await?);
         Ok(())
-    }
-
-    /// Resizes the photo that came last of those that were reserved, so that its texture is free for another.
-    pub fn resize(&mut self) {
-        if let Some(many) = &mut self.many {
-            many.resize();
-        }
     }
 
     /// The `top` most likely classes of each photo. Photos go through the network together, as many at a time as
@@ -292,13 +289,9 @@ impl Classifier {
                 predictions.push(self.classify(top).await?);
                 continue;
             }
-            self.gpu.check()?;
             self.reserve(photos.len()).await?;
-            if let Some(many) = &mut self.many {
-                for (index, photo) in photos.iter().enumerate() {
-                    many.upload(index, photo, None).await?;
-                    many.resize();
-                }
+            for (index, photo) in photos.iter().enumerate() {
+                self.upload_to(Some(index), photo, None).await?;
             }
             predictions.extend(self.start(Some(photos.len()), top)?.read().await?);
         }
@@ -310,9 +303,9 @@ impl Classifier {
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
-    pub fn embed(&self) -> Result<Readback> {
+    pub fn embed(&self) -> Result<ReadbackOf<B>> {
         let plan = self.plan();
-        self.single.submit(..=plan.embedding_pass(), 1, plan.embedding, FEATURES)
+        self.single.submit(0..plan.embedding_pass() + 1, 1, plan.embedding, FEATURES)
     }
 
     /// Runs the network on the photo that was uploaded last: its logits, one per class.
@@ -320,16 +313,17 @@ impl Classifier {
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn logits(&mut self) -> Result<Vec<f32>> {
-        self.single.submit(.., 1, self.plan().logits, self.plan().classes)?.read().await
+        let plan = self.plan();
+        self.single.submit(0..plan.passes.len(), 1, plan.logits, plan.classes)?.read().await
     }
 
-    /// What the network sees of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
+    /// The network's input, made of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
     pub async fn input(&mut self) -> Result<Vec<f32>> {
         let [height, width] = self.meta.input_size;
-        self.single.submit(..0, 1, self.plan().image, 4 * height * width)?.read().await
+        self.single.submit(0..0, 1, self.plan().image, 4 * height * width)?.read().await
     }
 }
 
@@ -337,43 +331,35 @@ fn unreserved(photos: usize) -> Error {
     Error::Argument(format!("there is no room for {photos} photos at once: reserve it"))
 }
 
-/// What the GPU will have answered.
+/// The answer that a backend will have.
 #[must_use]
-pub struct Answer {
-    pending: Readback,
+pub struct Answer<R> {
+    values: R,
     meta: Arc<Meta>,
     photos: usize,
     classes: usize,
-    /// How many classes the GPU ranks.
+    /// How many classes the backend ranks.
     ranked: usize,
     top: usize,
 }
 
-impl Answer {
-    fn new(engine: &Engine, meta: &Arc<Meta>, photos: usize, top: usize) -> Result<Self> {
-        let (classes, ranked) = (engine.plan.classes, engine.plan.top);
-        // Indices and probabilities of the ranked classes, or all probabilities behind them too.
-        let words = if top <= ranked { 2 * ranked } else { 2 * ranked + classes };
-        let pending = engine.submit(.., photos, engine.plan.answer, photos * words)?;
-        Ok(Self { pending, meta: meta.clone(), photos, classes, ranked, top })
-    }
-
+impl<R: Readback> Answer<R> {
     /// The most likely classes of each photo, in order.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed, [`Error::BadOutput`] where a result is not a number.
     pub async fn read(self) -> Result<Vec<Vec<Prediction>>> {
-        let Self { pending, meta, photos, classes, ranked, top } = self;
-        let answer = pending.read().await?;
-        let (best, all) = answer.split_at(photos * 2 * ranked);
-        let scores = |photo: usize| -> Vec<(usize, f32)> {
+        let Self { values, meta, photos, classes, ranked, top } = self;
+        let values = values.read().await?;
+        let scores = |photo: &[f32]| -> Vec<(usize, f32)> {
+            let (best, all) = photo.split_at(2 * ranked);
             if top <= ranked {
-                let best = &best[photo * 2 * ranked..][..2 * ranked];
                 (0..top).map(|rank| (best[rank].to_bits() as usize, best[ranked + rank])).collect()
             } else {
-                all[photo * classes..][..classes].iter().copied().enumerate().collect()
+                all.iter().copied().enumerate().collect()
             }
         };
-        (0..photos).map(|photo| rank(&meta, classes, scores(photo), top)).collect()
+        let photos = values.chunks(values.len() / photos);
+        photos.map(|photo| rank(&meta, classes, scores(photo), top)).collect()
     }
 }

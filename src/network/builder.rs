@@ -1,11 +1,11 @@
 //! Layers one after the other, with their shapes. Nothing here knows which network they make.
 
-use super::layer::{Layer, Operation, Section, Shape, ValueId};
+use super::layer::{Layer, Operation, Section, Shape, ValueId, Window};
 
 /// Layers as they are added. Each method adds one, which reads the last activation unless it says otherwise.
 pub struct Builder {
     pub layers: Vec<Layer>,
-    /// Where the next ones are.
+    /// The flow and block of the next layers.
     pub section: Section,
     image: Shape,
 }
@@ -14,12 +14,6 @@ impl Builder {
     /// No layers yet, and an image.
     pub fn new(image: Shape) -> Self {
         Self { layers: Vec::new(), section: Section::HEAD, image }
-    }
-
-    /// Goes on behind some layers.
-    pub fn after(layers: Vec<Layer>) -> Self {
-        let image = layers.first().map_or(Shape::new(0, 0, 0), |layer| layer.input);
-        Self { layers, section: Section::HEAD, image }
     }
 
     /// The last activation.
@@ -34,45 +28,48 @@ impl Builder {
 
     fn push(&mut self, name: &str, operation: Operation, from: ValueId, channels: usize) -> &mut Layer {
         let input = self.shape(from);
-        let side = |length: usize| match operation {
-            Operation::Conv { stride } => (length - 3) / stride + 1,
-            Operation::SeparableConv => length,
-            Operation::Shortcut | Operation::MaxPool { .. } => length.div_ceil(2),
-            Operation::Mean | Operation::Dense => 1,
+        let [height, width] = match operation {
+            Operation::Conv(window) | Operation::SeparableConv(window) | Operation::MaxPool(window) => {
+                window.count(input)
+            }
+            Operation::GlobalAveragePool | Operation::Dense => [1, 1],
         };
-        let output = Shape::new(side(input.height), side(input.width), channels);
-        let (name, index) = (name.to_owned(), self.layers.len());
-        let (add, relu_before, relu_after) = (None, false, false);
-        let section = self.section;
-        self.layers.push(Layer { name, section, operation, from, add, relu_before, relu_after, input, output });
+        let index = self.layers.len();
+        self.layers.push(Layer {
+            name: name.to_owned(),
+            section: self.section,
+            operation,
+            batch_norm: matches!(operation, Operation::Conv(_) | Operation::SeparableConv(_)),
+            from,
+            add: None,
+            activation_before: None,
+            activation_after: None,
+            input,
+            output: Shape::new(height, width, channels),
+        });
         &mut self.layers[index]
     }
 
-    /// 3×3 convolution without padding.
-    pub fn conv(&mut self, name: &str, channels: usize, stride: usize) -> &mut Layer {
-        self.push(name, Operation::Conv { stride }, self.last(), channels)
+    /// Convolution of an activation, with batch norm.
+    pub fn conv(&mut self, name: &str, from: ValueId, channels: usize, window: Window) -> &mut Layer {
+        self.push(name, Operation::Conv(window), from, channels)
     }
 
-    /// Depthwise 3×3 and pointwise convolution.
-    pub fn separable_conv(&mut self, name: &str, channels: usize) -> &mut Layer {
-        self.push(name, Operation::SeparableConv, self.last(), channels)
+    /// Separable convolution with batch norm.
+    pub fn separable_conv(&mut self, name: &str, channels: usize, window: Window) -> &mut Layer {
+        self.push(name, Operation::SeparableConv(window), self.last(), channels)
     }
 
-    /// 1×1 convolution with stride 2 of an earlier activation.
-    pub fn shortcut(&mut self, name: &str, from: ValueId, channels: usize) -> &mut Layer {
-        self.push(name, Operation::Shortcut, from, channels)
-    }
-
-    /// 3×3 max pooling with stride 2 of an earlier activation.
-    pub fn max_pool(&mut self, name: &str, from: ValueId, padding: [usize; 2]) -> &mut Layer {
+    /// Max pooling of an activation.
+    pub fn max_pool(&mut self, name: &str, from: ValueId, window: Window) -> &mut Layer {
         let channels = self.shape(from).channels;
-        self.push(name, Operation::MaxPool { padding }, from, channels)
+        self.push(name, Operation::MaxPool(window), from, channels)
     }
 
     /// Mean over all pixels.
-    pub fn mean(&mut self, name: &str) -> &mut Layer {
+    pub fn global_average_pool(&mut self, name: &str) -> &mut Layer {
         let channels = self.shape(self.last()).channels;
-        self.push(name, Operation::Mean, self.last(), channels)
+        self.push(name, Operation::GlobalAveragePool, self.last(), channels)
     }
 
     /// Fully connected layer.

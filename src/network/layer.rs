@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::activation::Function;
 use crate::dtype::{Dtype, MAX_F16};
 use crate::error::{Error, Result};
 
@@ -56,25 +57,68 @@ impl fmt::Display for Shape {
 /// Which earlier activation a layer reads: 0 is the normalised image, `n` the output of layer `n − 1`.
 pub type ValueId = usize;
 
-/// What a layer computes. Every convolution is followed by its batch norm, which is folded into it.
+/// A window that slides over rows and columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns of the window.
+    pub kernel: [usize; 2],
+    /// Rows and columns between neighbouring windows.
+    pub stride: [usize; 2],
+    /// Padding before the first and behind the last row, and so for columns.
+    pub padding: [[usize; 2]; 2],
+}
+
+impl Window {
+    /// A square window without padding ("valid").
+    pub const fn valid(side: usize, stride: usize) -> Self {
+        Self { kernel: [side; 2], stride: [stride; 2], padding: [[0; 2]; 2] }
+    }
+
+    /// A square window with as much padding on each side.
+    pub const fn padded(side: usize, stride: usize, padding: usize) -> Self {
+        Self { padding: [[padding; 2]; 2], ..Self::valid(side, stride) }
+    }
+
+    /// A square window padded as Keras does for "same": to as many windows as strides, rounded up, the odd pixel behind.
+    pub fn same(side: usize, stride: usize, Shape { height, width, .. }: Shape) -> Self {
+        let padding = [height, width].map(|length| {
+            let total = (length.div_ceil(stride) - 1) * stride + side;
+            let padding = total.saturating_sub(length);
+            [padding / 2, padding.div_ceil(2)]
+        });
+        Self { padding, ..Self::valid(side, stride) }
+    }
+
+    /// The number of windows along rows and columns.
+    pub fn count(&self, Shape { height, width, .. }: Shape) -> [usize; 2] {
+        let along = |axis: usize, length: usize| {
+            (length + self.padding[axis][0] + self.padding[axis][1] - self.kernel[axis]) / self.stride[axis] + 1
+        };
+        [along(0, height), along(1, width)]
+    }
+
+    /// The number of pixels in a window.
+    pub const fn len(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Whether the window has no pixel.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The operation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// 3×3 convolution without padding ("valid").
-    Conv {
-        /// Pixels between neighbouring windows.
-        stride: usize,
-    },
-    /// Depthwise 3×3 ("same") followed by pointwise 1×1, nothing in between.
-    SeparableConv,
-    /// 1×1 convolution with stride 2: the shortcut around a block that halves the resolution.
-    Shortcut,
-    /// 3×3 max pooling with stride 2 to half the size, rounded up; then the shortcut is added.
-    MaxPool {
-        /// Rows and columns of padding before the first.
-        padding: [usize; 2],
-    },
+    /// Convolution.
+    Conv(Window),
+    /// Depthwise convolution followed by a pointwise one, nothing in between.
+    SeparableConv(Window),
+    /// Max pooling; padding counts as −∞.
+    MaxPool(Window),
     /// Mean over all pixels.
-    Mean,
+    GlobalAveragePool,
     /// Fully connected layer with a bias.
     Dense,
 }
@@ -98,30 +142,32 @@ impl Section {
 pub struct Layer {
     /// Keras's name where it has one, such as `block3_sepconv1`; shortcuts are `block3_shortcut`.
     pub name: String,
-    /// Where it is.
+    /// The flow and block it belongs to.
     pub section: Section,
-    /// What it computes.
+    /// Its operation.
     pub operation: Operation,
+    /// Whether batch norm follows, which is folded into the weights.
+    pub batch_norm: bool,
     /// The activation it reads.
     pub from: ValueId,
     /// The activation that is added to its result, if any.
     pub add: Option<ValueId>,
-    /// Whether negative inputs are taken as zero.
-    pub relu_before: bool,
-    /// Whether negative results become zero.
-    pub relu_after: bool,
+    /// The function applied to its input, if any.
+    pub activation_before: Option<Function>,
+    /// The function applied to its result, with what is added to it, if any.
+    pub activation_after: Option<Function>,
     /// Shape of what it reads.
     pub input: Shape,
     /// Shape of its result.
     pub output: Shape,
 }
 
-/// What an array of weights is to its kernel, which decides how it may be stored.
+/// The role of an array of weights in its kernel, which decides how it may be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// One value for each output channel: always f32.
     Bias,
-    /// 3×3 filters: too small to be worth 8 bits.
+    /// Filters of convolutions over windows: too small to be worth 8 bits.
     Filter,
     /// A product over channels, whose output channels lie along this axis.
     Matrix(usize),
@@ -134,7 +180,7 @@ pub struct Tensor {
     pub name: String,
     /// Its shape, outermost dimension first. Rows are whole `vec4`s: those of dense layers are padded with zeros.
     pub shape: Vec<usize>,
-    /// What it is.
+    /// Its role.
     pub role: Role,
 }
 
@@ -196,20 +242,21 @@ pub type Parameter = (&'static str, Vec<usize>);
 
 impl Layer {
     /// The arrays a trained model holds for this layer, batch norm included, in Keras's layouts
-    /// (HWIO for convolutions, `[3, 3, channels, 1]` for depthwise, `[in, out]` for dense).
+    /// (HWIO for convolutions, `[height, width, channels, 1]` for depthwise, `[in, out]` for dense).
     pub fn parameters(&self) -> Vec<Parameter> {
         let (i, o) = (self.input.channels, self.output.channels);
-        let batch_norm = ["gamma", "beta", "moving_mean", "moving_variance"].map(|name| (name, vec![o]));
-        let kernels: Vec<Parameter> = match self.operation {
-            Operation::Conv { .. } => vec![("kernel", vec![3, 3, i, o])],
-            Operation::SeparableConv => {
-                vec![("depthwise_kernel", vec![3, 3, i, 1]), ("pointwise_kernel", vec![1, 1, i, o])]
+        let mut parameters: Vec<Parameter> = match self.operation {
+            Operation::Conv(Window { kernel: [h, w], .. }) => vec![("kernel", vec![h, w, i, o])],
+            Operation::SeparableConv(Window { kernel: [h, w], .. }) => {
+                vec![("depthwise_kernel", vec![h, w, i, 1]), ("pointwise_kernel", vec![1, 1, i, o])]
             }
-            Operation::Shortcut => vec![("kernel", vec![1, 1, i, o])],
-            Operation::Dense => return vec![("kernel", vec![i, o]), ("bias", vec![o])],
-            Operation::MaxPool { .. } | Operation::Mean => return vec![],
+            Operation::Dense => vec![("kernel", vec![i, o]), ("bias", vec![o])],
+            Operation::MaxPool(_) | Operation::GlobalAveragePool => vec![],
         };
-        kernels.into_iter().chain(batch_norm).collect()
+        if self.batch_norm {
+            parameters.extend(["gamma", "beta", "moving_mean", "moving_variance"].map(|name| (name, vec![o])));
+        }
+        parameters
     }
 
     /// The arrays the kernels read, batch norm folded, in file order.
@@ -221,36 +268,48 @@ impl Layer {
             role,
         };
         match self.operation {
-            Operation::Conv { .. } => {
-                vec![tensor("weight", &[3, 3, i, o], Role::Filter), tensor("bias", &[o], Role::Bias)]
+            Operation::Conv(Window { kernel: [1, 1], .. }) => {
+                vec![tensor("weight", &[i, o], Role::Matrix(1)), tensor("bias", &[o], Role::Bias)]
             }
-            Operation::SeparableConv => vec![
-                tensor("depthwise.weight", &[3, 3, i], Role::Filter),
+            Operation::Conv(Window { kernel: [h, w], .. }) => {
+                vec![tensor("weight", &[h, w, i, o], Role::Filter), tensor("bias", &[o], Role::Bias)]
+            }
+            Operation::SeparableConv(Window { kernel: [h, w], .. }) => vec![
+                tensor("depthwise.weight", &[h, w, i], Role::Filter),
                 tensor("pointwise.weight", &[i, o], Role::Matrix(1)),
                 tensor("pointwise.bias", &[o], Role::Bias),
             ],
-            Operation::Shortcut => vec![tensor("weight", &[i, o], Role::Matrix(1)), tensor("bias", &[o], Role::Bias)],
             Operation::Dense => {
                 let [i4, o4] = [i, o].map(|length| length.next_multiple_of(4));
                 vec![tensor("weight", &[o, i4], Role::Matrix(0)), tensor("bias", &[o4], Role::Bias)]
             }
-            Operation::MaxPool { .. } | Operation::Mean => vec![],
+            Operation::MaxPool(_) | Operation::GlobalAveragePool => vec![],
         }
     }
 
-    /// Whether its activations can be read: not those of a shortcut, which is computed with the pooling it is added to.
-    pub fn is_readable(&self) -> bool {
-        self.operation != Operation::Shortcut
+    /// Whether it is a 1×1 convolution.
+    pub fn is_pointwise(&self) -> bool {
+        matches!(self.operation, Operation::Conv(Window { kernel: [1, 1], .. }))
+    }
+
+    /// Whether it is a separable convolution.
+    pub fn is_separable(&self) -> bool {
+        matches!(self.operation, Operation::SeparableConv(_))
+    }
+
+    /// Whether it is a pooling layer that an earlier activation is added to.
+    pub fn is_joining_pool(&self) -> bool {
+        matches!(self.operation, Operation::MaxPool(_)) && self.add.is_some()
     }
 
     /// Multiply-accumulates for one image; pooling, means and additions count as none.
     pub fn macs(&self) -> u64 {
         let [i, o, pixels] = [self.input.channels, self.output.channels, self.output.pixels()].map(|n| n as u64);
         match self.operation {
-            Operation::Conv { .. } => 9 * i * o * pixels,
-            Operation::SeparableConv => (9 * i + i * o) * pixels,
-            Operation::Shortcut | Operation::Dense => i * o * pixels,
-            Operation::MaxPool { .. } | Operation::Mean => 0,
+            Operation::Conv(window) => window.len() as u64 * i * o * pixels,
+            Operation::SeparableConv(window) => (window.len() as u64 * i + i * o) * pixels,
+            Operation::Dense => i * o * pixels,
+            Operation::MaxPool(_) | Operation::GlobalAveragePool => 0,
         }
     }
 }

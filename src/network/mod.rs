@@ -1,9 +1,13 @@
-//! A network: a list of layers, from which everything else is derived. `xception.rs` has the table of one, `builder.rs` makes its layers.
+//! A network: a list of layers, from which everything else is derived. `xception.rs` has the table of a backbone, `head.rs` what
+//! follows it; `builder.rs` makes layers.
 
+pub mod activation;
 mod builder;
+pub mod head;
 pub mod layer;
 mod xception;
 
+pub use head::{Dense, MAX_DENSE, MAX_UNITS};
 pub use xception::{FEATURES, MIN_SIDE};
 
 use crate::error::{Error, Result};
@@ -12,12 +16,6 @@ use layer::{Layer, Operation, Section, Shape, Tensor};
 
 /// The largest side the network is planned for; a GPU's own limits usually end before.
 pub const MAX_SIDE: usize = 4096;
-
-/// The most dense layers.
-pub const MAX_DENSE: usize = 16;
-
-/// The most units of a dense layer.
-pub const MAX_UNITS: usize = 1 << 18;
 
 /// The most bytes that all weights may take as f32, on every machine: the largest array of a 32-bit program, which WebAssembly is.
 pub const MAX_WEIGHTS: u64 = i32::MAX as u64;
@@ -34,17 +32,6 @@ pub enum Preset {
 }
 
 crate::names! { Preset { Keras = "keras", Timm = "timm" } }
-
-/// A fully connected layer after the mean.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Dense {
-    /// The layer's name in the model it comes from, such as `predictions`.
-    pub name: String,
-    /// Outputs; the last layer's are the classes.
-    pub units: usize,
-    /// Whether a ReLU follows. The last layer gives logits, which softmax turns into probabilities.
-    pub relu: bool,
-}
 
 /// The network for one input size and one head: its layers in the order in which they run.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,25 +54,13 @@ impl Network {
                     .into(),
             ));
         }
-        if let Some(dense) = head.iter().find(|dense| !(1..=MAX_UNITS).contains(&dense.units)) {
-            return Err(Error::Weights(format!(
-                "{} has {} units: 1 to {MAX_UNITS} are supported",
-                dense.name, dense.units
-            )));
-        }
-        if head.len() > MAX_DENSE {
-            return Err(Error::Weights(format!("{} dense layers are more than the {MAX_DENSE} supported", head.len())));
-        }
-        if let Some(dense) = head.iter().find(|dense| head.iter().filter(|other| other.name == dense.name).count() > 1)
-        {
-            return Err(Error::Weights(format!("two dense layers have the name {}", dense.name)));
-        }
-        let backbone = Self::backbone(size, preset)?;
-        let mut builder = Builder::after(backbone.layers);
-        for dense in head {
-            builder.dense(&dense.name, dense.units).relu_after = dense.relu;
-        }
-        let network = Self { layers: builder.layers };
+        let mut layers = Self::backbone(size, preset)?.layers;
+        let features = layers.last().map_or(Shape::new(0, 0, 0), |layer| layer.output);
+        let backbone = layers.len();
+        layers.extend(
+            head::layers(features, head)?.into_iter().map(|layer| Layer { from: backbone + layer.from, ..layer }),
+        );
+        let network = Self { layers };
         let mut all = 0;
         for Tensor { name, shape, .. } in network.tensors() {
             let bytes = shape.iter().fold(4, |bytes, &length| bytes * length as u64);
@@ -97,18 +72,6 @@ impl Network {
             }
         }
         Ok(network)
-    }
-
-    /// The dense layers that make a head, by themselves.
-    ///
-    /// # Errors
-    /// As [`Self::new`], but no layer at all is well.
-    pub fn head(head: &[Dense]) -> Result<Vec<Layer>> {
-        if head.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Self { mut layers } = Self::new([MIN_SIDE; 2], head, Preset::Keras)?;
-        Ok(layers.split_off(layers.len() - head.len()))
     }
 
     /// The network up to the mean.
@@ -123,7 +86,7 @@ impl Network {
         }
         let mut builder = Builder::new(Shape::new(height, width, 3));
         xception::backbone(&mut builder, preset);
-        builder.mean("avg_pool");
+        builder.global_average_pool("avg_pool");
         Ok(Self { layers: builder.layers })
     }
 
@@ -145,17 +108,23 @@ impl Network {
 
     /// The shape of the last activation, of which the mean is taken.
     pub fn features(&self) -> Shape {
-        let mean = self.layers.iter().find(|layer| layer.operation == Operation::Mean);
+        let mean = self.layers.iter().find(|layer| layer.operation == Operation::GlobalAveragePool);
         mean.map_or(Shape::new(0, 0, 0), |layer| layer.input)
     }
 
     /// The layers whose activations can be read, by name: all but the shortcuts, which are computed with the pooling they are
     /// added to.
     pub fn readable(&self) -> impl Iterator<Item = (&str, Shape)> {
-        self.layers.iter().filter(|layer| layer.is_readable()).map(|layer| (&*layer.name, layer.output))
+        let readable = self.layers.iter().enumerate().filter(|&(index, _)| self.is_readable(index));
+        readable.map(|(_, layer)| (&*layer.name, layer.output))
     }
 
-    /// Where a layer is; without one it is behind the others.
+    /// Whether the activations of a layer can be read.
+    pub fn is_readable(&self, layer: usize) -> bool {
+        !self.layers.iter().any(|pool| pool.is_joining_pool() && pool.add == Some(layer + 1))
+    }
+
+    /// The section of a layer; that of the head for none.
     pub fn section(&self, layer: Option<usize>) -> Section {
         layer.and_then(|layer| self.layers.get(layer)).map_or(Section::HEAD, |layer| layer.section)
     }

@@ -1,8 +1,9 @@
 //! Xception as tables that read like Figure 5 of the paper.
 
 use super::Preset;
+use super::activation::Function;
 use super::builder::Builder;
-use super::layer::{Section, Shape};
+use super::layer::{Layer, Section, Window};
 use Block::*;
 
 /// The smallest side of an image the network takes; below it the last blocks have nothing to see.
@@ -10,6 +11,12 @@ pub const MIN_SIDE: usize = 71;
 
 /// The features that the backbone's mean gives.
 pub const FEATURES: usize = 2048;
+
+/// The only activation function.
+const RELU: Option<Function> = Some(Function::Relu);
+
+/// The window of every separable convolution.
+const SEPARABLE: Window = Window::padded(3, 1, 1);
 
 /// A row of the tables: a convolution, or separable convolutions, in the block of this name.
 #[derive(Clone, Copy)]
@@ -71,41 +78,38 @@ pub fn backbone(builder: &mut Builder, preset: Preset) {
         let from = builder.last();
         match *block {
             Conv(_, layer, channels, stride) => {
-                builder.conv(&format!("{name}_{layer}"), channels, stride).relu_after = true;
+                let window = Window::valid(3, stride);
+                builder.conv(&format!("{name}_{layer}"), from, channels, window).activation_after = RELU;
             }
             Downsample(_, seps) => {
                 separable(builder, name, seps);
-                let main = builder.last();
-                let Shape { height, width, channels } = builder.shape(main);
-                builder.shortcut(&format!("{name}_shortcut"), from, channels);
+                let (main, shape) = (builder.last(), builder.shape(builder.last()));
+                builder.conv(&format!("{name}_shortcut"), from, shape.channels, Window::valid(1, 2));
                 let shortcut = builder.last();
-                let padding = match preset {
-                    Preset::Keras => [height % 2, width % 2],
-                    Preset::Timm => [1, 1],
+                let window = match preset {
+                    Preset::Keras => Window::same(3, 2, shape),
+                    Preset::Timm => Window::padded(3, 2, 1),
                 };
-                builder.max_pool(&format!("{name}_pool"), main, padding).add = Some(shortcut);
+                builder.max_pool(&format!("{name}_pool"), main, window).add = Some(shortcut);
             }
-            Residual(_, seps) => {
-                separable(builder, name, seps);
-                if let Some(last) = builder.layers.last_mut() {
-                    last.add = Some(from);
-                }
-            }
+            Residual(_, seps) => separable(builder, name, seps).add = Some(from),
             SepRelu(_, layer, channels) => {
-                builder.separable_conv(&format!("{name}_{layer}"), channels).relu_after = true;
+                builder.separable_conv(&format!("{name}_{layer}"), channels, SEPARABLE).activation_after = RELU;
             }
         }
     }
     builder.section = Section::HEAD;
 }
 
-/// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before.
-fn separable(builder: &mut Builder, block: &str, seps: impl IntoIterator<Item = Sep>) {
+/// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before; the last one.
+fn separable<'a, const N: usize>(builder: &'a mut Builder, block: &str, seps: [Sep; N]) -> &'a mut Layer {
     for (i, sep) in seps.into_iter().enumerate() {
         let (channels, relu) = match sep {
-            Plain(channels) => (channels, false),
-            Relu(channels) => (channels, true),
+            Plain(channels) => (channels, None),
+            Relu(channels) => (channels, RELU),
         };
-        builder.separable_conv(&format!("{block}_sepconv{}", i + 1), channels).relu_before = relu;
+        builder.separable_conv(&format!("{block}_sepconv{}", i + 1), channels, SEPARABLE).activation_before = relu;
     }
+    let last = builder.last() - 1;
+    &mut builder.layers[last]
 }

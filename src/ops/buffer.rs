@@ -8,7 +8,7 @@ pub struct Buffer {
     pub shape: Vec<usize>,
     /// Values of the innermost dimension as they are stored: those beyond `shape` are zero.
     pub row: usize,
-    /// What it is where it is weights; an activation has values for each image.
+    /// The role of weights; none for an activation, which has values for each image.
     pub role: Option<Role>,
     /// Whether it is f32 in every storage.
     pub always_f32: bool,

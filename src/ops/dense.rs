@@ -11,7 +11,7 @@ use crate::shader::{self, Constants, Kernel};
 pub struct Dense {
     /// Values read.
     pub inputs: usize,
-    /// Where in bias and result the rows begin.
+    /// The first row, an index into bias and result.
     pub first: usize,
     /// Values written.
     pub outputs: usize,

@@ -1,4 +1,4 @@
-//! Operations: what one pass computes. Nothing here needs a GPU.
+//! Operations: the computation of one pass. Nothing here needs a GPU.
 //!
 //! A file each: parameters, formula, buffers, the shader with its constants and work, the cost, a slow reference, and the cases
 //! that tests run on every backend. `operations!` is the registry; a new operation is its file, its `.wgsl`, a line there, and
@@ -10,9 +10,10 @@
 mod buffer;
 mod product;
 
-pub use activation::Function;
 pub use buffer::Buffer;
 pub use product::Add;
+
+pub use crate::network::activation::Function;
 
 use crate::dtype::Dtype;
 use crate::network::layer::Role;
@@ -21,7 +22,7 @@ use crate::shader::{Constants, Kernel, Precision};
 /// The most workgroups along a dimension that every WebGPU device grants.
 const MAX_WORKGROUPS: usize = 65_535;
 
-/// What an operation's invocations compute along x, y and z.
+/// The work of an operation's invocations along x, y and z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Work {
     /// How much there is of it.
@@ -86,7 +87,7 @@ trait Operation: Sized {
     /// atol and rtol of its tests, for values below 1: a sum of n products errs by about √n roundings, in whatever order.
     fn tolerance(&self) -> (f32, f32);
 
-    /// What tests run: usual, ragged and smallest shapes with every option.
+    /// The cases that tests run: usual, ragged and smallest shapes with every option.
     fn cases() -> Vec<Self>;
 }
 
@@ -94,7 +95,7 @@ macro_rules! operations {
     ($($(#[$doc:meta])* $module:ident::$name:ident),* $(,)?) => {
         $(mod $module; pub use $module::$name;)*
 
-        /// What one pass computes, with all sizes.
+        /// The computation of one pass, with all sizes.
         #[derive(Clone, Copy, Debug, PartialEq)]
         pub enum Op { $($(#[$doc])* $name($name)),* }
 

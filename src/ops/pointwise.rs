@@ -19,11 +19,11 @@ pub struct Pointwise {
     pub output: Shape,
     /// Pixels between those that are read.
     pub stride: usize,
-    /// What is added.
+    /// The residual.
     pub add: Add,
     /// Whether negative results become zero.
     pub relu_after: bool,
-    /// Where workgroup memory is used, how.
+    /// The tile in workgroup memory; none for the kernel without workgroup memory.
     pub tile: Option<Tile>,
 }
 

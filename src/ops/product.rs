@@ -1,4 +1,4 @@
-//! What products over channels have in common: strides, the epilogue, and tiles of workgroup memory.
+//! Matrix products over channels: strides, the epilogue, and tiles of workgroup memory.
 
 use super::buffer::{at, inside, taps};
 use super::{Buffer, Role, Work, flag, n, relu};
@@ -6,7 +6,7 @@ use crate::network::layer::Shape;
 use crate::shader::Constants;
 use crate::tile::Tile;
 
-/// What a product adds to its result: the block's other path.
+/// The operand that a product adds to its result: the block's other path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Add {
     /// Nothing.

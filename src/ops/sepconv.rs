@@ -19,7 +19,7 @@ pub struct Sepconv {
     pub output: Shape,
     /// Whether negative inputs are taken as zero.
     pub relu_before: bool,
-    /// What is added, [`Add::MaxPool`] excepted.
+    /// The residual; never [`Add::MaxPool`].
     pub add: Add,
     /// Whether negative results become zero.
     pub relu_after: bool,

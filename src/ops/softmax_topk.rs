@@ -5,8 +5,7 @@
 use super::{Buffer, Operation, Work, n};
 use crate::shader::{self, Constants, Kernel};
 
-/// Softmax: reads logits; writes for each image `top` indices (as the bits of f32) and their `top` probabilities, then for each image all
-/// probabilities.
+/// Softmax: reads logits; writes `top` indices (as the bits of f32) and their `top` probabilities, then all probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoftmaxTopk {
     /// The number of logits.

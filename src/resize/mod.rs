@@ -75,7 +75,7 @@ crate::names! { Fit { Squash = "squash", Crop = "crop" } }
 pub struct Preprocessing {
     /// The resampling filter.
     pub filter: Filter,
-    /// What happens to other aspect ratios.
+    /// The treatment of other aspect ratios.
     pub fit: Fit,
     /// The share of the largest possible centre that [`Fit::Crop`] keeps with Pillow's filters, 0 to 1: timm's `crop_pct`.
     #[serde(default = "whole")]

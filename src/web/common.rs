@@ -1,4 +1,4 @@
-//! What both modules that compute have: files are looked at before they are loaded, and Rust's values become JavaScript's.
+//! Shared by the modules that compute: inspection of files before they are loaded, and conversion of Rust's values to JavaScript's.
 
 use js_sys::{Array, Object};
 use sha2::{Digest, Sha256};
@@ -70,15 +70,15 @@ pub fn storage(dtype: Option<String>) -> Result<Option<Dtype>, JsValue> {
     dtype.map(|dtype| dtype.parse()).transpose().map_err(|error: Error| throw(&error))
 }
 
-/// What happens to other aspect ratios, where that is said.
+/// The treatment of other aspect ratios, if it is given.
 pub fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
     fit.map(|fit| fit.parse()).transpose().map_err(|error: Error| throw(&error))
 }
 
 /// The part of a photo of this width and height that the network sees: `ClassMap.region` of index.d.ts.
-pub fn region(meta: &Meta, photo: (usize, usize), fit: Option<String>) -> Result<Object, JsValue> {
-    let [x, y, width, height] = seen(meta.preprocessing.fitted(parse_fit(fit)?), photo, meta.input_size);
-    Ok(object(&[("x", x.into()), ("y", y.into()), ("width", width.into()), ("height", height.into())]))
+pub fn seen_region(meta: &Meta, photo: (usize, usize), fit: Option<Fit>) -> Object {
+    let [x, y, width, height] = seen(meta.preprocessing.fitted(fit), photo, meta.input_size);
+    object(&[("x", x.into()), ("y", y.into()), ("width", width.into()), ("height", height.into())])
 }
 
 /// A JavaScript object.
@@ -106,7 +106,7 @@ pub fn array(items: impl IntoIterator<Item = JsValue>) -> JsValue {
     items.into_iter().collect::<Array>().into()
 }
 
-/// What a model is: `ModelInfo` of index.d.ts but for what its backend knows.
+/// The part of `ModelInfo` of index.d.ts that does not depend on the backend.
 pub fn info(meta: &Meta, classes: usize) -> Vec<(&'static str, JsValue)> {
     let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
     let preprocessing = object(&[

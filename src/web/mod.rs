@@ -1,16 +1,18 @@
-//! What JavaScript sees: wasm modules of this crate, which `pkg/src` wraps into the public API.
+//! The wasm modules of this crate, which `pkg/src` wraps into the public API.
 //!
 //! The core (feature `gpu`) loads the project's own weights and classifies on the GPU; where there is none, another (feature `cpu`)
 //! does the same without. A third (feature `formats`) converts other weights and is fetched only then.
 
 #[cfg(any(feature = "gpu", feature = "cpu"))]
 mod common;
-#[cfg(feature = "cpu")]
+#[cfg(all(feature = "cpu", not(feature = "gpu")))]
 mod cpu;
 #[cfg(feature = "formats")]
 mod formats;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(any(feature = "gpu", feature = "cpu"))]
+mod model;
 
 use std::cell::OnceCell;
 

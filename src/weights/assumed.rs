@@ -1,13 +1,13 @@
-//! What a weights file does not tell.
+//! Assumptions: facts that a weights file does not tell.
 
 use serde::{Deserialize, Serialize};
 
 /// Something that a weights file does not tell, and what is assumed instead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assumption {
-    /// What it is about, such as `input size`.
+    /// The subject, such as `input size`.
     pub name: String,
-    /// What is assumed, such as `299×299`.
+    /// The assumed value, such as `299×299`.
     pub value: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a Keras model's own JSON says about it: input size, head, normalisation.
+//! A Keras model's own JSON: input size, head, normalisation.
 //!
 //! A classifier is read as: image → steps on pixel values → backbone → mean → dense layers. Whatever else a
 //! model has is refused by name, because running it as something else would answer wrongly.
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::network::{Dense, MAX_DENSE};
 
-/// What the config says; a model without one has [`Config::default`].
+/// The contents of the config; a model without one has [`Config::default`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Config {
     /// Height and width of the first image input, where they are fixed.

@@ -5,7 +5,7 @@
 use super::assumed::{Assumption, FINAL_ACTIVATION, HIDDEN_ACTIVATION, ORDER, POOLING, untold};
 use crate::error::{Error, Result};
 use crate::network::Dense;
-use crate::network::layer::{Layer, Operation};
+use crate::network::layer::Layer;
 
 /// The folded tensors of a convolution with its batch norm, in the order of [`Layer::tensors`]. `read` gives its trained
 /// arrays by the names and in the layouts of [`Layer::parameters`].
@@ -16,7 +16,7 @@ pub(super) fn fold(
 ) -> Result<Vec<Vec<f32>>> {
     let mut tensors = Vec::new();
     let mut kernel = "kernel";
-    if layer.operation == Operation::SeparableConv {
+    if layer.is_separable() {
         tensors.push(read("depthwise_kernel")?);
         kernel = "pointwise_kernel";
     }
@@ -37,26 +37,26 @@ pub(super) fn fold(
     Ok(tensors)
 }
 
-/// What follows the backbone.
+/// The layers behind the backbone.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The dense layers.
     pub dense: Vec<Dense>,
     /// Their tensors.
     pub tensors: Vec<Vec<f32>>,
-    /// What its file does not tell.
+    /// Facts that its file does not tell.
     pub assumed: Vec<Assumption>,
 }
 
-/// What a head's file tells.
+/// The head as its file has it.
 pub(super) struct Told {
     /// That features are the mean over all pixels.
     pub mean: bool,
     /// In which order the dense layers are.
     pub order: bool,
-    /// What is between them.
+    /// The activation between them.
     pub hidden_activation: bool,
-    /// What follows the last one.
+    /// The activation behind the last one.
     pub final_activation: bool,
 }
 

@@ -20,8 +20,8 @@ use super::fold::{Head, Told, fold, is_one_way, lay_out};
 use super::layers::{Found, Kind, Layers, MAX_RATIO, damaged};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
-use crate::network::layer::{Layer, Operation};
-use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset};
+use crate::network::layer::{Layer, Shape};
+use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset, head};
 use crate::resize::Preprocessing;
 
 /// Keras's default ε, where no config tells.
@@ -120,7 +120,7 @@ pub fn read(file: Vec<u8>) -> Result<Model> {
 fn head(config: &Config, layers: &Layers) -> Result<Head> {
     let (dense, found, is_ordered) = chain(config, layers.of(Kind::Dense))?;
     let mut tensors = Vec::new();
-    for (layer, found) in Network::head(&dense)?.iter().zip(&found) {
+    for (layer, found) in head::layers(Shape::new(1, 1, FEATURES), &dense)?.iter().zip(&found) {
         let kernel = layers.array(layer, found, "kernel")?;
         // A layer may go without a bias.
         let bias = found.arrays.contains_key("bias").then(|| layers.array(layer, found, "bias"));
@@ -191,23 +191,23 @@ fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>, bo
 
 /// The folded tensors of all convolutions.
 fn backbone(network: &Network, layers: &Layers, epsilon: f64) -> Result<Vec<Vec<f32>>> {
-    let is_separable = |layer: &&Layer| layer.operation == Operation::SeparableConv;
-    let is_plain = |layer: &&Layer| matches!(layer.operation, Operation::Conv { .. } | Operation::Shortcut);
-    let separable: Vec<&Layer> = network.layers.iter().filter(is_separable).collect();
-    let plain: Vec<&Layer> = network.layers.iter().filter(is_plain).collect();
-    let all: Vec<&Layer> = network.layers.iter().filter(|layer| is_separable(layer) || is_plain(layer)).collect();
+    let separable: Vec<&Layer> = network.layers.iter().filter(|layer| layer.is_separable()).collect();
+    let plain: Vec<&Layer> = network.layers.iter().filter(|layer| layer.batch_norm && !layer.is_separable()).collect();
+    let all: Vec<&Layer> = network.layers.iter().filter(|layer| layer.batch_norm).collect();
 
     let mut norm_order = all.clone();
     if layers.of(Kind::BatchNorm).iter().any(|found| found.name.starts_with("batchnormalization")) {
         // Keras 1: the shortcut's comes before the block's two.
         for at in 2..norm_order.len() {
-            if norm_order[at].operation == Operation::Shortcut {
+            if norm_order[at].is_pointwise() {
                 norm_order[at - 2..=at].rotate_right(1);
             }
         }
     }
     let found = |kind, what, order: &[&'_ Layer], ending| -> Result<BTreeMap<String, Found>> {
-        let names: Vec<String> = order.iter().map(|layer| format!("{}{ending}", layer.name)).collect();
+        // Keras gives shortcuts no names.
+        let name = |layer: &&Layer| (!layer.is_pointwise()).then(|| format!("{}{ending}", layer.name));
+        let names: Vec<Option<String>> = order.iter().map(name).collect();
         let found = layers.matched(kind, what, &names)?;
         Ok(order.iter().map(|layer| layer.name.clone()).zip(found).collect())
     };

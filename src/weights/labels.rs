@@ -8,7 +8,7 @@ use crate::network::Dense;
 /// A line for each class: its WordNet number and its name as Keras gives it, with spaces.
 const IMAGENET: &str = include_str!("imagenet.txt");
 
-/// What the published classifiers call their last layer: Keras today, its first version, and timm.
+/// The last layer's name in the published classifiers: Keras today, its first version, and timm.
 const PUBLISHED_HEADS: [&str; 3] = ["predictions", "dense_2", "fc"];
 
 /// ImageNet's 1000 classes.

@@ -180,12 +180,12 @@ impl Layers {
         self.by_kind.get(&kind).map_or(&[], Vec::as_slice)
     }
 
-    /// The layers of a kind for the named layers of the network: by name, and the rest in counting order.
-    pub(super) fn matched(&self, kind: Kind, what: &str, names: &[String]) -> Result<Vec<Found>> {
+    /// The layers of a kind for the layers of the network: by name, and the rest in counting order.
+    pub(super) fn matched(&self, kind: Kind, what: &str, names: &[Option<String>]) -> Result<Vec<Found>> {
         let found = self.of(kind);
         let by_name = |name: &String| found.iter().find(|layer| layer.name == *name);
-        let named = names.iter().any(|name| by_name(name).is_some());
-        let missing = || names.iter().find(|name| named && !name.contains("shortcut") && by_name(name).is_none());
+        let named = names.iter().flatten().any(|name| by_name(name).is_some());
+        let missing = || names.iter().flatten().find(|name| named && by_name(name).is_none());
         if found.len() != names.len() || missing().is_some() {
             let detail = missing().map_or(String::new(), |name| format!(": {name} is missing"));
             let counts = format!("it has {} {what}, an Xception has {}{detail}", found.len(), names.len());
@@ -193,8 +193,8 @@ impl Layers {
                 "this is not a whole Xception: {counts}; give a model that keras.applications.Xception is part of"
             )));
         }
-        let mut rest = found.iter().filter(|layer| !names.contains(&layer.name));
-        let matched = names.iter().map(|name| by_name(name).or_else(|| rest.next()).cloned());
+        let mut rest = found.iter().filter(|layer| !names.contains(&Some(layer.name.clone())));
+        let matched = names.iter().map(|name| name.as_ref().and_then(by_name).or_else(|| rest.next()).cloned());
         let twice = || Error::Weights(format!("this is not a whole Xception: two of its {what} have the same name"));
         matched.collect::<Option<_>>().ok_or_else(twice)
     }

@@ -31,7 +31,7 @@ use crate::error::{Error, Result};
 #[cfg(feature = "formats")]
 use crate::network::Network;
 
-/// What to do about a PyTorch file.
+/// Advice for a PyTorch file.
 const PYTORCH: &str =
     "From PyTorch save safetensors: `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`";
 
@@ -83,13 +83,13 @@ pub struct Overrides {
     pub labels: Option<Vec<String>>,
     /// The resampling filter.
     pub filter: Option<crate::resize::Filter>,
-    /// What happens to photos of another aspect ratio.
+    /// The treatment of photos of another aspect ratio.
     pub fit: Option<crate::resize::Fit>,
     /// Height and width of the network's input, in pixels, for files of weights alone.
     pub input_size: Option<[usize; 2]>,
     /// How weights are stored: by default as they are in the project's own files, as f32 from all others.
     pub dtype: Option<crate::dtype::Dtype>,
-    /// What the weights' licence allows.
+    /// The licence of the weights.
     pub license: Option<String>,
     /// Another file whose dense layers are the head, such as that of a "notop" model.
     #[serde(skip)]

@@ -33,10 +33,10 @@ pub const VERSION: u32 = 2;
 /// The longest header that is read; a real one is about 16 KB plus the labels.
 const MAX_HEADER: u64 = 16 << 20;
 
-/// Where weights come from.
+/// The origin of weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// What kind of file it was.
+    /// The kind of file.
     pub kind: String,
     /// SHA-256 of that file, in hexadecimal digits.
     pub sha256: String,
@@ -44,7 +44,7 @@ pub struct Source {
     pub license: String,
 }
 
-/// What a model needs to be run, beside its weights.
+/// Everything a model needs to run besides its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
     /// Who trained the weights.
@@ -57,9 +57,9 @@ pub struct Meta {
     pub labels: Vec<String>,
     /// How photos become input.
     pub preprocessing: Preprocessing,
-    /// Where the weights come from.
+    /// The origin of the weights.
     pub source: Source,
-    /// What that file did not tell.
+    /// Facts that the file did not tell.
     #[serde(default)]
     pub assumed: Vec<Assumption>,
 }
@@ -111,7 +111,7 @@ fn split(label: &str) -> (Option<&str>, &str) {
 /// A whole model in memory: folded weights and what they are for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// What the weights are for.
+    /// The network and its metadata.
     pub meta: Meta,
     /// The folded tensors, in the order of [`Network::tensors`].
     pub tensors: Vec<Vec<f32>>,
@@ -274,11 +274,11 @@ fn numbers(value: &Value) -> Option<Vec<usize>> {
 /// The head of a weights file, checked: what the model is, and where in the file each tensor lies.
 #[derive(Clone, Debug)]
 pub struct Header {
-    /// What the weights are for.
+    /// The network and its metadata.
     pub meta: Meta,
     /// The network they belong to.
     pub network: Network,
-    /// Where the tensors begin, in bytes from the start of the file.
+    /// The offset of the tensors in bytes from the start of the file.
     pub data_start: usize,
     /// The length of the file in bytes.
     pub file_len: usize,

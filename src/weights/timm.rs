@@ -10,8 +10,8 @@ use super::fold::{Head, Told, finite, fold, is_one_way, lay_out};
 use super::layers::counting;
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
-use crate::network::layer::{Layer, Operation};
-use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset};
+use crate::network::layer::{Layer, Shape};
+use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset, head};
 use crate::resize::{Filter, Fit, Preprocessing};
 
 const EPSILON: f64 = 1e-5;
@@ -37,8 +37,7 @@ pub fn read(file: &[u8]) -> Result<Model> {
     }
     let mut folded = Vec::new();
     let backbone = Network::backbone([SIDE; 2], Preset::Timm)?;
-    for layer in backbone.layers.iter().filter(|layer| !layer.parameters().is_empty()) {
-        let (conv, norm) = groups(layer);
+    for (layer, conv, norm) in names(backbone.layers.iter().filter(|layer| layer.batch_norm)) {
         folded.extend(fold(layer, EPSILON, |array: &'static str| {
             let name = match array {
                 "kernel" => format!("{conv}.weight"),
@@ -124,7 +123,7 @@ fn head(tensors: &SafeTensors) -> Result<Head> {
         return Err(Error::Weights(format!("{name} does not follow from the backbone's {FEATURES} features")));
     }
     let mut folded = Vec::new();
-    for layer in Network::head(&dense)? {
+    for layer in head::layers(Shape::new(1, 1, FEATURES), &dense)? {
         let kernel = array_of(tensors, &layer, "kernel", &format!("{}.weight", layer.name))?;
         let bias = format!("{}.bias", layer.name);
         let bias = tensors.tensor(&bias).is_ok().then(|| array_of(tensors, &layer, "bias", &bias));
@@ -134,22 +133,25 @@ fn head(tensors: &SafeTensors) -> Result<Head> {
     Ok(Head::new(dense, folded, told))
 }
 
-/// What timm calls a layer, and its batch norm.
-fn groups(layer: &Layer) -> (String, String) {
-    let (block, part) = layer.name.split_once('_').unwrap_or((&layer.name, ""));
-    let block: usize = block.trim_start_matches("block").parse().unwrap_or(0);
-    let place = part.chars().last().and_then(|digit| digit.to_digit(10)).unwrap_or(0) as usize;
-    match (block, layer.operation) {
-        (1, _) => (format!("conv{place}"), format!("bn{place}")),
-        (14, _) => (format!("conv{}", place + 2), format!("bn{}", place + 2)),
-        (_, Operation::Shortcut) => (format!("block{}.skip", block - 1), format!("block{}.skipbn", block - 1)),
-        (_, Operation::SeparableConv) => {
-            // ReLU, convolution and batch norm for each; the first block begins without a ReLU.
-            let at = 3 * (place - 1) + usize::from(block > 2);
-            (format!("block{}.rep.{at}", block - 1), format!("block{}.rep.{}", block - 1, at + 1))
+/// timm's names of each convolution and its batch norm. A block's `rep` counts its activation functions, convolutions and batch norms;
+/// convolutions outside of blocks, which have their ReLU after them, are counted by themselves.
+fn names<'a>(layers: impl Iterator<Item = &'a Layer>) -> impl Iterator<Item = (&'a Layer, String, String)> {
+    let (mut outside, mut blocks, mut block, mut place) = (0, 0, "", 0);
+    layers.map(move |layer| {
+        if layer.activation_after.is_some() {
+            outside += 1;
+            return (layer, format!("conv{outside}"), format!("bn{outside}"));
         }
-        _ => (layer.name.clone(), String::new()),
-    }
+        if layer.section.block != block {
+            (blocks, block, place) = (blocks + 1, layer.section.block, 0);
+        }
+        if layer.is_pointwise() {
+            return (layer, format!("block{blocks}.skip"), format!("block{blocks}.skipbn"));
+        }
+        let at = place + usize::from(layer.activation_before.is_some());
+        place = at + 2;
+        (layer, format!("block{blocks}.rep.{at}"), format!("block{blocks}.rep.{}", at + 1))
+    })
 }
 
 /// One array in Keras's layout.

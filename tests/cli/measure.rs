@@ -1,4 +1,4 @@
-//! What measures and compares: `bench`, `profile`, `compare`.
+//! `bench`, `profile` and `compare`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,13 +6,14 @@ use std::process::Command;
 
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
+use xception::backend::Readback;
 use xception::classifier::Classifier;
 use xception::dtype::Dtype;
 
 use crate::common::{self, KITCHEN_LABELS};
 use crate::tool::{model, photo, refused, scratch, stdout, xception};
 
-/// What is counted; times are anybody's.
+/// Counts are asserted, times are not.
 #[test]
 fn bench_counts_and_times() {
     let bench = |dtype: &str| {
@@ -44,7 +45,7 @@ fn batches_and_tuning() {
     let _ = fs::remove_dir_all(&cache);
     let tuned = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xception"));
-        // Where Linux, macOS and Windows have it below.
+        // The cache folder of Linux, macOS and Windows.
         for variable in ["XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"] {
             command.env(variable, &cache);
         }
@@ -136,7 +137,7 @@ fn profile_times_each_pass() {
     refused(&xception(&["profile", "--model", &model, "none.jpg"]), 1, &["none.jpg"]);
 }
 
-/// A oracle that agrees, one with a value changed in the middle, and files that are none.
+/// An oracle that agrees, one with a value changed in the middle, and files that are none.
 #[test]
 fn compare_names_the_first_layer_that_is_off() {
     let gpu = common::gpu();
@@ -165,7 +166,7 @@ fn compare_names_the_first_layer_that_is_off() {
     let compare = |against: &str| on(&["--backend", "webgpu"], against);
 
     let agrees = write("agrees.safetensors", &tensors);
-    // Where a pixel of the resized photo lies between two values, the CPU may take the other one.
+    // A pixel of the resized photo that lies between two values may be rounded otherwise on the CPU.
     for output in [compare(&agrees), on(&["--backend", "cpu", "--atol", "0.1"], &agrees)] {
         assert!(output.status.success() && stdout(&output).contains("all 3 agree"), "{output:?}");
     }

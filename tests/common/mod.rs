@@ -1,4 +1,4 @@
-//! What the test files share: the test image, random numbers, the comparison, the GPU, and the files of `tests/data`.
+//! Shared by the test files: the test image, random numbers, the comparison, the GPU, and the files of `tests/data`.
 
 // Every test file is a program of its own and uses a part of this.
 #![allow(dead_code)]
@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use ruzstd::decoding::StreamingDecoder;
 use safetensors::SafeTensors;
 #[cfg(feature = "gpu")]
-use xception::gpu::Gpu;
+use xception::backend::Gpu;
 
 /// The labelled photos of the kitchenware package; its `train.csv` names them.
 pub const KITCHEN_LABELS: [(&str, &str); 9] = [
@@ -121,7 +121,7 @@ pub fn data(name: &str) -> PathBuf {
 /// The bytes of a file.
 ///
 /// # Panics
-/// Where it is not there.
+/// If the file is missing.
 pub fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|error| panic!("{} (tools/make_golden.py writes it): {error}", path.display()))
 }
@@ -143,7 +143,7 @@ fn decompressed(name: &str) -> Vec<u8> {
     file
 }
 
-/// What Keras, PIL and timm computed, by name; `None` where they did not.
+/// Values computed by Keras, PIL and timm, by name; `None` for others.
 pub struct Golden([SafeTensors<'static>; 2]);
 
 impl Golden {

@@ -1,4 +1,4 @@
-// What is known of adapters: which of them are software, and what was measured of them.
+// Adapters: which of them are software, and measurements of them.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
@@ -19,7 +19,7 @@ after(async () => {
 
 test('the script and the compiled code mean the same by a software adapter, and by its name', async () => {
   const page = await packagePage(browser, url);
-  const software = readFileSync('src/gpu/software.txt', 'utf8').trim().split('\n');
+  const software = readFileSync('src/backend/gpu/software.txt', 'utf8').trim().split('\n');
   assert.ok(software.length >= 5);
   const cases = [
     ...software.map((name) => [{ description: `The ${name.toUpperCase()} (1.0)` }, false]),

@@ -60,7 +60,7 @@ export async function packagePage(browser, url) {
   return page;
 }
 
-/** What a page shows, and files dropped on it. */
+/** Reads a page, and drops files on it. */
 export class Demo {
   constructor(page, url) {
     this.page = page;

@@ -72,7 +72,7 @@ async function answer(path) {
 /** Bytes of what was fetched, by brotli. */
 const compressed = ({ bodies }) => bodies.reduce((sum, body) => sum + brotliCompressSync(body).length, 0);
 
-/** Whoever emits no files that a script names has them copied beside it. */
+/** Copies the package's files beside the output of bundlers that do not emit them. */
 function copyWasm(folder) {
   for (const name of ['xception', 'formats', 'cpu', 'cpu_relaxed', 'cpu_threads', 'cpu_threads_relaxed'])
     cpSync(join(packed, `dist/${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));

@@ -51,7 +51,7 @@ async function open(path = 'empty', headers = {}) {
   return { page, modules };
 }
 
-/** What lets a page share memory between threads. */
+/** The headers that let a page share memory between threads. */
 const isolated = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
 
 /** Two answers of the same classes with the same probabilities. */
@@ -120,7 +120,7 @@ async function sizes(page) {
       new DataView(start.buffer).setBigUint64(0, BigInt(bytes.length), true);
       return new Blob([start, bytes, file.subarray(8 + length)]);
     };
-    /** What some threads make of a photo: a hash of every fifth layer, and how many they were. */
+    /** A hash of every fifth layer for a photo, and the number of threads that computed it. */
     globalThis.computed = async (size, threads) => {
       const model = await Xception.load({ weights: sized(size), threads, cache: false, backend: 'cpu' });
       const hashes = {};
@@ -180,7 +180,7 @@ test('without a fused multiply-add too', async () => {
   await page.close();
 });
 
-/** What becomes of photos where threads run another script than their own; none where it is null. */
+/** The outcome of photos with another script for threads; null for none. */
 async function troubled(script, ms = 0) {
   const folder = join(scratch, `dist${troubled.count++}`);
   cpSync('pkg/dist', folder, { recursive: true });

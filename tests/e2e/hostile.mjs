@@ -14,7 +14,7 @@ const encoded = { headers: { 'content-encoding': 'x-own' } };
 const pointer = Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 83953048\n');
 
 /**
- * What is answered, by the path below /hostile/, to the nth request for it (from 1). `cut` bytes are sent before the
+ * The answers by path below /hostile/, to the nth request for it (from 1). `cut` bytes are sent before the
  * connection breaks, `claim` is the Content-Length, and `at` where a Content-Range says that it begins.
  */
 const modes = {

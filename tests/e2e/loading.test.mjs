@@ -23,7 +23,7 @@ before(async () => {
     const { Xception, XceptionError, clearCache, listCached } = await import('/pkg/dist/index.js');
     const photo = await (await fetch('/models/kitchenware/photos/0009.jpg')).blob();
     Object.assign(globalThis, { Xception, clearCache, listCached });
-    /** What becomes of a load: its last progress and an answer, or its error; and what is cached then. */
+    /** The outcome of a load: its last progress and an answer, or its error; and the cached files. */
     globalThis.outcome = async (options, classify) => {
       const result = {};
       try {
@@ -161,7 +161,7 @@ test('a file is fetched once, and again only where that is asked for', async () 
   const second = await load({ weights: `${weights}#fragment`, integrity: hex }, true);
   assert.deepEqual(second.last, { phase: 'weights', loaded: file.length, total: file.length, fromCache: true });
   assert.deepEqual([second.label, requests.length], ['cup', length]);
-  // What the caller got wrong is no fault of the file.
+  // A caller's mistake is no fault of the file.
   const wrong = await load({ weights, labels: ['one', 'two'] });
   assert.deepEqual([wrong.code, wrong.cached, requests.length], ['bad-argument', [at('good')], length]);
   const others = await page.evaluate((weights) => {
@@ -295,7 +295,7 @@ test('the page never holds the file twice', { skip: !existsSync('/proc/self/clea
   const { processInfo } = await (await browser.newBrowserCDPSession()).send('SystemInfo.getProcessInfo');
   const renderers = processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
   const status = (id, key) => Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${id}/status`))[1]) * 1024;
-  // What comes from a server while the pipelines are made, and nobody reads, Chromium keeps itself.
+  // Chromium buffers pieces that arrive, unread, while the pipelines are made.
   for (const [source, limit] of [
     ['the server', file.length + 16e6],
     ['the cache', 48e6],

@@ -50,7 +50,7 @@ async function open() {
         throw new RangeError('no');
       },
     };
-    /** What people and frameworks give, by a name. */
+    /** Values as people and frameworks pass them, by a name. */
     globalThis.weird = () => {
       const { proxy, revoke } = Proxy.revocable({}, {});
       revoke();
@@ -97,7 +97,7 @@ async function open() {
   return page;
 }
 
-/** What is accepted of `weird()`, besides undefined and null; everything else is a bad argument. */
+/** The accepted values of `weird()`, besides undefined and null; everything else is a bad argument. */
 const ACCEPTED = {
   topK: { wrapped: 'all', wrappedOne: 'all', most: 'all' },
   batchSize: { wrapped: 'right', wrappedOne: 'right', most: 'right' },
@@ -279,7 +279,7 @@ test('every kind of image', async () => {
       },
     };
     await expect('an iterator that throws', 'bad-argument', () => model.classifyBatch(throwingImages));
-    // What is given may change as soon as the call returns.
+    // The caller may change its objects as soon as the call returns.
     const own = { data: new Uint8Array(data), width, height };
     const options = { topK: 1, allow: ['cup'], roi: { x: 0, y: 0, width, height } };
     await expect('pixels that change', 'cup', () => {

@@ -13,7 +13,7 @@ const entry = {
 };
 const remote = { name: 'ImageNet, from Hugging Face', url: 'https://huggingface.co/model.safetensors', bytes: 91_700_000, license: 'Apache 2.0, by timm' };
 
-/** What stands on the page, waited for. */
+/** Waits for text on the page. */
 async function says(page, id, pattern) {
   const found = ([id, source]) => new RegExp(source).test(document.getElementById(id).textContent) && !document.getElementById(id).closest('[hidden]');
   await page.waitForFunction(found, [id, pattern.source], { timeout: 90_000 }).catch(async (cause) => {

@@ -22,7 +22,7 @@ after(async () => {
   server?.close();
 });
 
-/** What axe-core finds wrong, in both colour schemes. */
+/** The findings of axe-core, in both colour schemes. */
 async function violations(page) {
   const found = [];
   for (const colorScheme of ['light', 'dark']) {

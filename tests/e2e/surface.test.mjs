@@ -1,4 +1,4 @@
-// What the package does beyond loading and classifying a file: every kind of input, choices, embeddings, video, a worker, a lost
+// The package beyond loading and classifying a file: every kind of input, choices, embeddings, video, a worker, a lost
 // device.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

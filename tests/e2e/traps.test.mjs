@@ -1,4 +1,4 @@
-// What ends compiled code: a trap of ours rejects the calls that wait for it, and one of somebody else on the page is none of ours.
+// Traps of compiled code: one of ours rejects the pending calls, and one of another script on the page is not ours.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';

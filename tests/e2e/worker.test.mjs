@@ -170,7 +170,7 @@ test('a worker that does not start, does not answer or is ended rejects, and not
     const loads = [load(ownWorker('broken')), load(ownWorker('missing')), late('broken'), late('missing'), load(ownWorker('other'))];
     globalThis.silent = Promise.all(loads).then((found) => (globalThis.found = found));
   });
-  // Whoever fails before anybody listens is as silent as who has nothing to say.
+  // An error before the listener is attached must not be lost.
   for (let found; !found; found = await page.evaluate(() => globalThis.found)) await page.clock.fastForward(10_000);
   const [broken, missing, ...silent] = await page.evaluate(() => silent);
   for (const message of [broken, missing]) assert.match(message, /^internal: the worker failed: |^bad-argument: the worker has not answered/);

@@ -2,15 +2,16 @@
 
 use std::sync::LazyLock;
 
+use xception::backend::gpu::{Runner, Tensors};
+use xception::backend::{Gpu, Readback};
 use xception::dtype::Dtype;
-use xception::gpu::{Gpu, Runner, Tensors};
 use xception::ops::{Buffer, Op};
 use xception::plan::{Binding, Pass, Plan, Slot};
 use xception::shader::Precision;
 
 use crate::common::{Random, assert_close, block_on, gpu};
 
-/// What a result holds before the operation: what is not written must be left alone.
+/// The value of a result before the operation: values that are not written must stay.
 const BEFORE: f32 = 1.0;
 
 /// Values behind the result that an operation must leave alone.
@@ -69,12 +70,7 @@ pub fn in_reference(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -
         op.reference(&reads, &mut out);
         out
     };
-    let results: Vec<Vec<f32>> = (0..images).map(image).collect();
-    let Op::SoftmaxTopk(softmax) = op else { return results.concat() };
-    // The ranked classes of all images come first.
-    let parts = results.iter().map(|result| result.split_at(2 * softmax.top));
-    let (ranked, all): (Vec<&[f32]>, Vec<&[f32]>) = parts.unzip();
-    [ranked.concat(), all.concat()].concat()
+    (0..images).flat_map(image).collect()
 }
 
 /// atol and rtol. A result that is stored as f16 is rounded to 11 bits.
@@ -93,14 +89,13 @@ pub fn compare(op: Op, storage: Dtype, images: usize, actual: &[f32], expected: 
         shape.pop();
         return assert_close(&what, actual, expected, &[&[images], &shape[..], &[row]].concat(), atol, rtol);
     };
-    let (top, ranked) = (softmax.top, 2 * softmax.top * images);
-    for image in (0..ranked).step_by(2 * top) {
-        let bits = |values: &[f32]| values[image..][..top].iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let (top, len) = (softmax.top, op.output_len());
+    for (actual, expected) in actual.chunks_exact(len).zip(expected.chunks_exact(len)) {
+        let bits = |values: &[f32]| values[..top].iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(actual), bits(expected), "{what}: ranked classes");
-        let scores = image + top..image + 2 * top;
-        assert_close(&what, &actual[scores.clone()], &expected[scores], &[top], atol, rtol);
+        assert_close(&what, &actual[top..], &expected[top..], &[len - top], atol, rtol);
     }
-    assert_close(&what, &actual[ranked..], &expected[ranked..], &[expected.len() - ranked], atol, rtol);
+    assert_eq!((actual.len(), expected.len()), (images * len, images * len), "{what}");
 }
 
 /// Random buffers for an operation on some images; what pads them is zero.

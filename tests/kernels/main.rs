@@ -228,7 +228,7 @@ fn activations_are_keras_s() {
     assert_eq!(count, 15);
 }
 
-/// What is too large for f16 is stored as its largest value: an infinity would become NaN a few layers on.
+/// Stores saturate to f16's largest value: an infinity would become NaN a few layers on.
 #[test]
 fn f16_saturates() {
     let op = pointwise([1, 1], [4, 8], 1, Add::Residual, false);

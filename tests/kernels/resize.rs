@@ -1,7 +1,8 @@
 //! Resizing on the GPU: the same values as on the CPU, in as much room as photos of late need.
 
+use xception::backend::Readback;
+use xception::backend::gpu::{Preprocessor, Runner, Tensors};
 use xception::dtype::Dtype;
-use xception::gpu::{Preprocessor, Runner, Tensors};
 use xception::plan::{Plan, Slot};
 use xception::resize::{self, Preprocessing, Rgba};
 

@@ -72,7 +72,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// What a reader gives, and the most bytes of memory that it takes at once.
+/// A reader's result, and its peak memory in bytes.
 pub fn measured<T>(case: (&'static str, u64), read: impl FnOnce() -> T) -> (T, usize) {
     let before = TAKEN.get();
     CASE.set(case);

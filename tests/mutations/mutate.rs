@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use crate::common::Random;
 
-/// So many words in a row that are weights or zeros are data.
+/// The shortest run of weights or zeros that counts as data, in words.
 const RUN: usize = 16;
 
 /// A file to mutate.
 pub struct Original {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     file: Vec<u8>,
-    /// Where it holds no data.
+    /// The ranges without data.
     structure: Vec<Range<usize>>,
     /// How many bytes that is.
     size: usize,

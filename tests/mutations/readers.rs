@@ -1,4 +1,4 @@
-//! What reads files that come from anywhere, and how much memory each may take. The fuzz targets use these too.
+//! The readers of untrusted files, and their limits of memory. The fuzz targets use these too.
 
 use std::io::Cursor;
 
@@ -23,7 +23,7 @@ pub struct Reader {
     pub limit: fn(&[u8]) -> usize,
 }
 
-/// What a reader may take for tables, messages and buffers of decoders, whatever the file.
+/// The allowance for tables, messages and buffers of decoders, whatever the file.
 const BASE: usize = 2 << 20;
 
 /// The header of our own format, and as much of the tensors as is there, in pieces, stored in both ways.

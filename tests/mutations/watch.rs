@@ -35,7 +35,7 @@ static RUNNING: LazyLock<Mutex<HashMap<ThreadId, (Instant, String)>>> = LazyLock
     Mutex::default()
 });
 
-/// What became of a file.
+/// The outcome of a file.
 pub struct Outcome {
     /// Whether it was accepted; `None` where the reader panicked.
     pub accepted: Option<bool>,
@@ -55,7 +55,7 @@ pub fn watched(name: &'static str, seed: u64, file: &[u8], reader: &Reader) -> O
 
 /// How a run is judged.
 pub struct Run {
-    /// What is printed.
+    /// The printed name.
     pub name: &'static str,
     /// The reader.
     pub reader: Reader,
@@ -63,7 +63,7 @@ pub struct Run {
     pub count: u64,
     /// The least share of them in percent that must be refused: else the mutations miss.
     pub refused: u64,
-    /// What follows a mutation, such as new checksums.
+    /// The repair behind a mutation, such as new checksums.
     pub repair: fn(&mut [u8]),
 }
 
@@ -72,7 +72,7 @@ impl Run {
     /// one of them.
     ///
     /// # Panics
-    /// Where one is read wrongly; the file is then in `target/crashes`.
+    /// If one is read wrongly; the file is then in `target/crashes`.
     pub fn over(self, originals: Vec<(String, Vec<u8>)>) {
         if cfg!(target_arch = "wasm32") {
             // A panic ends the program there, so it tells which case it was. The stack is as small by itself.

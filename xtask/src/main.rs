@@ -1,28 +1,30 @@
-//! Builds what the npm package ships, `pkg/dist`: `cargo xtask wasm`.
+//! Builds the files of the npm package, `pkg/dist`: `cargo xtask wasm`.
 //!
 //! Cargo compiles, wasm-bindgen writes the JavaScript glue to `pkg/glue`, wasm-opt (npm's `binaryen`) makes the result smaller and
 //! faster, and esbuild packs glue and `pkg/src` into few files. A module whose compiled bytes are those of the last time is left
-//! alone.
+//! alone. `cargo xtask wasm first` leaves out everything that a first photo does without: wasm-opt, threads and relaxed SIMD.
 
 use std::error::Error;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::time::Instant;
+use std::{env, fs, thread};
 
 use wasm_bindgen_cli_support::Bindgen;
 
-/// The WebAssembly features that Rust compiles for by default, which all browsers with WebGPU have.
-const FEATURES: [&str; 6] = [
+/// The WebAssembly features that modules use, which all browsers with WebGPU have.
+const FEATURES: [&str; 7] = [
     "--enable-bulk-memory",
     "--enable-multivalue",
     "--enable-mutable-globals",
     "--enable-nontrapping-float-to-int",
     "--enable-reference-types",
     "--enable-sign-ext",
+    "--enable-simd",
 ];
 
-/// What makes a module smaller, in this order. Neighbours with like names are alike, which brotli makes use of.
+/// wasm-opt's passes for size, in this order. Functions sorted by name lie beside similar ones, which helps brotli.
 const SMALL: [&str; 6] = [
     "--strip-producers",
     "--strip-target-features",
@@ -32,24 +34,22 @@ const SMALL: [&str; 6] = [
     "--reorder-functions-by-name",
 ];
 
-/// What leaves loops as fast as LLVM made them.
-const FAST: [&str; 6] = [
-    "--enable-simd",
-    "--enable-relaxed-simd",
-    "--strip-producers",
-    "--strip-target-features",
-    "-O3",
-    "--reorder-functions-by-name",
-];
+/// wasm-opt's passes for speed, which leave loops as LLVM made them.
+const FAST: [&str; 5] =
+    ["--enable-relaxed-simd", "--strip-producers", "--strip-target-features", "-O3", "--reorder-functions-by-name"];
 
-/// The compiler's options for the CPU's vectors.
+/// Compiler options of every module. Those that have no others share their dependencies.
 const SIMD: [&str; 1] = ["-Ctarget-feature=+simd128"];
+
+/// Cargo's options for the kernels of the CPU: their crates are optimized for speed, their dependencies for size.
+const KERNELS: [&str; 2] =
+    ["profile.wasm.package.xception-webgpu.opt-level=3", "profile.wasm.package.rten-simd.opt-level=3"];
 
 /// With a fused multiply-add, where the machine has one. Left to itself, LLVM moves all that a round of the product's loop loads to
 /// its beginning, and V8 has no registers left for the sums then.
 const RELAXED: [&str; 2] = ["-Ctarget-feature=+simd128,+relaxed-simd", "-Cllvm-args=-pre-RA-sched=source"];
 
-/// What makes a module share its memory with other threads' instances: up to 4 GiB, made by JavaScript.
+/// Compiler options for a memory shared with other threads' instances: up to 4 GiB, made by JavaScript.
 const SHARED_MEMORY: [&str; 8] = [
     "-Ctarget-feature=+atomics",
     "-Clink-arg=--shared-memory",
@@ -61,15 +61,18 @@ const SHARED_MEMORY: [&str; 8] = [
     "-Clink-arg=--export=__tls_base",
 ];
 
-/// What the glue tells of errors.
+/// The wrapper of a module's exports that reports traps.
 const WATCH: &str = include_str!("watch.js");
 
 /// A wasm module of the crate.
 struct Module {
     name: &'static str,
     feature: &'static str,
-    profile: &'static str,
+    /// The target folder. Modules of other compiler options have one of their own: `--remap-path-prefix` makes cargo forget about options,
+    /// and modules would overwrite each other's dependencies.
+    folder: &'static str,
     rustflags: &'static [&'static str],
+    config: &'static [&'static str],
     /// Whether threads share its memory.
     threads: bool,
     /// wasm-opt's options.
@@ -77,30 +80,46 @@ struct Module {
 }
 
 const fn small(name: &'static str, feature: &'static str) -> Module {
-    Module { name, feature, profile: "wasm", rustflags: &[], threads: false, optimize: &SMALL }
+    Module { name, feature, folder: "wasm", rustflags: &SIMD, config: &[], threads: false, optimize: &SMALL }
 }
 
-const fn fast(name: &'static str, rustflags: &'static [&'static str], threads: bool) -> Module {
-    Module { name, feature: "cpu", profile: "wasm-simd", rustflags, threads, optimize: &FAST }
+const fn fast(name: &'static str, folder: &'static str, rustflags: &'static [&'static str], threads: bool) -> Module {
+    Module { name, feature: "cpu", folder, rustflags, config: &KERNELS, threads, optimize: &FAST }
 }
 
+/// All modules, those that a first photo needs first.
 const MODULES: [Module; 6] = [
     small("xception", "gpu"),
     small("formats", "formats"),
-    fast("cpu", &SIMD, false),
-    fast("cpu_relaxed", &RELAXED, false),
-    fast("cpu_threads", &SIMD, true),
-    fast("cpu_threads_relaxed", &RELAXED, true),
+    fast("cpu", "wasm", &SIMD, false),
+    fast("cpu_relaxed", "cpu_relaxed", &RELAXED, false),
+    fast("cpu_threads", "cpu_threads", &SIMD, true),
+    fast("cpu_threads_relaxed", "cpu_threads_relaxed", &RELAXED, true),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    if env::args().nth(1).as_deref() != Some("wasm") {
-        return Err("usage: cargo xtask wasm".into());
-    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let first = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["wasm"] => false,
+        ["wasm", "first"] => true,
+        _ => return Err("usage: cargo xtask wasm [first]".into()),
+    };
     env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
-    for module in &MODULES {
-        module.build()?;
-    }
+    let modules = if first { &MODULES[..3] } else { &MODULES };
+    thread::scope(|scope| {
+        let mut finishing = Vec::new();
+        for module in modules {
+            let start = Instant::now();
+            let compiled = module.compile()?;
+            println!("  {}.wasm compiled, {} s", module.name, start.elapsed().as_secs());
+            // wasm-opt has one thread, and takes as long as the next module.
+            finishing.push(scope.spawn(move || module.finish(&compiled, first).map_err(|error| error.to_string())));
+        }
+        for finished in finishing {
+            finished.join().map_err(|_| "a panic, above")??;
+        }
+        Ok::<_, Box<dyn Error>>(())
+    })?;
     scripts()?;
     imagenet()
 }
@@ -121,11 +140,9 @@ fn imagenet() -> Result<(), Box<dyn Error>> {
 }
 
 impl Module {
-    /// Builds the crate with the module's feature: `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm`.
-    fn build(&self) -> Result<(), Box<dyn Error>> {
-        let Self { name, feature, profile, rustflags, threads, optimize } = *self;
-        // In one folder modules whose compiler has other options would make cargo build each other's dependencies anew.
-        let folder = if rustflags.is_empty() { "wasm" } else { name };
+    /// Compiles the crate with the module's feature; the file.
+    fn compile(&self) -> Result<PathBuf, Box<dyn Error>> {
+        let Self { name, feature, folder, rustflags, config, threads, .. } = *self;
         let target = PathBuf::from(env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned())).join(folder);
         let mut flags = without_folders()?;
         let more = if threads { &SHARED_MEMORY[..] } else { &[] };
@@ -136,31 +153,35 @@ impl Module {
             cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=panic_abort,std");
         }
         run(cargo
-            .arg("build")
-            .arg("--target-dir")
+            .args(["build", "--quiet", "--profile", "wasm", "--target-dir"])
             .arg(&target)
+            .args(config.iter().flat_map(|setting| ["--config", setting]))
             .arg("--config")
             .arg(format!("target.wasm32-unknown-unknown.rustflags={flags:?}"))
-            .args(["--package=wasm", "--target=wasm32-unknown-unknown", "--example", name])
-            .args(["--profile", profile, "--features", feature]))?;
-        let compiled =
-            target.join("wasm32-unknown-unknown").join(profile).join("examples").join(format!("{name}.wasm"));
+            .args(["--package=wasm", "--target=wasm32-unknown-unknown", "--example", name, "--features", feature]))?;
+        Ok(target.join("wasm32-unknown-unknown/wasm/examples").join(format!("{name}.wasm")))
+    }
+
+    /// Makes `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm` of the compiled file.
+    fn finish(&self, compiled: &Path, first: bool) -> Result<(), Box<dyn Error>> {
+        let Self { name, threads, optimize, .. } = *self;
         let threaded = threads.then_some(&"--enable-threads");
         let options: Vec<&str> = FEATURES.iter().chain(threaded).chain(optimize).copied().collect();
         let mut hasher = DefaultHasher::new();
-        hasher.write(&fs::read(&compiled)?);
+        hasher.write(&fs::read(compiled)?);
         hasher.write(options.concat().as_bytes());
         hasher.write(WATCH.as_bytes());
-        let stamp = format!("{:016x}", hasher.finish());
+        let (stamp, draft) = (format!("{:016x}", hasher.finish()), format!("{:016x}, not optimized", hasher.finish()));
         let glue = Path::new("pkg/glue");
         let stamp_file = glue.join(format!("{name}.stamp"));
         let file = format!("{name}_bg.wasm");
         let output = Path::new("pkg/dist").join(&file);
-        if fs::read_to_string(&stamp_file).is_ok_and(|last| last == stamp) && output.exists() {
+        let is_current = |last: String| last == stamp || (first && last == draft);
+        if fs::read_to_string(&stamp_file).is_ok_and(is_current) && output.exists() {
             return Ok(());
         }
         Bindgen::new()
-            .input_path(&compiled)
+            .input_path(compiled)
             .web(true)?
             .typescript(true)
             .omit_default_module_path(false)
@@ -170,9 +191,12 @@ impl Module {
         shorten(&glue.join(&file), &script)?;
         watch(&script)?;
         fs::create_dir_all("pkg/dist")?;
+        if first {
+            fs::copy(glue.join(&file), output)?;
+            return Ok(fs::write(stamp_file, draft)?);
+        }
         run(tool("binaryen/bin/wasm-opt")?.args(options).arg(glue.join(&file)).arg("-o").arg(output))?;
-        fs::write(stamp_file, stamp)?;
-        Ok(())
+        Ok(fs::write(stamp_file, stamp)?)
     }
 }
 
@@ -184,13 +208,20 @@ fn scripts() -> Result<(), Box<dyn Error>> {
             fs::remove_file(path)?;
         }
     }
+    let mut options =
+        vec!["--bundle", "--format=esm", "--minify", "--sourcemap", "--loader:.wgsl=text", "--log-level=warning"];
+    if !Path::new("pkg/dist/cpu_relaxed_bg.wasm").exists() {
+        fs::copy("pkg/dist/cpu_bg.wasm", "pkg/dist/cpu_relaxed_bg.wasm")?;
+    }
+    if !Path::new("pkg/glue/cpu_threads.js").exists() {
+        // Without it the CPU computes with one thread.
+        options.push("--external:../glue/cpu_threads.js");
+    }
     let bundle = |entries: &[&str], more: &[&str]| {
-        let options =
-            ["--bundle", "--format=esm", "--minify", "--sourcemap", "--loader:.wgsl=text", "--log-level=warning"];
-        run(tool("esbuild/bin/esbuild")?.args(entries).args(options).arg("--outdir=pkg/dist").args(more))
+        run(tool("esbuild/bin/esbuild")?.args(entries).args(&options).arg("--outdir=pkg/dist").args(more))
     };
     bundle(&["pkg/src/index.js", "pkg/src/worker.js"], &["--splitting"])?;
-    // What threads share with the others in files of its own would be one file more for every page.
+    // Shared chunks would be one file more for every page, also without threads.
     bundle(&["pkg/src/thread.js"], &[])
 }
 

@@ -5,15 +5,22 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
+use xception::classifier::Classifier;
 use xception::image;
 use xception::prediction::Prediction;
 
-use crate::model::Model;
+use crate::model::Device;
 use crate::{Failure, Progress, Run, about, print, report};
 
 /// Classifies photos, `batch` at once, and prints the `top` classes of each; whether all could be.
-pub async fn classify(run: &Run, top: usize, batch: usize, images: &[PathBuf]) -> Result<bool, Failure> {
-    let mut model = run.load(batch).await?;
+pub async fn classify<D: Device>(
+    run: &Run,
+    device: &D,
+    top: usize,
+    batch: usize,
+    images: &[PathBuf],
+) -> Result<bool, Failure> {
+    let mut model = run.load(device, batch).await?;
     let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
     let mut all_good = true;
     for paths in images.chunks(batch) {
@@ -43,7 +50,7 @@ pub async fn classify(run: &Run, top: usize, batch: usize, images: &[PathBuf]) -
 type Answer = Result<(Vec<Prediction>, serde_json::Value), Failure>;
 
 /// Classifies photos at once; what is wrong with one is no other's failure.
-async fn together(model: &mut Model, paths: &[PathBuf], top: usize) -> Vec<Answer> {
+async fn together<D: Device>(model: &mut Classifier<D>, paths: &[PathBuf], top: usize) -> Vec<Answer> {
     let mut lap = Instant::now();
     let mut ms = move || std::mem::replace(&mut lap, Instant::now()).elapsed().as_secs_f64() * 1e3;
     let (mut photos, mut decoded) = (Vec::new(), Vec::new());

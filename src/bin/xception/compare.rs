@@ -1,13 +1,15 @@
-//! `xception compare`: the first layer whose activations are not those of a oracle.
+//! `xception compare`: the first layer whose activations are not those of an oracle.
 
 use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
+use xception::backend::Readback;
+use xception::classifier::Classifier;
 use xception::dtype::Dtype;
 use xception::image;
 
-use crate::model::Model;
+use crate::model::Device;
 use crate::{Failure, Run, about, print};
 
 /// How far values may be apart: this much, and this share of the oracle's.
@@ -23,11 +25,17 @@ pub struct Tolerance {
 
 /// Compares layers in their order with the tensors of their names in a safetensors file, the first of which may be `input`, until
 /// one is off; whether none is.
-pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Tolerance) -> Result<bool, Failure> {
+pub async fn compare<D: Device>(
+    run: &Run,
+    device: &D,
+    against: &Path,
+    photo: &Path,
+    tolerance: Tolerance,
+) -> Result<bool, Failure> {
     let oracle = fs::read(against).map_err(about(against))?;
     let oracle = SafeTensors::deserialize(&oracle).map_err(about(against))?;
     let pixels = image::decode(&fs::read(photo).map_err(about(photo))?).map_err(about(photo))?;
-    let mut model = run.load(1).await?;
+    let mut model = run.load(device, 1).await?;
     let failed = about::<xception::error::Error>(&run.model);
     model.upload(&pixels).await.map_err(&failed)?;
     let layers: Vec<(String, Vec<usize>)> = model
@@ -56,7 +64,7 @@ pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Toleran
         print(&format!("{name:<18} {:>16} {largest:>12.3e} {mean:>12.3e}", format!("{shape:?}")));
         compared += 1;
         let off = |(error, expected): &(f32, &f32)| {
-            // What is no number is off too.
+            // NaN is off too.
             error.is_nan() || *error > tolerance.atol + tolerance.rtol * expected.abs()
         };
         if let Some(place) = errors().zip(&expected).position(|pair| off(&pair)) {
@@ -72,10 +80,10 @@ pub async fn compare(run: &Run, against: &Path, photo: &Path, tolerance: Toleran
     Ok(true)
 }
 
-/// What a layer makes of the photo; the input by that name, `[height][width][3]`.
-async fn activations(model: &mut Model, name: &str) -> xception::error::Result<Vec<f32>> {
+/// The activations of a layer; those of `input` are `[height][width][3]`.
+async fn activations<D: Device>(model: &mut Classifier<D>, name: &str) -> xception::error::Result<Vec<f32>> {
     if name != "input" {
-        return model.activations(name).await;
+        return model.activations(name)?.read().await;
     }
     let values = model.input().await?;
     Ok(values.chunks_exact(4).flat_map(|pixel| pixel[..3].to_vec()).collect())

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use xception::classifier::Classifier;
 use xception::dtype::Dtype;
 use xception::image;
 use xception::prediction::Prediction;
@@ -12,11 +13,11 @@ use xception::resize::{Preprocessing, Rgba};
 use xception::weights::Overrides;
 use xception::weights::safetensors::Meta;
 
-use crate::model::Model;
+use crate::model::Device;
 use crate::progress::Progress;
 use crate::{Failure, Run, about, print, report};
 
-/// What is counted.
+/// The counts.
 #[derive(Default)]
 struct Tally {
     photos: usize,
@@ -30,20 +31,21 @@ struct Tally {
 
 /// Classifies all photos of a folder and prints what was counted; whether all could be read. The weights it is measured
 /// against are stored as f32.
-pub async fn evaluate(
+pub async fn evaluate<D: Device>(
     run: &Run,
+    device: &D,
     images: &Path,
     labels: Option<&Path>,
     against: Option<&Path>,
 ) -> Result<bool, Failure> {
-    let mut model = run.load(1).await?;
+    let mut model = run.load(device, 1).await?;
     let mut other = match against {
         Some(path) => {
             // The weights are compared, not the preprocessing.
             let &Meta { preprocessing: Preprocessing { filter, fit, .. }, input_size, .. } = model.meta();
             let (filter, fit, input_size) = (Some(filter), Some(fit), Some(input_size));
             let overrides = Overrides { filter, fit, input_size, ..Overrides::default() };
-            Some((path, run.load_file(path, overrides, Some(Dtype::F32), 1).await?))
+            Some((path, run.load_file(device, path, overrides, Some(Dtype::F32), 1).await?))
         }
         None => None,
     };
@@ -122,7 +124,7 @@ impl Tally {
 }
 
 /// All classes of a photo, most likely first.
-async fn rank(model: &mut Model, photo: &Rgba) -> xception::error::Result<Vec<Prediction>> {
+async fn rank<D: Device>(model: &mut Classifier<D>, photo: &Rgba) -> xception::error::Result<Vec<Prediction>> {
     model.upload(photo).await?;
     model.classify(usize::MAX).await
 }

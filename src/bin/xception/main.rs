@@ -16,10 +16,10 @@ use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use model::Run;
+use model::{Run, on_device};
 use progress::Progress;
+use xception::backend::gpu::Preprocessor;
 use xception::dtype::Dtype;
-use xception::gpu::Preprocessor;
 use xception::network::Preset;
 use xception::plan::Plan;
 use xception::resize::{Filter, Fit};
@@ -67,7 +67,7 @@ enum Command {
         /// Names of the classes: one a line, a JSON array, or Keras's imagenet_class_index.json.
         #[arg(long)]
         labels: Option<PathBuf>,
-        /// What the weights' licence allows, for the file's metadata.
+        /// The licence of the weights, for the file's metadata.
         #[arg(long)]
         license: Option<String>,
         #[command(flatten)]
@@ -136,13 +136,13 @@ enum Command {
     },
 }
 
-/// What the weights do not say, or say wrongly.
+/// Caller overrides of what the weights say.
 #[derive(Args)]
 struct Options {
     /// Resampling filter, Pillow's or (tf-) TensorFlow's; by default what the weights say, else bilinear.
     #[arg(long)]
     filter: Option<Filter>,
-    /// What happens to other aspect ratios; by default what the weights say, else squash.
+    /// Treatment of other aspect ratios; by default what the weights say, else squash.
     #[arg(long)]
     fit: Option<Fit>,
     /// Side of the network's input in pixels; by default what the weights say, else 299.
@@ -167,27 +167,7 @@ type Failure = String;
 fn main() -> ExitCode {
     // Only errors of wgpu itself, and only where RUST_LOG asks for them.
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("off")).init();
-    let result = match Arguments::parse().command {
-        Command::Classify { run, top, batch, images } => {
-            pollster::block_on(classify::classify(&run, top as usize, batch as usize, &images))
-        }
-        Command::Convert { input, output, dtype, labels, license, options } => {
-            convert(&input, &output, dtype, labels.as_deref(), license, &options).map(|()| true)
-        }
-        Command::Eval { run, images, labels, against } => {
-            pollster::block_on(evaluate::evaluate(&run, &images, labels.as_deref(), against.as_deref()))
-        }
-        Command::Bench { run, runs, batch, layers } => {
-            pollster::block_on(bench::bench(&run, runs as usize, batch as usize, layers)).map(|()| true)
-        }
-        Command::Profile { run, runs, outputs, image } => {
-            pollster::block_on(profile::profile(&run, runs as usize, &image, &outputs)).map(|()| true)
-        }
-        Command::Compare { run, against, tolerance, image } => {
-            pollster::block_on(compare::compare(&run, &against, &image, tolerance))
-        }
-        Command::Inspect { model, options } => inspect(&model, &options).map(|()| true),
-    };
+    let result = pollster::block_on(execute(Arguments::parse().command));
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -195,6 +175,34 @@ fn main() -> ExitCode {
             report(&failure);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether all went well.
+async fn execute(command: Command) -> Result<bool, Failure> {
+    match command {
+        Command::Classify { run, top, batch, images } => {
+            on_device!(run, device => classify::classify(&run, &device, top as usize, batch as usize, &images).await)
+        }
+        Command::Convert { input, output, dtype, labels, license, options } => {
+            convert(&input, &output, dtype, labels.as_deref(), license, &options).map(|()| true)
+        }
+        Command::Eval { run, images, labels, against } => {
+            on_device!(run, device => {
+                evaluate::evaluate(&run, &device, &images, labels.as_deref(), against.as_deref()).await
+            })
+        }
+        Command::Bench { run, runs, batch, layers } => {
+            let (runs, batch) = (runs as usize, batch as usize);
+            on_device!(run, device => bench::bench(&run, &device, runs, batch, layers).await.map(|()| true))
+        }
+        Command::Profile { run, runs, outputs, image } => {
+            profile::profile(&run, runs as usize, &image, &outputs).await.map(|()| true)
+        }
+        Command::Compare { run, against, tolerance, image } => {
+            on_device!(run, device => compare::compare(&run, &device, &against, &image, tolerance).await)
+        }
+        Command::Inspect { model, options } => inspect(&model, &options).map(|()| true),
     }
 }
 
@@ -212,7 +220,7 @@ fn report_assumed(path: &Path, meta: &Meta) {
     }
 }
 
-/// What to do where an assumption is wrong.
+/// The remedy for a wrong assumption.
 fn remedy(assumption: &Assumption, meta: &Meta) -> String {
     match (assumption.option(), &*assumption.name) {
         (Some("inputSize"), _) => "--size changes it".to_owned(),

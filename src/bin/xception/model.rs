@@ -1,35 +1,39 @@
-//! A model to be run, on the GPU or the CPU.
+//! A model to be run, and the device that runs it.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use xception::classifier::{Classifier, Loader, Options as Stored};
-use xception::cpu;
+use serde_json::{Value, json};
+use xception::backend::cpu::ThreadTeam;
+use xception::backend::{Backend, Cpu, Engine, Gpu, Reference};
+use xception::classifier::{self, Classifier, Loader};
 use xception::dtype::Dtype;
 use xception::error::Result as Outcome;
-use xception::gpu::Gpu;
 use xception::network::Network;
 use xception::plan::Plan;
-use xception::prediction::Prediction;
-use xception::resize::Rgba;
+use xception::profile::Profile;
+use xception::tile::Tuning;
 use xception::weights::Overrides;
-use xception::weights::safetensors::{Header, Meta};
+use xception::weights::safetensors::Header;
 
 use crate::tune::{Tune, tuning};
-use crate::{Failure, Options, Progress, about, read_model, report_assumed};
+use crate::{Failure, Options, Progress, about, megabytes, read_model, report_assumed};
 
-/// What computes.
+/// The choice of a backend.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Backend {
+enum Choice {
     /// The GPU; the CPU where there is none, or only a software adapter.
     Auto,
     /// The GPU by WebGPU's API, software adapters included.
     Webgpu,
     /// The CPU by its vector instructions.
     Cpu,
+    /// Every operation by its definition: slow, to find which layer of another backend is wrong.
+    Reference,
 }
 
 /// A model to be run.
@@ -41,9 +45,9 @@ pub struct Run {
     /// Print JSON: one object, or one for each photo that is classified.
     #[arg(long)]
     pub json: bool,
-    /// What computes.
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
-    backend: Backend,
+    /// The choice of a backend.
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    backend: Choice,
     /// Threads of the CPU; by default as many as it has cores.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -58,78 +62,164 @@ pub struct Run {
     options: Options,
 }
 
-/// A model, ready to run.
-pub enum Model {
-    /// On the GPU.
-    Gpu(Box<Classifier>),
-    /// On the CPU.
-    Cpu(Box<cpu::Classifier>),
+#[expect(clippy::large_enum_variant, reason = "there is one")]
+/// The device that was chosen.
+pub enum AnyDevice {
+    /// A GPU.
+    Gpu(Gpu),
+    /// The CPU.
+    Cpu(Cpu),
+    /// The reference.
+    Reference(Reference),
+}
+
+/// Computes an expression with the device that a [`Run`] asks for, whichever it is.
+macro_rules! on_device {
+    ($run:expr, $device:ident => $work:expr) => {
+        match $run.device().await? {
+            $crate::model::AnyDevice::Gpu($device) => $work,
+            $crate::model::AnyDevice::Cpu($device) => $work,
+            $crate::model::AnyDevice::Reference($device) => $work,
+        }
+    };
+}
+pub(crate) use on_device;
+
+/// The command line's additions to a backend.
+pub trait Device: Backend {
+    /// Its name in `bench`'s JSON; GPUs report their API instead.
+    const KIND: &'static str = "";
+
+    /// How a network for some number of photos is best computed.
+    fn tuning(
+        &self,
+        _mode: Tune,
+        _network: &Network,
+        _storage: Dtype,
+        _batch: usize,
+    ) -> impl Future<Output = Result<Tuning, Failure>> {
+        std::future::ready(Ok(self.untuned()))
+    }
+
+    /// `bench`'s facts about a model, as JSON and as lines.
+    fn figures(model: &Classifier<Self>, _batch: usize) -> impl Future<Output = Outcome<(Value, String)>> {
+        let (name, bytes) = (model.backend().name(), model.bytes());
+        let lines = format!("adapter     {name}\nmemory      {} MB", megabytes(bytes));
+        std::future::ready(Ok((json!({"backend": Self::KIND, "adapter": name, "bytes": bytes}), lines)))
+    }
+
+    /// The passes of some photos, timed.
+    fn profile(
+        _model: &Classifier<Self>,
+        _batch: usize,
+        _runs: usize,
+    ) -> impl Future<Output = Result<Profile, Failure>> {
+        std::future::ready(Err("only a GPU's passes are timed: run with --backend webgpu".to_owned()))
+    }
+}
+
+impl Device for Cpu {
+    const KIND: &'static str = "cpu";
+}
+
+impl Device for Reference {
+    const KIND: &'static str = "reference";
+}
+
+impl Device for Gpu {
+    async fn tuning(&self, mode: Tune, network: &Network, storage: Dtype, batch: usize) -> Result<Tuning, Failure> {
+        tuning(mode, self, network, storage, batch).await
+    }
+
+    async fn figures(model: &Classifier<Self>, batch: usize) -> Outcome<(Value, String)> {
+        let engine = model.engine(batch);
+        let (runner, passes) = (engine.runner(), engine.plan().passes.len());
+        let time = runner.time(0..passes, batch, Duration::MAX).await?.unwrap_or_default();
+        let ms = time.as_secs_f64() * 1e3;
+        let gflops = 2.0 * (model.network().macs() * batch as u64) as f64 / ms / 1e6;
+        let (info, bytes) = (&model.backend().info, model.bytes());
+        let (dispatches, pipelines) = (passes + 2, runner.pipelines() + 2);
+        let json = json!({
+            "adapter": info.name, "driver": info.driver, "driverInfo": info.driver_info,
+            "backend": info.backend.to_string(), "gpuMs": ms, "gflops": gflops,
+            "dispatches": dispatches, "pipelines": pipelines, "gpuBytes": bytes,
+        });
+        let lines = [
+            format!("adapter     {} ({}, {} {})", info.name, info.backend, info.driver, info.driver_info),
+            format!("GPU memory  {} MB", megabytes(bytes)),
+            format!("dispatches  {dispatches}, of {pipelines} pipelines"),
+            format!("network     {ms:.2} ms, {gflops:.1} GFLOP/s"),
+        ];
+        Ok((json, lines.join("\n")))
+    }
+
+    async fn profile(model: &Classifier<Self>, batch: usize, runs: usize) -> Result<Profile, Failure> {
+        Profile::new(model, batch, runs).await.map_err(|error| error.to_string())
+    }
 }
 
 impl Run {
+    /// The device that computes.
+    pub async fn device(&self) -> Result<AnyDevice, Failure> {
+        Ok(match self.backend {
+            Choice::Webgpu => AnyDevice::Gpu(Gpu::new().await.map_err(|error| error.to_string())?),
+            Choice::Auto => match Gpu::new().await.ok().filter(|gpu| !gpu.is_software()) {
+                Some(gpu) => AnyDevice::Gpu(gpu),
+                None => AnyDevice::Cpu(self.cpu()),
+            },
+            Choice::Cpu => AnyDevice::Cpu(self.cpu()),
+            Choice::Reference => AnyDevice::Reference(Reference),
+        })
+    }
+
+    fn cpu(&self) -> Cpu {
+        match self.threads.map(usize::from) {
+            Some(threads) => Cpu::with_team(ThreadTeam::spawn(threads).into(), threads),
+            None => Cpu::new(),
+        }
+    }
+
+    /// The GPU, whatever it is.
+    pub async fn gpu(&self) -> Result<Gpu, Failure> {
+        match self.backend {
+            Choice::Auto | Choice::Webgpu => Gpu::new().await.map_err(|error| error.to_string()),
+            _ => Err("only a GPU's passes are timed: run with --backend webgpu".to_owned()),
+        }
+    }
+
     /// The model, for up to `batch` photos at once.
-    pub async fn load(&self, batch: usize) -> Result<Model, Failure> {
-        self.load_file(&self.model, self.options.overrides()?, self.dtype, batch).await
+    pub async fn load<D: Device>(&self, device: &D, batch: usize) -> Result<Classifier<D>, Failure> {
+        self.load_file(device, &self.model, self.options.overrides()?, self.dtype, batch).await
     }
 
-    /// Another model on the same backend.
-    pub async fn load_file(
+    /// Another model.
+    pub async fn load_file<D: Device>(
         &self,
+        device: &D,
         path: &Path,
         overrides: Overrides,
         dtype: Option<Dtype>,
         batch: usize,
-    ) -> Result<Model, Failure> {
-        let gpu = match self.backend {
-            Backend::Cpu => None,
-            Backend::Webgpu => Some(Gpu::new().await.map_err(|error| error.to_string())?),
-            Backend::Auto => Gpu::new().await.ok().filter(|gpu| !gpu.is_software()),
-        };
-        match gpu {
-            Some(gpu) => self.on_gpu(&gpu, path, overrides, dtype, batch).await.map(Box::new).map(Model::Gpu),
-            None => self.on_cpu(path, overrides, dtype).map(Box::new).map(Model::Cpu),
-        }
-    }
-
-    /// The model on the GPU, whatever it is.
-    pub async fn load_on_gpu(&self) -> Result<Classifier, Failure> {
-        if self.backend == Backend::Cpu {
-            return Err("passes are those of a GPU: leave out --backend cpu".to_owned());
-        }
-        let gpu = Gpu::new().await.map_err(|error| error.to_string())?;
-        self.on_gpu(&gpu, &self.model, self.options.overrides()?, self.dtype, 1).await
-    }
-
-    async fn on_gpu(
-        &self,
-        gpu: &Gpu,
-        path: &Path,
-        overrides: Overrides,
-        dtype: Option<Dtype>,
-        batch: usize,
-    ) -> Result<Classifier, Failure> {
-        let (header, data) = open(path, overrides)?;
-        let storage = dtype.unwrap_or_else(|| gpu.storage());
+    ) -> Result<Classifier<D>, Failure> {
+        let (header, mut data) = open(path, overrides)?;
+        let storage = device.storage(&header, dtype).map_err(about(path))?;
         // More photos go through by so many at a time.
-        let most = Plan::new(&header.network, storage, &gpu.untuned(), 1).max_batch(gpu.max_binding());
-        let tuning = Some(tuning(self.tune, gpu, &header.network, storage, batch.min(most)).await?);
+        let most = device.max_batch(&Plan::new(&header.network, storage, &device.untuned(), 1));
+        let tuning = Some(device.tuning(self.tune, &header.network, storage, batch.min(most)).await?);
         let len = header.file_len - header.data_start;
-        let mut loader =
-            Loader::new(gpu, header, Stored { storage: Some(storage), tuning }).await.map_err(about(path))?;
-        pieces(path, data, len, |piece| loader.push(piece))?;
-        loader.finish().await.map_err(about(path))
-    }
-
-    fn on_cpu(&self, path: &Path, overrides: Overrides, dtype: Option<Dtype>) -> Result<cpu::Classifier, Failure> {
-        let (header, data) = open(path, overrides)?;
-        let len = header.file_len - header.data_start;
-        let mut loader = cpu::Loader::new(header, dtype).map_err(about(path))?;
-        pieces(path, data, len, |piece| loader.push(piece))?;
-        let mut model = loader.finish().map_err(about(path))?;
-        if let Some(threads) = self.threads.map(usize::from) {
-            model.join(cpu::ThreadTeam::spawn(threads).into(), threads);
+        let progress = Progress::new(Some(len as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
+        let how = classifier::Options { storage: Some(storage), tuning };
+        let mut loader = Loader::new(device, header, how).await.map_err(about(path))?;
+        let mut piece = vec![0; 1 << 22];
+        loop {
+            let count = data.read(&mut piece).map_err(about(path))?;
+            if count == 0 {
+                break;
+            }
+            loader.push(&piece[..count]).map_err(about(path))?;
+            progress.bar.inc(count as u64);
         }
-        Ok(model)
+        loader.finish().await.map_err(about(path))
     }
 }
 
@@ -157,92 +247,4 @@ fn own(path: &Path) -> Option<(Header, File)> {
     header.resize(Header::len(&header).ok()?, 0);
     file.read_exact(&mut header[8..]).ok()?;
     Some((Header::parse(&header).ok()?, file))
-}
-
-/// Hands data on by pieces, and shows how far it is of `len` bytes.
-fn pieces(
-    path: &Path,
-    mut data: impl Read,
-    len: usize,
-    mut push: impl FnMut(&[u8]) -> Outcome<()>,
-) -> Result<(), Failure> {
-    let progress = Progress::new(Some(len as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");
-    let mut piece = vec![0; 1 << 22];
-    loop {
-        let count = data.read(&mut piece).map_err(about(path))?;
-        if count == 0 {
-            return Ok(());
-        }
-        push(&piece[..count]).map_err(about(path))?;
-        progress.bar.inc(count as u64);
-    }
-}
-
-impl Model {
-    /// What it is.
-    pub fn meta(&self) -> &Meta {
-        match self {
-            Self::Gpu(model) => model.meta(),
-            Self::Cpu(model) => model.meta(),
-        }
-    }
-
-    /// The network that is computed.
-    pub fn network(&self) -> &Network {
-        match self {
-            Self::Gpu(model) => model.network(),
-            Self::Cpu(model) => model.network(),
-        }
-    }
-
-    /// How weights are stored.
-    pub fn storage(&self) -> Dtype {
-        match self {
-            Self::Gpu(model) => model.plan().storage,
-            Self::Cpu(model) => model.storage(),
-        }
-    }
-
-    /// Takes a photo.
-    pub async fn upload(&mut self, photo: &Rgba) -> Outcome<()> {
-        match self {
-            Self::Gpu(model) => model.upload(photo).await,
-            Self::Cpu(model) => {
-                model.upload(photo, None);
-                Ok(())
-            }
-        }
-    }
-
-    /// The most likely classes of the photo that was uploaded last.
-    pub async fn classify(&mut self, top: usize) -> Outcome<Vec<Prediction>> {
-        match self {
-            Self::Gpu(model) => model.classify(top).await,
-            Self::Cpu(model) => model.classify(top),
-        }
-    }
-
-    /// The most likely classes of some photos.
-    pub async fn classify_batch(&mut self, photos: &[Rgba], top: usize) -> Outcome<Vec<Vec<Prediction>>> {
-        match self {
-            Self::Gpu(model) => model.classify_batch(photos, top).await,
-            Self::Cpu(model) => model.classify_batch(photos, top),
-        }
-    }
-
-    /// What the network sees of the photo that was uploaded last: `[height][width][4]`.
-    pub async fn input(&mut self) -> Outcome<Vec<f32>> {
-        match self {
-            Self::Gpu(model) => model.input().await,
-            Self::Cpu(model) => Ok(model.input()),
-        }
-    }
-
-    /// What a layer makes of that photo.
-    pub async fn activations(&mut self, layer: &str) -> Outcome<Vec<f32>> {
-        match self {
-            Self::Gpu(model) => model.activations(layer)?.read().await,
-            Self::Cpu(model) => model.activations(layer),
-        }
-    }
 }

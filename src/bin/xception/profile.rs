@@ -9,7 +9,7 @@ use xception::profile::{PassProfile, Profile};
 
 use crate::{Failure, Run, about, print};
 
-/// Where the profile is to be written, besides the tables.
+/// Outputs besides the tables.
 #[derive(clap::Args)]
 pub struct Outputs {
     /// Write the passes as a trace, which Perfetto and Chrome's performance panel open.
@@ -27,7 +27,7 @@ pub struct Outputs {
 pub async fn profile(run: &Run, runs: usize, photo: &Path, outputs: &Outputs) -> Result<(), Failure> {
     let file = fs::read(photo).map_err(about(photo))?;
     let pixels = image::decode(&file).map_err(about(photo))?;
-    let mut classifier = run.load_on_gpu().await?;
+    let mut classifier = run.load(&run.gpu().await?, 1).await?;
     let failed = about::<xception::error::Error>(&run.model);
     classifier.upload(&pixels).await.map_err(&failed)?;
     // All passes have something to read then.
@@ -127,7 +127,7 @@ fn csv(profile: &Profile) -> Result<String, csv::Error> {
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
-/// What passes achieve over how many operations they do for each byte, under the ceilings of arithmetic and of memory.
+/// A roofline plot: throughput over arithmetic intensity, under the ceilings of arithmetic and of memory.
 fn roofline(profile: &Profile) -> Result<String, String> {
     let passes: Vec<&PassProfile> = profile.passes.iter().filter(|pass| pass.gflops > 0.0).collect();
     let (flops, bytes) = (profile.ceiling.flops / 1e9, profile.ceiling.bytes / 1e9);

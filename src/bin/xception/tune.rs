@@ -1,11 +1,12 @@
-//! What was measured on this machine's GPU, kept from run to run.
+//! Measurements of this machine's GPU, kept from run to run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
+use xception::backend::gpu::TUNING_TIME;
+use xception::backend::{Backend, Gpu};
 use xception::dtype::Dtype;
-use xception::gpu::{Gpu, TUNING_TIME};
 use xception::network::Network;
 use xception::tile::Tuning;
 
@@ -22,7 +23,7 @@ pub enum Tune {
     Off,
 }
 
-/// Where it is kept, if there is a place.
+/// The file that keeps them, if the system has a cache folder.
 fn file() -> Option<PathBuf> {
     dirs::cache_dir().map(|folder| folder.join("xception-webgpu").join("tuning.json"))
 }
@@ -33,7 +34,7 @@ pub async fn tuning(mode: Tune, gpu: &Gpu, network: &Network, storage: Dtype, ba
         return Ok(gpu.untuned());
     }
     let file = file();
-    // What cannot be read is measured again.
+    // A file that cannot be read is measured again.
     let text = file.as_ref().and_then(|file| fs::read(file).ok()).unwrap_or_default();
     let mut kept: BTreeMap<String, String> = serde_json::from_slice(&text).unwrap_or_default();
     let kept_here = kept.entry(gpu.tuning_key(storage)).or_default();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Gpu, Runner, lost};
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
@@ -46,16 +47,16 @@ impl Runner {
     pub async fn profile(&self, plan: &Plan, images: usize, runs: usize) -> Result<(Clock, Vec<PassTime>)> {
         let gpu = self.gpu();
         if gpu.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            let timer = Timer::new(gpu, self.dispatches());
+            let timer = Timer::new(gpu, plan.passes.len());
             let times = timer.passes(self, plan, images, runs).await?;
             let sum: Duration = times.iter().map(|time| time.median).sum();
             // Some clocks stand still, and llvmpipe's tells when a pass was taken up, not when it was done.
-            if self.time(.., images, Duration::MAX).await?.is_some_and(|whole| sum > whole / 2) {
+            if self.time(0..plan.passes.len(), images, Duration::MAX).await?.is_some_and(|whole| sum > whole / 2) {
                 return Ok((Clock::Timestamps, times));
             }
         }
         let mut times = Vec::new();
-        for pass in 0..self.dispatches() {
+        for pass in 0..plan.passes.len() {
             let mut laps = Vec::new();
             for _ in 0..runs {
                 laps.extend(self.time(pass..=pass, images, Duration::MAX).await?);
@@ -98,7 +99,7 @@ impl<'a> Timer<'a> {
 
     /// The time of each pass.
     async fn passes(&self, runner: &Runner, plan: &Plan, images: usize, runs: usize) -> Result<Vec<PassTime>> {
-        let mut repeats = vec![1; runner.dispatches()];
+        let mut repeats = vec![1; plan.passes.len()];
         // Drivers compile at the first run.
         self.run(runner, plan, images, &repeats).await?;
         loop {
@@ -147,7 +148,7 @@ impl<'a> Timer<'a> {
         self.gpu.queue.submit([encoder.finish()]);
         let (sender, mapped) = futures_channel::oneshot::channel();
         self.staging.map_async(wgpu::MapMode::Read, .., |result| {
-            // Nobody listens any more where the caller gave up.
+            // The receiver is gone if the caller gave up.
             let _ = sender.send(result);
         });
         let polled = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());

@@ -34,7 +34,7 @@ pub struct Preprocessor {
     photo: Option<([u32; 2], Preprocessing, usize)>,
 }
 
-/// What depends on the size of photos.
+/// Resources that depend on the size of photos.
 struct PhotoResources {
     width: u32,
     height: u32,
@@ -51,7 +51,7 @@ fn taps_bytes(length: u32, outputs: usize) -> u64 {
 }
 
 impl Preprocessor {
-    /// What its pipelines are made of.
+    /// Descriptors of its pipelines.
     pub fn pipelines(
         preprocessing: Preprocessing,
         [height, width]: [usize; 2],

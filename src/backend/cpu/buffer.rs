@@ -1,4 +1,4 @@
-//! Memory that begins where a cache's line does: vectors that lie across two lines take two reads.
+//! Cache-line-aligned buffers: a vector across two lines takes two reads.
 
 use std::ops::{Deref, DerefMut};
 
@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable, cast_slice, cast_slice_mut};
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// Values, or bytes of other types, that begin at a cache's line.
+/// Values, or bytes of other types, aligned to a cache line.
 #[derive(Clone, Debug, Default)]
 pub struct Buffer {
     lines: Vec<Line>,
@@ -16,12 +16,12 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// So many zeros.
+    /// A buffer of `len` zeros.
     pub fn new(len: usize) -> Self {
         Self { lines: vec![Line::zeroed(); len.div_ceil(16)], len }
     }
 
-    /// Makes it so long, at least in memory.
+    /// Sets the length; memory only grows. Values are unspecified.
     pub fn resize(&mut self, len: usize) {
         if self.lines.len() * 16 < len {
             *self = Self::new(len);
@@ -29,7 +29,7 @@ impl Buffer {
         self.len = len;
     }
 
-    /// Its bytes.
+    /// The bytes.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         cast_slice_mut(&mut self.lines)
     }

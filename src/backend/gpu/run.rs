@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use super::{Gpu, lost};
+use crate::backend::{Backend, Weights};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::network::layer::Tensor;
@@ -63,9 +64,10 @@ impl Tensors {
         let buffers = gpu.scoped(|| plan.tensors.iter().map(tensor).collect()).await?;
         Ok(Self { gpu: gpu.clone(), buffers })
     }
+}
 
-    /// Copies bytes into a tensor, from `offset` bytes on.
-    pub fn write(&self, tensor: usize, offset: usize, bytes: &[u8]) {
+impl Weights for Tensors {
+    fn write(&mut self, tensor: usize, offset: usize, bytes: &[u8]) {
         self.gpu.queue.write_buffer(&self.buffers[tensor], offset as u64, bytes);
     }
 }
@@ -81,7 +83,14 @@ impl Runner {
             let images = if plan.batch > 1 { format!(" and {} images", plan.batch) } else { String::new() };
             gpu.fits(&format!("activation buffer {index} of this input size{images}"), slot.bytes(), true)?;
         }
-        gpu.scoped(|| Self::build(&gpu, plan, tensors, &[])).await
+        gpu.scoped(|| {
+            let (dispatches, slots, dtypes, staging) = (Vec::new(), Vec::new(), Vec::new(), Staging::default());
+            staging.give_back(staging.take(&gpu, plan.slots[plan.answer].bytes()));
+            let mut runner = Self { gpu: gpu.clone(), dispatches, slots, dtypes, tensors, staging, pipelines: 0 };
+            runner.extend(plan);
+            runner
+        })
+        .await
     }
 
     /// The same weights in another plan, such as one for more images.
@@ -92,60 +101,48 @@ impl Runner {
         Self::new(plan, self.tensors.clone()).await
     }
 
-    /// The same weights and slots in a plan that has more small ones and more passes at its end.
-    pub fn extended(&self, plan: &Plan) -> Self {
-        Self::build(&self.gpu, plan, self.tensors.clone(), &self.slots)
+    /// Adds the slots and passes that a plan has more than this one's, at its end.
+    pub fn extend(&mut self, plan: &Plan) {
+        for (index, slot) in plan.slots.iter().enumerate().skip(self.slots.len()) {
+            self.slots.push(self.gpu.buffer(&format!("slot {index}"), slot.bytes()));
+            self.dtypes.push(slot.dtype);
+        }
+        let new = &plan.passes[self.dispatches.len()..];
+        // Passes of the same operation share a pipeline.
+        let (descriptors, of_pass) = plan.pipelines(new);
+        let pipelines: Vec<_> = descriptors.iter().map(|descriptor| self.gpu.pipeline(descriptor)).collect();
+        self.pipelines += pipelines.len();
+        for (pass, pipeline) in new.iter().zip(of_pass) {
+            self.dispatches.push(self.dispatch(plan, pass, &pipelines[pipeline]));
+        }
     }
 
-    fn build(gpu: &Gpu, plan: &Plan, tensors: Tensors, kept: &[wgpu::Buffer]) -> Self {
-        let storage = plan.storage;
-        let new = plan.slots.iter().enumerate().skip(kept.len());
-        let new = new.map(|(index, slot)| gpu.buffer(&format!("slot {index}"), slot.bytes()));
-        let slots: Vec<_> = kept.iter().cloned().chain(new).collect();
-        // Passes of the same operation share a pipeline.
-        let (descriptors, of_pass) = plan.pipelines();
-        let pipelines: Vec<wgpu::ComputePipeline> =
-            descriptors.iter().map(|descriptor| gpu.pipeline(descriptor)).collect();
-        let dispatch = |(pass, pipeline): (&Pass, usize)| {
-            let (op, pipeline) = (pass.op, pipelines[pipeline].clone());
-            let buffer = |binding: &Binding| match *binding {
-                Binding::Slot(slot) => slots[slot].as_entire_binding(),
-                Binding::Tensor(tensor) => tensors.buffers[tensor].as_entire_binding(),
-                Binding::Rows { tensor, first, count } => {
-                    let row = (plan.tensors[tensor].bytes(storage) / plan.tensors[tensor].shape[0]) as u64;
-                    let (offset, size) = (first as u64 * row, NonZero::new(count as u64 * row));
-                    wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: &tensors.buffers[tensor],
-                        offset,
-                        size,
-                    })
-                }
-            };
-            let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
-            let bind_group = gpu.bind_group(&pass.label, &pipeline, bindings);
-            Dispatch {
-                #[cfg(not(target_arch = "wasm32"))]
-                label: pass.label.clone(),
-                pipeline,
-                bind_group,
-                op,
+    fn dispatch(&self, plan: &Plan, pass: &Pass, pipeline: &wgpu::ComputePipeline) -> Dispatch {
+        let buffer = |binding: &Binding| match *binding {
+            Binding::Slot(slot) => self.slots[slot].as_entire_binding(),
+            Binding::Tensor(tensor) => self.tensors.buffers[tensor].as_entire_binding(),
+            Binding::Rows { tensor, first, count } => {
+                let row = (plan.tensors[tensor].bytes(plan.storage) / plan.tensors[tensor].shape[0]) as u64;
+                wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &self.tensors.buffers[tensor],
+                    offset: first as u64 * row,
+                    size: NonZero::new(count as u64 * row),
+                })
             }
         };
-        let dispatches = plan.passes.iter().zip(of_pass).map(dispatch).collect();
-        let staging = Staging::default();
-        staging.give_back(staging.take(gpu, plan.slots[plan.answer].bytes()));
-        let dtypes = plan.slots.iter().map(|slot| slot.dtype).collect();
-        Self { gpu: gpu.clone(), dispatches, slots, dtypes, tensors, staging, pipelines: pipelines.len() }
+        let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
+        Dispatch {
+            #[cfg(not(target_arch = "wasm32"))]
+            label: pass.label.clone(),
+            pipeline: pipeline.clone(),
+            bind_group: self.gpu.bind_group(&pass.label, pipeline, bindings),
+            op: pass.op,
+        }
     }
 
     /// The number of pipelines that were made.
     pub fn pipelines(&self) -> usize {
         self.pipelines
-    }
-
-    /// The number of dispatches a photo takes, without preprocessing.
-    pub fn dispatches(&self) -> usize {
-        self.dispatches.len()
     }
 
     /// The GPU it is on.
@@ -198,7 +195,7 @@ impl Runner {
 
         let (sender, mapped) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, ..bytes, |result| {
-            // Nobody listens any more where the caller gave up.
+            // The receiver is gone if the caller gave up.
             let _ = sender.send(result);
         });
         Ok(Readback { gpu: self.gpu.clone(), ring: self.staging.clone(), staging, bytes, len, dtype, mapped })
@@ -285,12 +282,8 @@ pub struct Readback {
     mapped: oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 
-impl Readback {
-    /// Waits for them.
-    ///
-    /// # Errors
-    /// As [`Runner::submit`].
-    pub async fn read(self) -> Result<Vec<f32>> {
+impl crate::backend::Readback for Readback {
+    async fn read(self) -> Result<Vec<f32>> {
         // Natively this waits; in browsers the event loop does.
         let polled = self.gpu.device.poll(wgpu::PollType::wait_indefinitely());
         let mapped = self.mapped.await;

@@ -21,10 +21,13 @@ pub use tune::TUNING_TIME;
 
 use web_time::Instant;
 
+use super::Backend;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::plan::Plan;
 use crate::shader::{Kernel, PipelineDescriptor};
 use crate::tile::Tuning;
+use crate::weights::safetensors::{Header, Meta};
 
 /// The first uncaptured error, kept until it is read.
 #[derive(Clone, Debug, Default)]
@@ -48,7 +51,7 @@ impl ErrorSlot {
 pub struct Gpu {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
-    /// What the adapter calls itself.
+    /// The adapter's description of itself.
     pub info: wgpu::AdapterInfo,
     /// Why the device was lost.
     lost: ErrorSlot,
@@ -134,29 +137,16 @@ impl Gpu {
         self.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
-    /// How weights and activations are best stored here: as f16, which halves what a GPU has to hold and to move, but as
-    /// f32 where a CPU would have to convert each value.
-    pub fn storage(&self) -> Dtype {
+    /// The dtype that suits weights and activations: f16, which halves what a GPU has to hold and to move, but f32 on a software
+    /// adapter, which would have to convert each value.
+    pub fn best_dtype(&self) -> Dtype {
         if self.is_software() { Dtype::F32 } else { Dtype::F16 }
-    }
-
-    /// How products are computed here where nothing was measured.
-    pub fn untuned(&self) -> Tuning {
-        Tuning::untuned(self.is_software())
     }
 
     /// The largest buffer that can be bound, in bytes.
     pub fn max_binding(&self) -> u64 {
         let limits = self.device.limits();
         limits.max_buffer_size.min(limits.max_storage_buffer_binding_size)
-    }
-
-    /// Passes on what nobody was there to receive.
-    ///
-    /// # Errors
-    /// Why the device was lost, for ever; or else an error since the last call.
-    pub fn check(&self) -> Result<()> {
-        self.lost.with(|lost| lost.clone()).or_else(|| self.failure.with(Option::take)).map_or(Ok(()), Err)
     }
 
     /// One compute pass.
@@ -173,7 +163,7 @@ impl Gpu {
         self.queue.submit([self.encoder(encode).finish()]);
         let (sender, done) = futures_channel::oneshot::channel();
         self.queue.on_submitted_work_done(move || {
-            // Nobody listens any more where the caller gave up.
+            // The receiver is gone if the caller gave up.
             let _ = sender.send(());
         });
         // Natively this waits; in browsers the event loop does.
@@ -268,7 +258,48 @@ impl Gpu {
     }
 }
 
-/// What a kernel has at a binding: buffers that it reads, then the one it writes.
+impl Backend for Gpu {
+    type Weights = Tensors;
+    type Engine = Engine;
+
+    fn name(&self) -> String {
+        [&self.info.name, " ", &self.info.driver].concat().trim().to_owned()
+    }
+
+    fn storage(&self, _header: &Header, wanted: Option<Dtype>) -> Result<Dtype> {
+        match wanted {
+            Some(Dtype::I8) => Err(Error::Argument("i8 is for files, the GPU stores f32 or f16".to_owned())),
+            wanted => Ok(wanted.unwrap_or_else(|| self.best_dtype())),
+        }
+    }
+
+    fn activations(&self, weights: Dtype) -> Dtype {
+        weights
+    }
+
+    fn untuned(&self) -> Tuning {
+        Tuning::untuned(self.is_software())
+    }
+
+    fn max_batch(&self, plan: &Plan) -> usize {
+        plan.max_batch(self.max_binding())
+    }
+
+    /// Why the device was lost, for ever; or else the first error since the last call.
+    fn check(&self) -> Result<()> {
+        self.lost.with(|lost| lost.clone()).or_else(|| self.failure.with(Option::take)).map_or(Ok(()), Err)
+    }
+
+    async fn allocate(&self, plan: &Plan, _dtype: Dtype) -> Result<Tensors> {
+        Tensors::new(self, plan).await
+    }
+
+    async fn engine(&self, plan: Plan, weights: Tensors, meta: &Meta) -> Result<Engine> {
+        Engine::new(self, plan, weights, meta).await
+    }
+}
+
+/// The type of a kernel's binding: buffers that it reads, then the one it writes.
 fn binding_type(kernel: &Kernel, binding: u32) -> wgpu::BindingType {
     if binding == 0 && kernel.reads_texture {
         return wgpu::BindingType::Texture {
@@ -282,7 +313,7 @@ fn binding_type(kernel: &Kernel, binding: u32) -> wgpu::BindingType {
     wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None }
 }
 
-/// What the GPU does not answer any more was lost with it, whether the browser has told so or not.
+/// A request that the GPU never answers was lost with the device, whether or not the browser has reported it.
 fn lost(error: impl std::fmt::Display) -> Error {
     Error::DeviceLost(error.to_string())
 }
@@ -299,9 +330,10 @@ fn translate(error: wgpu::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Readback as _;
     use crate::network::layer::Shape;
     use crate::ops::{GlobalAveragePool, Op};
-    use crate::plan::{Binding, Pass, Plan, Slot};
+    use crate::plan::{Binding, Pass, Slot};
 
     /// A refused call is told once and the device goes on; a device that is lost stays lost, also for what was under way.
     #[test]

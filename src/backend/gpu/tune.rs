@@ -43,7 +43,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// A algorithm and its time where it is better than the best one; then it is tried from f16 too, if the device computes with that.
+    /// An algorithm and its time, if it beats the best one; then its f16 variant is tried too, if the device has `shader-f16`.
     async fn better(
         &self,
         layer: &Layer,
@@ -65,7 +65,7 @@ impl Gpu {
         Ok(better)
     }
 
-    /// What a tuning holds for: adapter, driver, version of this crate, and dtype.
+    /// The key under which a tuning is valid: adapter, driver, version of this crate, and dtype.
     pub fn tuning_key(&self, storage: Dtype) -> String {
         let wgpu::AdapterInfo { name, driver, driver_info, vendor, device, backend, .. } = &self.info;
         let version = env!("CARGO_PKG_VERSION");

@@ -34,7 +34,7 @@ const NAP: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
-/// What computes some pixels of a pass.
+/// A function that computes some pixels of a pass.
 type Work<'a> = Box<dyn Fn(Range<usize>, &mut Scratch) + Send + Sync + 'a>;
 
 /// A team of threads that help a leader, until it is dropped.
@@ -42,7 +42,7 @@ pub struct ThreadTeam(Arc<Board>);
 
 /// State shared by the threads of a team. The leader, rank 0, is the caller of [`ThreadTeam::run`].
 struct Board {
-    /// What there is to do; null between two passes.
+    /// The current job; null between two passes.
     job: AtomicPtr<Job>,
     /// The number of passes so far.
     round: AtomicU32,
@@ -138,7 +138,7 @@ impl ThreadTeam {
         1 + self.0.helpers.iter().filter(|helper| helper.get().is_some()).count()
     }
 
-    /// Where threads that share this memory find the team.
+    /// The team's address, for threads that share this memory.
     #[cfg(target_arch = "wasm32")]
     pub fn address(&self) -> usize {
         Arc::as_ptr(&self.0) as usize
@@ -164,7 +164,7 @@ impl ThreadTeam {
     /// [`Lost`] where a thread did not finish a strip.
     ///
     /// # Safety
-    /// Where it returns `Lost`, all that `work` refers to must stay where it is for ever: forget it instead of freeing it.
+    /// If it returns `Lost`, everything that `work` refers to must stay valid for ever: forget it instead of freeing it.
     pub(super) unsafe fn run(
         &self,
         threads: usize,
@@ -289,7 +289,8 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::*;
-    use crate::cpu::{Runner, Weights};
+    use crate::backend::HostRunner;
+    use crate::backend::cpu::{Runner, weights};
     use crate::dtype::Dtype;
     use crate::network::layer::{Role, Shape, Tensor};
     use crate::ops::{Add, Op, Pointwise};
@@ -381,11 +382,11 @@ mod tests {
             Pass { label: String::new(), layer: None, op, reads, writes }
         };
         let slots = vec![Slot { len: shape.len(), dtype: Dtype::F32 }; 3];
-        let plan = Plan { passes: vec![pass(0, 1), pass(1, 2), pass(2, 1)], slots, ..Plan::default() };
-        let weights: Arc<[Weights]> = [weight, bias]
+        let plan = Plan { passes: vec![pass(0, 1), pass(1, 2), pass(2, 1)], slots, batch: 1, ..Plan::default() };
+        let weights: Arc<[weights::Tensor]> = [weight, bias]
             .iter()
             .map(|tensor| {
-                let mut weights = Weights::new(tensor, Dtype::F32);
+                let mut weights = weights::Tensor::new(tensor, Dtype::F32);
                 let values: Vec<f32> = (0..tensor.len()).map(|i| (i % 7) as f32 / 16.0 - 0.125).collect();
                 weights.write(0, &Dtype::F32.encode(&values));
                 weights
@@ -393,8 +394,7 @@ mod tests {
             .collect();
         let results = [false, true].map(|lost| {
             let team = Arc::new(ThreadTeam::spawn(2));
-            let mut runner = Runner::new(plan.clone(), weights.clone());
-            runner.join(team.clone(), 2);
+            let mut runner = Runner::new(plan.clone(), weights.clone(), Some((team.clone(), 2)));
             while runner.threads() < 2 {
                 thread::yield_now();
             }

@@ -10,7 +10,8 @@ use super::buffer::Buffer;
 use super::gemm::{Gemm, MR};
 use super::im2col::{Depthwise, MaxPool, strided, windows};
 use super::threads::{Lost, ThreadTeam};
-use super::weights::{PackedWeights, Weights};
+use super::weights::{PackedWeights, Tensor};
+use crate::backend::HostRunner;
 use crate::network::layer::Shape;
 use crate::ops::{Add, ClassMap, Conv, Dense, DenseTransposed, GlobalAveragePool, Op, Pointwise, Sepconv};
 use crate::plan::{Binding, Pass, Plan};
@@ -24,16 +25,16 @@ const LONG_STRIP: usize = 192;
 /// A plan, its weights and activations, and the threads that compute it.
 #[derive(Debug)]
 pub struct Runner {
-    /// What runs, for one image.
-    pub plan: Plan,
-    weights: Arc<[Weights]>,
+    /// The plan, run for one image at a time.
+    plan: Plan,
+    weights: Arc<[Tensor]>,
     slots: Vec<Buffer>,
     /// The threads, and how many of them compute this plan; one without a team.
     team: Option<(Arc<ThreadTeam>, usize)>,
     scratch: Scratch,
 }
 
-/// What one thread works with.
+/// The buffers of one thread.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     left: Buffer,
@@ -53,63 +54,17 @@ struct Work<'a> {
 }
 
 impl Runner {
-    /// Room for a plan's activations.
-    pub fn new(plan: Plan, weights: Arc<[Weights]>) -> Self {
-        let slots = plan.slots.iter().map(|slot| Buffer::new(slot.len)).collect();
-        Self { plan, weights, slots, team: None, scratch: Scratch::default() }
-    }
-
-    /// Computes with up to `threads` threads of a team, the caller's included.
-    pub fn join(&mut self, team: Arc<ThreadTeam>, threads: usize) {
-        self.team = (threads > 1).then_some((team, threads));
-    }
-
-    /// The values of a slot.
-    pub fn slot(&self, slot: usize) -> &[f32] {
-        &self.slots[slot]
-    }
-
-    /// The values of a slot, to be written.
-    pub fn slot_mut(&mut self, slot: usize) -> &mut [f32] {
-        &mut self.slots[slot]
-    }
-
-    /// Bytes of weights and of activations.
-    pub fn bytes(&self) -> u64 {
-        let weights = self.weights.iter().map(|weights| match weights {
-            Weights::Values(values, _) => 4 * values.len(),
-            Weights::Matrix(panels) => panels.bytes(),
-        });
-        weights.sum::<usize>() as u64 + self.plan.activation_bytes()
+    /// Makes room for a plan's activations, which up to a number of a team's threads will compute, the caller's included.
+    pub fn new(plan: Plan, weights: Arc<[Tensor]>, team: Option<(Arc<ThreadTeam>, usize)>) -> Self {
+        let mut runner = Self { plan: Plan::default(), weights, slots: Vec::new(), team, scratch: Scratch::default() };
+        runner.extend(plan);
+        runner
     }
 
     /// How many threads compute: those that have come, of those that were asked for.
     pub fn threads(&self) -> usize {
         self.team.as_ref().map_or(1, |(team, threads)| team.threads().min(*threads))
     }
-
-    /// Runs some of the passes.
-    pub fn run(&mut self, passes: Range<usize>) {
-        let mut scratch = mem::take(&mut self.scratch);
-        for index in passes {
-            let writes = self.plan.passes[index].writes;
-            // Nothing reads what it writes.
-            let mut out = mem::take(&mut self.slots[writes]);
-            if self.pass(index, &mut out, &mut scratch) == Err(Lost) {
-                // The lost thread keeps what it knows of.
-                self.team = None;
-                let slots = self.slots.clone();
-                mem::forget((mem::replace(&mut self.slots, slots), self.weights.clone()));
-                let room = Buffer::new(out.len());
-                mem::forget(mem::replace(&mut out, room));
-                // Alone nothing can be lost.
-                let _ = self.pass(index, &mut out, &mut scratch);
-            }
-            self.slots[writes] = out;
-        }
-        self.scratch = scratch;
-    }
-
     fn pass(&self, index: usize, out: &mut [f32], scratch: &mut Scratch) -> Result<(), Lost> {
         let Pass { op, ref reads, .. } = self.plan.passes[index];
         let out = &mut out[..op.output_len()];
@@ -122,11 +77,11 @@ impl Runner {
             Binding::Slot(_) => None,
         };
         let values = |index: usize| match reads.get(index).and_then(weights) {
-            Some(Weights::Values(values, _)) => &values[..],
+            Some(Tensor::Values(values, _)) => &values[..],
             _ => &[],
         };
         let matrix = |read: &Binding| match weights(read) {
-            Some(Weights::Matrix(panels)) => Some(panels),
+            Some(Tensor::Matrix(panels)) => Some(panels),
             _ => None,
         };
         let matrix = || reads.iter().find_map(matrix);
@@ -163,6 +118,47 @@ impl Runner {
             }
         }
         Ok(())
+    }
+}
+
+impl HostRunner for Runner {
+    fn slot(&self, slot: usize) -> &[f32] {
+        &self.slots[slot]
+    }
+
+    fn slot_mut(&mut self, slot: usize) -> &mut [f32] {
+        &mut self.slots[slot]
+    }
+
+    fn run(&mut self, passes: Range<usize>) {
+        let mut scratch = mem::take(&mut self.scratch);
+        for index in passes {
+            let writes = self.plan.passes[index].writes;
+            // Nothing reads what it writes.
+            let mut out = mem::take(&mut self.slots[writes]);
+            if self.pass(index, &mut out, &mut scratch) == Err(Lost) {
+                // The lost thread keeps what it knows of.
+                self.team = None;
+                let slots = self.slots.clone();
+                mem::forget((mem::replace(&mut self.slots, slots), self.weights.clone()));
+                let room = Buffer::new(out.len());
+                mem::forget(mem::replace(&mut out, room));
+                // Alone nothing can be lost.
+                let _ = self.pass(index, &mut out, &mut scratch);
+            }
+            self.slots[writes] = out;
+        }
+        self.scratch = scratch;
+    }
+
+    fn extend(&mut self, plan: Plan) {
+        let new = plan.slots.iter().skip(self.slots.len());
+        self.slots.extend(new.map(|slot| Buffer::new(slot.len / plan.batch)));
+        self.plan = plan;
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        self.weights.iter().map(|tensor| tensor.bytes() as u64).sum()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What products read and add, some pixels of the result at a time: a row for each of them.
+//! Operands of products for some pixels of the result at a time, a row for each pixel.
 
 use std::ops::Range;
 
@@ -116,7 +116,7 @@ impl SimdOp for MaxPool<'_> {
         let Self { input, shape: Shape { height, width, channels }, columns, padding: [top, left], pixels, out } = self;
         let ops = isa.f32();
         assert!(channels >= ops.len() && input.len() >= height * width * channels);
-        // What is outside the image is the nearest pixel inside, which is in the window already.
+        // A tap outside the image is clamped to the nearest pixel, which is in the window already.
         let three = |first: usize, padding: usize, length: usize| -> [usize; 3] {
             std::array::from_fn(|i| (2 * first + i).saturating_sub(padding).min(length - 1))
         };

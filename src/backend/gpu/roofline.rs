@@ -1,4 +1,4 @@
-//! What a GPU can do at best, measured: how fast it copies, and how fast it multiplies and adds.
+//! The GPU's ceilings, measured: memory bandwidth by a copy, arithmetic by multiply-adds.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::Gpu;
 use crate::error::Result;
 use crate::shader::{COPY, FMA, Kernel, PipelineDescriptor, Precision};
 
-/// What is copied: 64 MiB, more than most caches hold.
+/// The size of the copy in bytes: 64 MiB, more than most caches hold.
 const COPIED: u64 = 64 << 20;
 
 /// Invocations that multiply, and steps of each.

@@ -6,14 +6,14 @@ use rten_simd::{Isa, Simd, SimdOp};
 
 use super::buffer::Buffer;
 use crate::dtype::Dtype;
-use crate::network::layer::{Role, Tensor};
+use crate::network::layer::{self, Role};
 
 /// Vectors of a panel's row.
 pub const NR: usize = 2;
 
-/// What one tensor of a plan became.
+/// A tensor of a plan.
 #[derive(Debug)]
-pub enum Weights {
+pub enum Tensor {
     /// Biases, padded to whole panels, and depthwise windows: always f32.
     Values(Vec<f32>, Dtype),
     /// The right side of a product.
@@ -52,9 +52,9 @@ pub fn lanes() -> usize {
     Lanes.dispatch()
 }
 
-impl Weights {
+impl Tensor {
     /// Room for a tensor whose values come as `storage` has it.
-    pub fn new(tensor: &Tensor, storage: Dtype) -> Self {
+    pub fn new(tensor: &layer::Tensor, storage: Dtype) -> Self {
         let dtype = tensor.dtype(storage);
         let width = NR * lanes();
         let (depth, columns, by_columns) = match (tensor.role, &tensor.shape[..]) {
@@ -68,6 +68,14 @@ impl Weights {
         // A vector of i8 is two rows.
         let data = Buffer::new((depth.next_multiple_of(2) * padded * dtype.size()).div_ceil(4));
         Self::Matrix(PackedWeights { depth, columns, width, scales: vec![1.0; padded], dtype, by_columns, data })
+    }
+
+    /// Bytes of the values.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Values(values, _) => 4 * values.len(),
+            Self::Matrix(packed) => 4 * packed.data.len(),
+        }
     }
 
     /// Takes values from byte `offset` on, as they come.
@@ -124,11 +132,6 @@ impl PackedWeights {
     /// Whether panels are f32 as they are.
     pub fn is_ready(&self) -> bool {
         self.dtype == Dtype::F32
-    }
-
-    /// Bytes of the values.
-    pub fn bytes(&self) -> usize {
-        4 * self.data.len()
     }
 
     /// The product with a vector of `columns` from the right: `out[k] = Σ right[k][n] · vector[n]`.

@@ -57,7 +57,7 @@ impl SimdOp for Gemm<'_> {
     }
 }
 
-/// What tiles of one panel share.
+/// Operands shared by the tiles of one panel.
 struct Tile<'a> {
     panel: &'a [f32],
     scales: &'a [f32],

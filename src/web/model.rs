@@ -1,0 +1,196 @@
+//! A model and its loader, on the backend that the module was built for.
+
+use js_sys::Object;
+
+use super::common::{array, info, layer_name, object, parse_fit, predictions, seen_region, storage, text};
+use super::*;
+use crate::backend::{Backend as _, Readback as _};
+use crate::classifier::{Answer, Classifier, Loader, Options, ReadbackOf};
+use crate::network::layer::Section;
+use crate::plan::Pass;
+use crate::tile::Tuning;
+use crate::weights::safetensors::Header;
+
+/// The backend of this module.
+#[cfg(feature = "gpu")]
+pub type Device = crate::backend::Gpu;
+/// The backend of this module.
+#[cfg(not(feature = "gpu"))]
+pub type Device = crate::backend::Cpu;
+
+/// A GPU, or the threads of a CPU.
+#[wasm_bindgen(js_name = Backend)]
+pub struct WebBackend {
+    pub(super) device: Device,
+}
+
+impl WebBackend {
+    /// The best known algorithms, with those that were measured.
+    pub fn tuning(&self, measured: &str) -> Tuning {
+        let mut tuning = self.device.untuned();
+        tuning.read(measured);
+        tuning
+    }
+}
+
+/// A model whose weights are on their way.
+#[wasm_bindgen(js_name = Loader)]
+pub struct WebLoader {
+    pub(super) loader: Loader<Device>,
+    length: usize,
+}
+
+#[wasm_bindgen(js_class = Loader)]
+impl WebLoader {
+    /// Makes room for the weights of a file with this header. `tuning` is what `Backend.tune` gave.
+    pub async fn create(
+        backend: &WebBackend,
+        header: Vec<u8>,
+        dtype: Option<String>,
+        tuning: Option<String>,
+    ) -> Result<WebLoader, JsValue> {
+        let header = Header::parse(&header).map_err(|error| throw(&error))?;
+        let length = header.file_len;
+        let tuning = tuning.map(|measured| backend.tuning(&measured));
+        let options = Options { storage: storage(dtype)?, tuning };
+        let loader = Loader::new(&backend.device, header, options).await.map_err(|error| throw(&error))?;
+        Ok(Self { loader, length })
+    }
+
+    /// The length of the whole file in bytes.
+    #[wasm_bindgen(getter)]
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Takes the next bytes behind the header.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), JsValue> {
+        self.loader.push(bytes).map_err(|error| throw(&error))
+    }
+
+    /// The model, once all bytes have come.
+    pub async fn finish(self) -> Result<WebModel, JsValue> {
+        self.loader.finish().await.map(|classifier| WebModel { classifier }).map_err(|error| throw(&error))
+    }
+}
+
+/// A model. Its photos come as [`super::gpu`] or [`super::cpu`] has it.
+#[wasm_bindgen(js_name = Model)]
+pub struct WebModel {
+    pub(super) classifier: Classifier<Device>,
+}
+
+#[wasm_bindgen(js_class = Model)]
+impl WebModel {
+    /// Facts about the model: `ModelInfo` of index.d.ts, without its layers.
+    pub fn info(&self) -> Object {
+        let (model, plan) = (&self.classifier, self.classifier.plan());
+        let mut entries = info(model.meta(), plan.classes);
+        let [dispatches, pipelines] = self.dispatches();
+        entries.extend([
+            ("dtype", text(model.storage())),
+            ("dispatches", dispatches.into()),
+            ("pipelines", pipelines.into()),
+            ("bytes", (model.bytes() as f64).into()),
+            ("tuned", model.is_tuned().into()),
+            ("maxBatch", (model.max_batch() as u32).into()),
+            ("adapter", text(model.backend().name())),
+        ]);
+        object(&entries)
+    }
+
+    /// The passes of a photo, in order: objects of `label`, `layer`, `block`, `flow`, `kernel`, `color`, `shape`, `grid`, `flops` and `bytes`.
+    pub fn passes(&self) -> Vec<Object> {
+        let (plan, network) = (self.classifier.plan(), self.classifier.network());
+        let pass = |pass: &Pass| {
+            let op = pass.op;
+            let Section { flow, block } = network.section(pass.layer);
+            object(&[
+                ("label", text(&pass.label)),
+                ("layer", layer_name(network, pass)),
+                ("block", text(block)),
+                ("flow", text(flow)),
+                ("kernel", text(op.kernel().name)),
+                ("color", text(op.color())),
+                ("shape", array(op.output_shape().into_iter().map(|length| (length as u32).into()))),
+                ("grid", array(op.grid(1).map(Into::into))),
+                ("flops", (2.0 * op.macs() as f64).into()),
+                ("bytes", (plan.traffic(pass, 1) as f64).into()),
+            ])
+        };
+        plan.passes.iter().map(pass).collect()
+    }
+
+    /// Runs once, so that the first photo takes no longer than others.
+    #[wasm_bindgen(js_name = warmUp)]
+    pub async fn warm_up(&mut self) -> Result<(), JsValue> {
+        self.classifier.warm_up().await.map_err(|error| throw(&error))
+    }
+
+    /// Makes room for this many photos at once.
+    pub async fn reserve(&mut self, photos: usize) -> Result<(), JsValue> {
+        self.classifier.reserve(photos).await.map_err(|error| throw(&error))
+    }
+
+    /// Starts the network on the photo that was uploaded last, or on the first `photos` that were reserved. More may be
+    /// uploaded while it runs.
+    pub fn start(&self, top: usize, photos: Option<usize>) -> Result<WebAnswer, JsValue> {
+        let answer = self.classifier.start(photos, top);
+        answer.map(|answer| WebAnswer { answer }).map_err(|error| throw(&error))
+    }
+
+    /// Starts the network up to its mean on the photo that was uploaded last.
+    pub fn embed(&self) -> Result<WebValues, JsValue> {
+        WebValues::of(self.classifier.embed())
+    }
+
+    /// Starts to explain a class of the photo that was answered last by itself: what each pixel of the last activation
+    /// contributes to its logit, row by row.
+    pub fn explain(&mut self, class: usize) -> Result<WebValues, JsValue> {
+        WebValues::of(self.classifier.explain(class))
+    }
+
+    /// Starts the network up to a layer on the photo that was uploaded last.
+    pub fn activations(&self, layer: &str) -> Result<WebValues, JsValue> {
+        WebValues::of(self.classifier.activations(layer))
+    }
+
+    /// The part of a photo of this size that the network sees: `ClassMap.region` of index.d.ts.
+    pub fn region(&self, width: usize, height: usize, fit: Option<String>) -> Result<Object, JsValue> {
+        Ok(seen_region(self.classifier.meta(), (width, height), parse_fit(fit)?))
+    }
+}
+
+/// Values that the backend will have.
+#[wasm_bindgen(js_name = Values)]
+pub struct WebValues {
+    values: ReadbackOf<Device>,
+}
+
+impl WebValues {
+    fn of(values: crate::error::Result<ReadbackOf<Device>>) -> Result<Self, JsValue> {
+        values.map(|values| Self { values }).map_err(|error| throw(&error))
+    }
+}
+
+#[wasm_bindgen(js_class = Values)]
+impl WebValues {
+    /// The values.
+    pub async fn read(self) -> Result<Vec<f32>, JsValue> {
+        self.values.read().await.map_err(|error| throw(&error))
+    }
+}
+
+/// The answer that the backend will have.
+#[wasm_bindgen(js_name = Answer)]
+pub struct WebAnswer {
+    answer: Answer<ReadbackOf<Device>>,
+}
+
+#[wasm_bindgen(js_class = Answer)]
+impl WebAnswer {
+    /// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
+    pub async fn read(self) -> Result<JsValue, JsValue> {
+        self.answer.read().await.map(predictions).map_err(|error| throw(&error))
+    }
+}
