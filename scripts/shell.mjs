@@ -31,7 +31,9 @@ export function runBeside(command, args, options = {}) {
   const child = spawn(command, args, { stdio: 'inherit', ...options });
   const ended = new Promise((resolve, reject) => {
     child.on('error', ({ message }) => reject(new Error(`${command} could not be started: ${message}`)));
-    child.on('exit', (code, signal) => (code === 0 ? resolve() : reject(new Error(`${command} failed with ${signal ?? `exit code ${code}`}; the lines above tell why.`))));
+    child.on('exit', (code, signal) =>
+      code === 0 ? resolve() : reject(new Error(`${command} failed with ${signal ?? `exit code ${code}`}; the lines above tell why.`)),
+    );
   });
   return { child, ended };
 }

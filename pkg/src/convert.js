@@ -2,8 +2,8 @@
 
 import { open, toRequest } from './download.js';
 import { XceptionError } from './errors.js';
-import { formats, free } from './wasm.js';
 import { ByteReader } from './reader.js';
+import { formats, free } from './wasm.js';
 
 /** The largest file that is read whole to be converted: 1 GiB. A model with its optimizer has about 300 MB. */
 const MAX_FOREIGN_BYTES = 2 ** 30;

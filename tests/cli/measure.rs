@@ -17,7 +17,8 @@ use crate::tool::{model, photo, refused, scratch, stdout, xception};
 #[test]
 fn bench_counts_and_times() {
     let bench = |dtype: &str| {
-        let options = ["--backend", "webgpu", "--json", "--runs", "2", "--model", &model(), "--dtype", dtype];
+        let options =
+            ["--backend", "webgpu", "--size", "71", "--json", "--runs", "2", "--model", &model(), "--dtype", dtype];
         let output = xception(&[&["bench"][..], &options].concat());
         assert!(output.status.success(), "{output:?}");
         let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
@@ -35,7 +36,14 @@ fn bench_counts_and_times() {
     let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!((&result["backend"], &result["batch"]), (&"cpu".into(), &2.into()), "{result}");
     assert!(result["adapter"].as_str().unwrap().ends_with(", 1 thread"), "{result}");
-    refused(&xception(&["bench", "--backend", "cpu", "--layers", "--model", &model()]), 1, &["leave out --layers"]);
+    let options = ["--backend", "reference", "--size", "71", "--json", "--runs", "1", "--model", &model()];
+    let result: Value = serde_json::from_str(&stdout(&xception(&[&["bench"][..], &options].concat()))).unwrap();
+    assert_eq!((&result["backend"], &result["dtype"]), (&"reference".into(), &"f32".into()), "{result}");
+    refused(
+        &xception(&["bench", "--backend", "cpu", "--layers", "--model", &model()]),
+        1,
+        &["only a GPU's passes are timed"],
+    );
 }
 
 /// Photos at once, by what was measured here: each has its own answer, and a bad one its own sentence.
@@ -71,7 +79,7 @@ fn batches_and_tuning() {
     for batch in [1, 2] {
         assert!(kept.contains(&format!("to 728, {batch} at once: ")), "{kept}");
     }
-    let output = tuned(&["bench", "--runs", "1", "--layers"]);
+    let output = tuned(&["bench", "--runs", "1", "--layers", "--size", "71"]);
     let result: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let passes = result["layers"]["passes"].as_array().unwrap();
     assert_eq!((&result["batch"], passes.len() as u64 + 2), (&2.into(), result["dispatches"].as_u64().unwrap()));
@@ -88,7 +96,7 @@ fn profile_times_each_pass() {
     let [trace, svg] = ["trace.json", "roofline.svg"].map(|name| scratch(name, b""));
     let (model, photo) = (model(), photo("0009.jpg"));
     let run = |more: &[&str]| {
-        let output = xception(&[&["profile", "--runs", "3", "--model", &model, &photo], more].concat());
+        let output = xception(&[&["profile", "--runs", "3", "--size", "71", "--model", &model, &photo], more].concat());
         assert!(output.status.success(), "{output:?}");
         stdout(&output)
     };
@@ -102,8 +110,8 @@ fn profile_times_each_pass() {
     }
     let first = &passes[0];
     let fixed = json!({
-        "label": "block1_conv1", "block": "block1", "flow": "entry", "kernel": "conv", "shape": [74, 74, 32],
-        "dtype": "f32", "grid": [1, 3, 74],
+        "label": "block1_conv1", "block": "block1", "flow": "entry", "kernel": "conv", "shape": [35, 35, 32],
+        "dtype": "f32", "grid": [1, 2, 35],
     });
     assert!(fixed.as_object().unwrap().iter().all(|(key, value)| first[key] == *value), "{first}");
     let flows = |flow: &str| passes.iter().filter(|pass| pass["flow"] == flow).count();
@@ -129,7 +137,7 @@ fn profile_times_each_pass() {
     let csv = run(&["--csv"]);
     assert_eq!(csv.lines().count(), 79);
     assert!(csv.starts_with("label,block,flow,kernel,shape,dtype,grid,min_ms,ms,"), "{csv}");
-    assert!(csv.lines().nth(1).unwrap().starts_with("block1_conv1,block1,entry,conv,74x74x32,f32,1x3x74,"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("block1_conv1,block1,entry,conv,35x35x32,f32,1x2x35,"), "{csv}");
     let tables = run(&[]);
     for word in ["timed by", "in one compute pass", "middle", "block14", "depthwise"] {
         assert!(tables.contains(word), "{word} in {tables}");

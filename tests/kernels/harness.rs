@@ -1,7 +1,5 @@
 //! An operation on the GPU and in the reference, with random buffers; and how far the two may be apart.
 
-use std::sync::LazyLock;
-
 use xception::backend::gpu::{Runner, Tensors};
 use xception::backend::{Gpu, Readback};
 use xception::dtype::Dtype;
@@ -22,7 +20,9 @@ pub const STORAGES: [Dtype; 2] = [Dtype::F32, Dtype::F16];
 
 /// A pass for some images.
 pub fn on_gpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<f32> {
-    static GPU: LazyLock<Gpu> = LazyLock::new(gpu);
+    // A device each: software adapters compile the pipelines of one device one after the other.
+    thread_local!(static GPU: Gpu = gpu());
+    let gpu = GPU.with(Gpu::clone);
     let (writes, len) = (reads.len(), images * op.output_len());
     let buffers = op.reads();
     let slots =
@@ -42,7 +42,7 @@ pub fn on_gpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<
         ..Plan::default()
     };
     let run = async {
-        let runner = Runner::new(&plan, Tensors::new(&GPU, &plan).await?).await?;
+        let runner = Runner::new(&plan, Tensors::new(&gpu, &plan).await?).await?;
         reads.iter().enumerate().for_each(|(slot, values)| runner.write_slot(slot, 0, values));
         runner.write_slot(writes, 0, &[&vec![BEFORE; len][..], &GUARD].concat());
         runner.submit(|_| {}, .., images, writes, len + GUARD.len())?.read().await
