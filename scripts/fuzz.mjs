@@ -1,4 +1,4 @@
-// npm run fuzz [target] [seconds]: fuzzes each reader of files for ten minutes, or one of them, or for so many seconds.
+// npm run fuzz [target] [seconds]: fuzzes each reader of files for ten minutes, or one of them, or for `seconds`.
 // Finds are kept in tests/data/crashes, which `npm test` runs.
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';

@@ -42,7 +42,7 @@ export function nodeModules() {
   npmPackages();
 }
 
-/** Sets everything up for tests, which need the kitchenware model whatever else there is. */
+/** Sets everything up for tests, which need the kitchenware model. */
 export async function setup() {
   nodeModules();
   wasmModules();

@@ -4,7 +4,7 @@
 //
 // input   [images][⌈INPUTS/4⌉] vec4, padded with zeros
 // weight  [OUTPUTS][⌈INPUTS/4⌉] vec4
-// bias    [FIRST + OUTPUTS] or more; scalars, because the number of classes is anybody's
+// bias    [FIRST + OUTPUTS] or more; scalars, because the number of classes need not be a multiple of 4
 // output  [images][4·⌈ALL/4⌉], of which FIRST and on are written
 //
 // A workgroup computes 16 outputs (y) of one image (z), each by 16 invocations (x) that sum every 16th vec4 along k; the first of them

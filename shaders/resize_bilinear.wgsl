@@ -7,7 +7,7 @@
 // photo   rgba8unorm texture; p = 255 · photo, where transparency is composited on white and rounded to 8 bits
 // across  1, first_row, rows, image; then [WIDTH] pairs of (left column, 2, or 1 where it is the right one too); then
 //         [WIDTH] shares of the right column as the bits of f32
-// down    the same of rows: [HEIGHT] pairs and shares
+// down    rows likewise: [HEIGHT] pairs and shares
 // output  [images][HEIGHT][WIDTH] vec4: RGB and 0
 //
 // One invocation computes 1 pixel; x: columns, y: rows.

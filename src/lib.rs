@@ -11,7 +11,7 @@
 //!
 //! - Batch norm is folded into the weights before they reach the GPU, ReLU is applied where a value is loaded or
 //!   stored, and residuals are added where the last product of a block is stored: none of them is a pass.
-//! - The padding, the ε of batch norm and the preprocessing are those of whoever published the weights:
+//! - The padding, the ε of batch norm and the preprocessing are those of the published weights:
 //!   `keras.applications.Xception` or timm's `legacy_xception`. Dropout does nothing at inference.
 //! - Any number of dense layers may follow the mean, and images may have any size from 71×71 up.
 //!

@@ -30,7 +30,7 @@ pub fn check(bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Whether a JPEG, PNG or WebP has its end. Decoders tend to fill what is missing with grey, and nobody is told.
+/// Whether a JPEG, PNG or WebP has its end. Decoders tend to fill the missing part with grey, silently.
 fn is_complete(bytes: &[u8]) -> bool {
     if bytes.starts_with(&[0xff, 0xd8]) {
         // Segments before the first scan may hold a thumbnail with an end of its own; in a scan, 0xff 0xd9 is the end.

@@ -9,30 +9,29 @@ use crate::network::layer::{Layer, Shape};
 /// Workgroup memory that every WebGPU device grants, in `vec4`s of f32.
 const SHARED: usize = 16384 / 16;
 
-/// How `sepconv.wgsl` cuts its result into pieces of work.
+/// The tile of a product in `sepconv.wgsl`, whose constants have the same names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
     /// Invocations of a workgroup along channels and along pixels.
     pub group: [usize; 2],
-    /// Pixels that one of them computes: 4 or 8.
-    pub rows: usize,
-    /// Times 4 channels that one of them computes: 1 or 2.
-    pub columns: usize,
-    /// Slices of invocations that take turns along the input channels; more than 1 with one column only.
-    pub split: usize,
-    /// Whether factors are f16, where that is how they are stored: four products are added up as f16, then as f32. The
-    /// device must have `shader-f16`.
-    pub half: bool,
+    /// Pixels of an invocation: 4 or 8.
+    pub tile_m: usize,
+    /// `vec4`s of channels of an invocation: 1 or 2.
+    pub tile_n: usize,
+    /// Slices of invocations that take turns along the input channels; more than 1 only with a `tile_n` of 1.
+    pub split_k: usize,
+    /// Whether operands are f16, if they are stored so: four products are added up as f16, then as f32. The device must have
+    /// `shader-f16`.
+    pub f16: bool,
 }
 
-/// Tiles that should do where nothing was measured: large where there are many pixels, so that values are loaded seldom;
-/// small with two slices where there are few, so that a large GPU has work for all its cores. They are wide, because each
-/// column of workgroups computes the depthwise convolution again.
+/// Default tiles: large for many pixels, to load values seldom; small with two slices for few, to give a large GPU work for all its
+/// cores. They are wide, because each column of workgroups computes the depthwise convolution again.
 const FOR_FEW_PIXELS: Tile = Tile::new([16, 8], 4, 1, 2);
 const FOR_SOME_PIXELS: Tile = Tile::new([32, 8], 4, 1, 1);
 const FOR_MANY_PIXELS: Tile = Tile::new([16, 8], 8, 2, 1);
 
-/// The tiles that are tried, smallest first. What divides 728 channels and 361 or 100 pixels wastes nothing.
+/// The candidates of the tuner, smallest first. Divisors of 728 channels and of 361 or 100 pixels waste nothing.
 pub const TILES: [Tile; 9] = [
     Tile::new([8, 8], 4, 1, 1),
     Tile::new([8, 8], 4, 1, 4),
@@ -49,51 +48,51 @@ pub const TILES: [Tile; 9] = [
 const ALGORITHMS: usize = 1 + 2 * TILES.len();
 
 impl Tile {
-    const fn new(group: [usize; 2], rows: usize, columns: usize, split: usize) -> Self {
-        Self { group, rows, columns, split, half: false }
+    const fn new(group: [usize; 2], tile_m: usize, tile_n: usize, split_k: usize) -> Self {
+        Self { group, tile_m, tile_n, split_k, f16: false }
     }
 
     /// Pixels that a workgroup computes.
     pub fn pixels(&self) -> usize {
-        self.group[1] * self.rows
+        self.group[1] * self.tile_m
     }
 
     /// Channels that a workgroup computes.
     pub fn channels(&self) -> usize {
-        self.group[0] * self.columns * 4
+        self.group[0] * self.tile_n * 4
     }
 
     /// The same in f16.
     pub const fn halved(self) -> Self {
-        Self { half: true, ..self }
+        Self { f16: true, ..self }
     }
 
     /// `vec4`s of input channels in a chunk: the most that divide them and, twice for each slice, fit the memory beside the
     /// sums.
     pub fn step(&self, in_channels: usize) -> usize {
-        let fits = |step: &usize| 2 * self.split * self.pixels() * step + self.sums() <= SHARED;
+        let fits = |step: &usize| 2 * self.split_k * self.pixels() * step + self.sums() <= SHARED;
         let divides = |step: &usize| (in_channels / 4).is_multiple_of(*step);
         [8, 7, 6, 5, 4, 3, 2].into_iter().find(|step| divides(step) && fits(step)).unwrap_or(1)
     }
 
     /// `vec4`s of workgroup memory for two chunks for each slice.
     pub fn shared(&self, in_channels: usize) -> usize {
-        2 * self.split * self.pixels() * self.step(in_channels)
+        2 * self.split_k * self.pixels() * self.step(in_channels)
     }
 
     /// `vec4`s of workgroup memory for the sums of a slice, if there are several.
     pub fn sums(&self) -> usize {
-        if self.split > 1 { self.group[0] * self.group[1] * self.rows } else { 1 }
+        if self.split_k > 1 { self.group[0] * self.group[1] * self.tile_m } else { 1 }
     }
 }
 
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}/{}x{}", self.pixels(), self.channels(), self.rows, 4 * self.columns)?;
-        if self.split > 1 {
-            write!(f, "/{}", self.split)?;
+        write!(f, "{}x{}/{}x{}", self.pixels(), self.channels(), self.tile_m, 4 * self.tile_n)?;
+        if self.split_k > 1 {
+            write!(f, "/{}", self.split_k)?;
         }
-        if self.half { f.write_str(" f16") } else { Ok(()) }
+        if self.f16 { f.write_str(" f16") } else { Ok(()) }
     }
 }
 

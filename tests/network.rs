@@ -254,8 +254,8 @@ fn methods_have_names() {
             assert!(16 * (tile.shared(channels) + tile.sums()) <= 16384, "{tile} for {channels}");
             assert!((channels / 4).is_multiple_of(tile.step(channels)), "{tile} for {channels}");
         }
-        assert!(tile.split == 1 || tile.columns == 1, "{tile}: slices hand over one column");
-        assert!(tile.group[0] * tile.group[1] * tile.split <= 256, "{tile}");
+        assert!(tile.split_k == 1 || tile.tile_n == 1, "{tile}: slices hand over one column");
+        assert!(tile.group[0] * tile.group[1] * tile.split_k <= 256, "{tile}");
     }
 }
 

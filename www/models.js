@@ -30,7 +30,7 @@ let stop;
 /** Why there is no model, as long as there is none. */
 let missing = { message: NONE };
 
-/** Reads the list of models and begins to load the first, if that costs nobody anything. */
+/** Reads the list of models and begins to load the first, unless that would download much. */
 export function start(onFail, onArrive) {
   [fail, arrived] = [onFail, onArrive];
   started = begin();

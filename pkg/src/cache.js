@@ -6,13 +6,13 @@ const NAME = 'xception-webgpu';
 /** The cache of GPU measurements, apart from the weights. */
 export const TUNING = `${NAME}-tuning`;
 
-/** The header of a cached file that holds the hash by which it was verified. */
+/** The response header that keeps the hash by which a cached file was verified. */
 const SHA256 = 'x-xception-sha256';
 
-/** Whole files that the browser is still writing down, here or for a worker. */
+/** Complete files that are still being written to the cache, here or by a worker. */
 const puts = new Set();
 
-/** Lets whoever asks for what is cached wait for this. */
+/** Makes later queries of the cache wait for `work`. */
 export function expect(put) {
   puts.add(put);
   put.then(() => puts.delete(put));
@@ -20,7 +20,7 @@ export function expect(put) {
 
 export const written = () => Promise.all(puts);
 
-/** The key of what a request asks for; undefined where that is not to be cached. */
+/** The cache key of a request; undefined if it is not to be cached. */
 export function keyOf({ method, url, cache }) {
   return method === 'GET' && /^https?:/.test(url) && !/^(no-|reload)/.test(cache) ? withoutFragment(url) : undefined;
 }
@@ -29,7 +29,7 @@ function withoutFragment(url) {
   return url.replace(/#.*/, '');
 }
 
-/** The outcome of `work` with the cache; undefined where there is none, or no room in it, or no permission. */
+/** The result of `work` with the cache; undefined without a cache, room or permission. */
 async function attempt(work) {
   try {
     return await work(await caches.open(NAME));
@@ -38,7 +38,7 @@ async function attempt(work) {
   }
 }
 
-/** The file of this key, as `open` gives files; undefined where there is none, or one that was verified by another hash. */
+/** The cached file of a key, as `open` returns files; undefined if there is none, or if it was verified by another hash. */
 export async function find(key, integrity, signal) {
   const response = await attempt((cache) => cache.match(key));
   const hash = response?.headers.get(SHA256);
@@ -50,7 +50,7 @@ export async function find(key, integrity, signal) {
   return { pieces: read(response.body, total, signal, broken), total, fromCache: true };
 }
 
-/** Takes a file piece by piece, holding no more than one. It is in the cache once it was closed, and never otherwise. */
+/** Writes a file to the cache piece by piece, holding no more than one. It appears in the cache when it is closed, and only then. */
 export function save(key, total, integrity) {
   const { readable, writable } = new TransformStream();
   const writer = writable.getWriter();

@@ -3,22 +3,22 @@
 import { Team, threads } from './team.js';
 import { free, Module } from './wasm.js';
 
-/** A module with one function that multiplies and adds at once, which not every browser can: `f32x4.relaxed_madd`. */
+/** A module with one function, `f32x4.relaxed_madd`, to detect relaxed SIMD. */
 const RELAXED = [0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11];
 
-/** Pixels of a bitmap that are in JavaScript's memory at a time. */
+/** Pixels of a band of a bitmap. */
 const BAND = 2 ** 18;
 
 const relaxed = WebAssembly.validate(new Uint8Array(RELAXED));
 
-/** Both kinds of vectors have the same script. */
+/** The module of one thread; its script is the same with relaxed SIMD. */
 const alone = new Module(
   () => import('../glue/cpu.js'),
   relaxed ? '../dist/cpu_relaxed_bg.wasm' : '../dist/cpu_bg.wasm',
   relaxed ? new URL('cpu_relaxed_bg.wasm', import.meta.url) : undefined,
 );
 
-/** The same with a memory that threads share. */
+/** The module of several threads. */
 const shared = new Module(
   () => import('../glue/cpu_threads.js'),
   relaxed ? '../dist/cpu_threads_relaxed_bg.wasm' : '../dist/cpu_threads_bg.wasm',
@@ -28,7 +28,7 @@ const shared = new Module(
 /** The threads of `shared`. */
 let team;
 
-/** The module that computes, and how it takes weights and photos. */
+/** Chooses a module; returns it with its loader and its upload function. */
 export async function open({ threads: asked, wasmCpu, wasmCpuThreads }) {
   const count = threads(asked);
   alone.source ??= wasmCpu;
@@ -52,7 +52,7 @@ async function loaderFor(module, header, dtype, count) {
   }
 }
 
-/** Gives a photo's pixels to `model`, a bitmap's by and by: alone, or as one of those that are answered together. */
+/** Uploads a photo to `model` by itself, or as image `index` of a batch. Bitmaps are read in bands. */
 export function upload(model, photo, index, fit) {
   const resized = model.photo(photo.width, photo.height, fit);
   if (photo.data) resized.push(photo.data);

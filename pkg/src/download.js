@@ -1,10 +1,10 @@
 import { XceptionError } from './errors.js';
 import { slices } from './reader.js';
 
-/** Milliseconds before each further attempt to go on with a download that broke off. */
+/** Milliseconds before each attempt to resume a download. */
 const PAUSES = [500, 1000, 2000];
 
-/** The request for a URL or a Request; undefined where weights are something else. */
+/** The request for a URL or a Request; undefined for other sources. */
 export function toRequest(weights, signal) {
   if (!(typeof weights === 'string' || weights instanceof URL || weights instanceof Request)) return undefined;
   try {
@@ -15,8 +15,8 @@ export function toRequest(weights, signal) {
 }
 
 /**
- * The bytes of whatever holds weights: an iterator of `pieces`, their `total` length where it is known, and the `response`
- * that they come from where there is one.
+ * Opens a source of weights: an iterator of `pieces`, their `total` length if it is known, and the `response` that they come from,
+ * if any.
  */
 export async function open(weights, signal, init) {
   if (weights instanceof ArrayBuffer) return open(new Uint8Array(weights));
@@ -51,7 +51,7 @@ export async function open(weights, signal, init) {
   return { pieces: read(response.body, total, signal, broken), total, response };
 }
 
-/** Throws where a server's bytes begin like something else that servers send in place of a file. */
+/** Throws if the bytes begin like an HTML page or another answer that servers send in place of a file. */
 export function refusePage(start, url) {
   const text = new TextDecoder().decode(start.subarray(0, 512)).trimStart();
   if (/^<(!doctype|html)/i.test(text)) throw new XceptionError('fetch', webPage(url));
@@ -79,13 +79,12 @@ async function ask(request, init) {
 }
 
 /**
- * The pieces of a stream. Where it breaks off, or ends before its total, `broken` throws, or gives the stream of what is
- * missing.
+ * The pieces of a stream. If it breaks off or ends early, `broken` throws, or returns a stream of the missing bytes.
  */
 export async function* read(stream, total, signal, broken) {
   let reader = stream.getReader();
   const cancel = () => reader.cancel().catch(() => {});
-  // A stream that was handed in knows nothing of this signal.
+  // A caller's stream does not observe this signal.
   signal.addEventListener('abort', cancel);
   let loaded = 0;
   try {
@@ -112,14 +111,14 @@ export async function* read(stream, total, signal, broken) {
   }
 }
 
-/** Goes on with a download where it broke off; three times in all. */
+/** Resumes a download, at most three times. */
 function resume(request, first, signal) {
   let attempts = 0;
   return async (at, cause) => {
     while (attempts < PAUSES.length) {
       await pause(PAUSES[attempts++], signal);
       const headers = new Headers(request.headers);
-      // Without If-Range, for which browsers would ask another site's permission first.
+      // Without If-Range, which would need a CORS preflight.
       headers.set('range', `bytes=${at}-`);
       try {
         const next = await fetch(request, { headers, cache: 'no-store' });
@@ -143,7 +142,7 @@ function breakOff(response, at, cause, more = '') {
   throw new XceptionError('fetch', `${response.url}: the download broke off after ${far} bytes${more}: try again`, { cause });
 }
 
-/** The bytes from `at` on of the file that `first` began with, where they are what the server answers `next`. */
+/** The bytes from `at` on, if the response `next` continues the file of the response `first`. */
 function following(first, next, at) {
   if (![200, 206].includes(next.status) || !next.body || isPage(next)) return undefined;
   const [before, now] = [version(first), version(next)];
@@ -152,7 +151,7 @@ function following(first, next, at) {
     throw new XceptionError('fetch', `${first.url} changed on the server while it was fetched: try again`);
   }
   if (next.status === 200) return next.body.pipeThrough(dropFirst(at));
-  // Other sites' Content-Range is hidden from us, unless they say otherwise.
+  // CORS hides Content-Range unless the server exposes it.
   const start = /^bytes (\d+)-/.exec(next.headers.get('content-range'))?.[1];
   const wrong = (start && Number(start) !== at) || next.headers.has('content-encoding');
   return wrong ? undefined : next.body;
@@ -163,7 +162,7 @@ function version({ status, headers }) {
   const encoded = headers.has('content-encoding');
   const length = status === 206 ? /\/(\d+)$/.exec(headers.get('content-range'))?.[1] : headers.get('content-length');
   return {
-    // A compressed body has its own length, and its own tag.
+    // A compressed body has another length and tag.
     length: encoded ? undefined : Number(length) || undefined,
     etag: encoded ? undefined : headers.get('etag')?.replace(/^W\//, ''),
     modified: headers.get('last-modified'),

@@ -7,9 +7,9 @@ import { core } from './wasm.js';
 export class Engine {
   #module;
   #model;
-  /** How photos come to the CPU. */
+  /** Uploads photos to the CPU. */
   #upload;
-  /** Writes inferences into the performance panel, where that is asked for. */
+  /** Writes inferences into the performance panel, with the option `profile`. */
   #tracer;
   #queue = Promise.resolve();
 
@@ -18,13 +18,13 @@ export class Engine {
     this.#model = model;
     this.#upload = upload;
     this.info = { backend, reason, ...model.info(), layers: layers(model.passes()) };
-    /** Why the browser took the device away, should it do that. */
+    /** Resolves with the reason if the device is lost. */
     this.lost = new Promise((resolve) => {
       model.device?.lost.then(({ reason, message }) => reason !== 'destroyed' && resolve(message || reason));
     });
   }
 
-  /** `options` have the backend that was chosen, and why. */
+  /** `options` include the chosen backend and the reason. */
   static async load(options) {
     const { backend, reason } = options;
     if (backend === 'webgpu' && !globalThis.navigator?.gpu) {
@@ -87,20 +87,20 @@ export class Engine {
     this.#tracer = new Tracer(this.#model);
   }
 
-  /** Frees the GPU's memory, after what waits. */
+  /** Frees the GPU's memory, after the queued calls. */
   async dispose() {
     await this.#queue;
     try {
       this.#model?.free();
     } catch {
-      // A module that panicked does not let go.
+      // A module that panicked cannot free its objects.
     }
     this.#model = undefined;
   }
 
   /**
-   * What the core does for a model. A defect of it, or a browser's call that throws where none should, leaves objects that nobody
-   * can use any more: the model is none from then on.
+   * Runs a call of the module. A panic, a trap or an unexpected exception leaves its objects unusable, so the model counts as disposed
+   * of from then on.
    */
   async #core(work) {
     try {
@@ -138,7 +138,7 @@ export class Engine {
     return { width, height };
   }
 
-  /** Runs `work` when the GPU has started on what came before: then the next photo can come to it. */
+  /** Runs `work` when the calls before it have started on the GPU: the next photo can be uploaded meanwhile. */
   #next(work, images) {
     // An image may be rejected while it waits in the queue, before a handler is attached.
     images.forEach((image) => image.catch(() => {}));

@@ -39,7 +39,7 @@ export async function abortable(signal, work) {
     const end = (_, reject) => signal?.addEventListener('abort', () => reject(signal.reason), { once: true, signal: settled.signal });
     return await Promise.race([new Promise(end), work()]);
   } catch (error) {
-    // Whatever a broken-off step made of it.
+    // The step that was aborted may have thrown something else.
     if (signal?.aborted) throw new XceptionError('aborted', 'the work was cancelled', { cause: signal.reason });
     throw XceptionError.from(error);
   } finally {

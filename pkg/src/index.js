@@ -1,7 +1,7 @@
 /**
  * Xception on WebGPU: weights in, photo in, classes out. The types and their documentation are in index.d.ts.
  *
- * This file is what a page sees. `engine.js` does the work with the wasm core, here or in a worker (`remote.js`); weights of other
+ * The public API. `engine.js` does the work with the wasm core, here or in a worker (`remote.js`); weights of other
  * formats are converted first, by a second wasm module that is fetched only then.
  */
 
@@ -56,7 +56,7 @@ export class Xception extends EventTarget {
     const answers = [];
     let before;
     for (let at = 0; at < all.length; at += size) {
-      // The next images come to the GPU while it computes these; more of them need not be in memory.
+      // The next batch is decoded while the GPU computes this one; later batches are not in memory yet.
       const answer = this.#predict(all.slice(at, at + size), chosen, true);
       answer.catch(() => {});
       if (before) answers.push(await before);
@@ -105,7 +105,7 @@ export class Xception extends EventTarget {
     }
   }
 
-  /** Frees the GPU's memory, after the photos that wait. */
+  /** Frees the GPU's memory, after the queued photos. */
   dispose() {
     this.#disposed ??= this.#engine.then((engine) => engine.dispose()).catch(() => {});
     return this.#disposed;
@@ -131,9 +131,9 @@ export class Xception extends EventTarget {
   async #run(images, signal, work) {
     if (this.#disposed) throw new XceptionError('disposed', 'this model was disposed of: load it again');
     return abortable(signal, async () => {
-      // Pixels are copied now: their owner may draw the next frame while the engine is busy.
+      // Pixels are copied now: the caller may draw the next frame while the engine is busy.
       const ready = images.map((image) => toImage(image, signal));
-      // The engine may reject before anybody looks at them.
+      // The engine may reject before a handler is attached.
       ready.forEach((image) => image.catch(() => {}));
       return work(await this.#engine, ready);
     });
@@ -144,11 +144,11 @@ export class Xception extends EventTarget {
     engine.lost.then((reason) => this.#restore(engine, reason));
   }
 
-  /** Loads the model again where the browser took its device away. */
+  /** Reloads the model after the device was lost. */
   async #restore(engine, reason) {
     if (this.#disposed) return;
     const restored = engine.dispose().then(() => start(this.#options));
-    // Calls wait for this.
+    // Calls queue behind the reload.
     this.#engine = restored.catch((cause) => {
       const message = `the GPU was lost (${reason}) and the model could not be loaded again: ${cause.message}`;
       throw new XceptionError('device-lost', message, { cause });
@@ -166,7 +166,7 @@ export class Xception extends EventTarget {
   }
 }
 
-/** A model where it is to run: the CPU's in a worker, where that is not said otherwise, so that a page stays responsive. */
+/** Loads a model here or in a worker. The CPU's goes into a worker by default, so that a page stays responsive. */
 async function start({ worker, backend, ...options }) {
   const chosen = await choose(backend);
   const all = { ...options, ...chosen };

@@ -40,7 +40,7 @@ export async function load({ module, loaderFor = onGpu }, options) {
 /** Takes weights from the cache, or from where they are. */
 async function fetchModel(weights, cache, job) {
   job.signal.throwIfAborted();
-  // Fetched beside the weights; whoever needs it learns what went wrong.
+  // The module is fetched beside the weights; its errors are reported where it is used.
   job.module.call(() => {}).catch(() => {});
   const request = toRequest(weights, job.signal);
   const key = cache && request ? keyOf(request) : undefined;
@@ -156,7 +156,7 @@ async function onGpu(header, job) {
     signal.throwIfAborted();
     const loader = await module.call(({ Loader }) => Loader.create(gpu, header, dtype, tuned));
     const ready = compile(gpu.device, loader.pipelines());
-    // Whoever waits for the weights may fail before.
+    // A failing download may reject first; this promise then has no handler.
     ready.catch(() => {});
     return Object.assign(loader, { ready });
   } finally {

@@ -1,6 +1,6 @@
 /**
  * Compiles the pipelines of a model in the background. wgpu makes them on the page's thread, where a browser that has the same
- * one already takes it from its cache: whoever keeps what this resolves to until then does not wait.
+ * one already takes it from its cache. Keep the resolved value until then.
  */
 export async function compile(device, pipelines) {
   const create = async ({ code, reads, texture, constants }) => {
@@ -17,7 +17,7 @@ export async function compile(device, pipelines) {
   try {
     return await Promise.all(pipelines.map(create));
   } catch {
-    // Whatever it is, wgpu will meet it too, and tell.
+    // wgpu meets the same error, and reports it.
     return [];
   }
 }

@@ -8,7 +8,7 @@ export class ByteReader {
     this.#pieces = pieces;
   }
 
-  /** At least so many bytes from the start; fewer where there are no more. */
+  /** At least `count` bytes from the start; fewer if the stream ends. */
   async atLeast(length) {
     const pieces = [this.#ahead];
     for (let have = this.#ahead.length; have < length; have += pieces.at(-1).length) {

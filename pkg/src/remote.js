@@ -1,18 +1,18 @@
 import { toRequest } from './download.js';
 import { abortable, XceptionError } from './errors.js';
 
-/** Milliseconds after which a worker of the page's own that says nothing is taken for one that runs another script. */
+/** Milliseconds after which a silent worker of the page's own counts as one that runs another script. */
 const PATIENCE = 60_000;
 
-/** A model in a worker, with the face of `Engine`. It has a port of its own to the worker, which may have other models and another use. */
+/** A model in a worker, with the interface of `Engine`. It has a port of its own: the worker may have other models and another use. */
 export class Remote {
   #port;
-  /** The worker, where it is not the page's. */
+  /** The worker, unless it is the page's own. */
   #own;
-  /** Ends when the worker's script runs: what fails in it then is somebody else's, or the answer to a call. */
+  /** Aborted when the worker's script runs: later errors are answers to calls, or another script's. */
   #started = new AbortController();
   #left = new AbortController();
-  /** Why there are no answers any more. */
+  /** The error that ended the connection. */
   #failure;
   #waiting = new Map();
   #id = 0;
@@ -20,7 +20,7 @@ export class Remote {
   #turn = Promise.resolve();
   #onProgress;
   info;
-  /** When the weights are in the cache. */
+  /** Resolves when the weights are in the cache. */
   written;
 
   /** `worker` is true, or a Worker of the page's own that runs `worker.js`. */
@@ -43,7 +43,7 @@ export class Remote {
       remote.written = remote.#call('written', []).catch(() => {});
       return remote;
     } catch (error) {
-      // What the worker has begun, or will, must not stay there.
+      // A model whose load is under way must not stay in the worker.
       remote.#port.postMessage({ call: 'dispose', values: [] });
       remote.#leave();
       throw thrown.signal.aborted ? thrown.signal.reason : error;
@@ -63,10 +63,10 @@ export class Remote {
     const lock = locks && crypto.randomUUID();
     const start = (held) => {
       this.#started.abort();
-      // Nothing else tells that a worker is gone, whoever ended it.
+      // The only sign that a worker was terminated.
       if (held) locks.request(lock, { signal: this.#left.signal }, () => fail(failed('it was ended'))).catch(() => {});
     };
-    /** Why the browser took the worker's device away, should it do that. */
+    /** Resolves with the reason if the worker's device is lost. */
     this.lost = new Promise((resolve) => {
       port.addEventListener('message', ({ data: { id, value, error, progress, lost, started, held, unreadable } }) => {
         if (started) return start(held);
@@ -126,7 +126,7 @@ export class Remote {
     this.#waiting.clear();
   }
 
-  /** The images of a call, not before those of the call before it. */
+  /** The images of a call, after those of the previous call. */
   #inTurn(images) {
     images.forEach((image) => image.catch(() => {}));
     const ready = this.#turn.then(() => Promise.all(images));
@@ -158,7 +158,7 @@ function made(script) {
   }
 }
 
-/** That there is no worker, or none any more. */
+/** The error of a worker that cannot start, or ended. */
 const failed = (why) => Object.assign(new XceptionError('internal', `the worker failed: ${why}`), { noWorker: true });
 
 /** The transferable parts of an image. */
@@ -167,7 +167,7 @@ function transferable(image) {
   return image instanceof Blob ? [] : [image];
 }
 
-/** Options as a message, and what it takes along. */
+/** Options as a message, with its transferable parts. */
 async function pack({ weights, head, wasm, wasmCpu, wasmCpuThreads, ...options }) {
   const sources = await Promise.all([weights, head].map(portable));
   const code = Object.entries({ wasm, wasmCpu, wasmCpuThreads }).map(([name, code]) => [name, toRequest(code)?.url ?? code]);
@@ -175,7 +175,7 @@ async function pack({ weights, head, wasm, wasmCpu, wasmCpuThreads, ...options }
   return [[packed], sources.flatMap((source) => source?.response?.[0] ?? [])];
 }
 
-/** What holds weights, as a message can. A worker knows neither the page's address nor Request and Response of another thread. */
+/** A source of weights in a form that can be posted: relative URLs, Request and Response are not portable. */
 async function portable(source) {
   const request = toRequest(source);
   if (request) {

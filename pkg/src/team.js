@@ -1,27 +1,27 @@
 /** Threads of the CPU: workers whose wasm module has one memory with this thread's. */
 
-/** The most threads where nobody says how many. */
+/** The default limit of threads. */
 const MOST = 4;
 
-/** How long a thread may take to come, in ms; the others do not wait for it any longer. */
+/** How long the others wait for a thread to start, in ms. */
 const PATIENCE = 10_000;
 
-/** How many threads compute: one where memory cannot be shared, or where a thread must not wait. */
+/** The number of threads: one if memory cannot be shared, or on a page's main thread, which must not block. */
 export function threads(asked) {
   const able = globalThis.crossOriginIsolated && globalThis.Worker && !globalThis.document;
   return able ? (asked ?? Math.min(MOST, navigator.hardwareConcurrency)) : 1;
 }
 
-/** The threads of a module, for all its models. They stay, asleep, as long as this thread does. */
+/** The threads of a module, for all its models. They sleep between passes, and live as long as this thread. */
 export class Team {
   #coming = [];
 
-  /** `team` is what the module knows of its threads. */
+  /** `team` is the module's side of it. */
   constructor(team) {
     this.team = team;
   }
 
-  /** Sees to it that there are `count` threads, this one included; those that do not come are done without. */
+  /** Starts threads until there are `count`, this one included, and waits for them. Threads that fail to start are left out. */
   async grow(count) {
     const most = Math.min(count, this.team.most);
     while (this.#coming.length < most - 1) this.#coming.push(start({ ...this.team.place(), rank: this.#coming.length + 1 }));
@@ -29,7 +29,7 @@ export class Team {
   }
 }
 
-/** Starts a thread; resolves when it has come, or will not. */
+/** Starts a thread; resolves when it is ready or has failed. */
 function start(place) {
   return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     try {

@@ -1,7 +1,7 @@
 import { TUNING } from './cache.js';
 import { core } from './wasm.js';
 
-/** The most entries: updates of browsers, drivers and this package leave some behind that nobody will read again. */
+/** The most entries. Updates of browsers, drivers and this package leave stale ones behind. */
 const MOST = 32;
 
 /**

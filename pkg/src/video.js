@@ -1,6 +1,6 @@
 import { XceptionError } from './errors.js';
 
-/** Frames of a video as they come: whoever is busy meanwhile gets the latest one next, and misses those between. */
+/** Frames of a video. A slow consumer gets the latest frame next and misses those between. */
 export async function* frames(source, maxFps = Infinity, signal) {
   const { video, ended, release } = open(source);
   let last = -Infinity;

@@ -1,7 +1,7 @@
 import { XceptionError } from './errors.js';
 
 /**
- * A wasm module. A Rust panic or a trap leaves its promise unsettled, so whoever waits is rejected by its message.
+ * A wasm module. A Rust panic or a trap leaves its promise unsettled, so all pending calls are rejected with its message.
  */
 export class Module {
   #importer;
@@ -67,7 +67,7 @@ export function free(object) {
   try {
     object?.free();
   } catch {
-    // A module that panicked does not let go; that panic is the error to tell.
+    // A module that panicked cannot free its objects; the panic is reported already.
   }
 }
 

@@ -198,7 +198,7 @@ impl<B: Backend> Classifier<B> {
     /// Takes 8-bit RGB pixels of the network's input size: `[height][width][3]`.
     ///
     /// # Errors
-    /// [`Error::Argument`] where they are not as many.
+    /// [`Error::Argument`] for another number of pixels.
     pub fn upload_pixels(&mut self, pixels: &[u8]) -> Result<()> {
         self.upload_levels(None, pixels.iter().map(|&level| level.into()).collect())
     }
@@ -206,7 +206,7 @@ impl<B: Backend> Classifier<B> {
     /// Takes a resized photo, by itself or as one of those that were reserved: levels from 0 to 255, `[height][width][3]`.
     ///
     /// # Errors
-    /// [`Error::Argument`] where they are not as many, or have no place.
+    /// [`Error::Argument`] for another number of levels, or a place that was not reserved.
     pub fn upload_levels(&mut self, place: Option<usize>, levels: Vec<f32>) -> Result<()> {
         let values = 3 * self.meta.input_size[0] * self.meta.input_size[1];
         if levels.len() != values {
@@ -249,7 +249,7 @@ impl<B: Backend> Classifier<B> {
         Ok(self.start(None, top)?.read().await?.remove(0))
     }
 
-    /// How many photos can be computed at once: as many as buffers have room for, and no more than
+    /// The most photos that can be computed at once: as buffers have room for, and no more than
     /// [`BATCH`](crate::plan::BATCH).
     pub fn max_batch(&self) -> usize {
         self.backend.max_batch(self.plan())

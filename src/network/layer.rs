@@ -79,7 +79,7 @@ impl Window {
         Self { padding: [[padding; 2]; 2], ..Self::valid(side, stride) }
     }
 
-    /// A square window padded as Keras does for "same": to as many windows as strides, rounded up, the odd pixel behind.
+    /// A square window padded as Keras does for "same": ⌈length / stride⌉ windows, an odd pixel of padding behind.
     pub fn same(side: usize, stride: usize, Shape { height, width, .. }: Shape) -> Self {
         let padding = [height, width].map(|length| {
             let total = (length.div_ceil(stride) - 1) * stride + side;

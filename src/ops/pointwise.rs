@@ -77,7 +77,7 @@ impl Operation for Pointwise {
     }
 
     fn f16_operands(&self) -> bool {
-        self.tile.is_some_and(|tile| tile.half)
+        self.tile.is_some_and(|tile| tile.f16)
     }
 
     fn color(&self) -> &'static str {

@@ -109,9 +109,9 @@ pub fn tiling(tile: Tile, input: Shape, depthwise: Option<bool>) -> Constants {
         flag("RELU_BEFORE", depthwise.unwrap_or_default()),
         n("GROUP_N", tile.group[0]),
         n("GROUP_M", tile.group[1]),
-        n("SPLIT_K", tile.split),
-        n("TILE_M", tile.rows),
-        n("TILE_N", tile.columns),
+        n("SPLIT_K", tile.split_k),
+        n("TILE_M", tile.tile_m),
+        n("TILE_N", tile.tile_n),
         n("TILE_K", tile.step(input.channels)),
         n("A_TILE_LEN", tile.shared(input.channels)),
         n("SUMS", tile.sums()),
@@ -123,7 +123,7 @@ pub fn tiled(tile: Tile, output: Shape, images: usize) -> Work {
     let [group_n, group_m] = tile.group;
     Work {
         extent: [output.channels, output.pixels() * images, 1],
-        invocation: [4 * tile.columns, tile.rows, 1],
-        workgroup: [group_n, group_m, tile.split],
+        invocation: [4 * tile.tile_n, tile.tile_m, 1],
+        workgroup: [group_n, group_m, tile.split_k],
     }
 }

@@ -72,7 +72,7 @@ impl Operation for Sepconv {
     }
 
     fn f16_operands(&self) -> bool {
-        self.tile.half
+        self.tile.f16
     }
 
     fn color(&self) -> &'static str {

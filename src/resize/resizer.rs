@@ -11,7 +11,7 @@ pub fn resize(photo: &Rgba, preprocessing: Preprocessing, size: [usize; 2]) -> V
     resizer.finish()
 }
 
-/// The same for a photo whose rows come by and by, so that it need not be in memory as a whole.
+/// A resizer for photos that arrive row by row, so that none is in memory as a whole.
 #[derive(Debug)]
 pub struct Resizer {
     filter: Filter,

@@ -88,7 +88,7 @@ pub struct WebTeam {
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen(js_class = Team)]
 impl WebTeam {
-    /// A team to which nobody has come.
+    /// A team without threads.
     #[wasm_bindgen(constructor)]
     #[expect(clippy::new_without_default, reason = "JavaScript has no default")]
     pub fn new() -> Self {
@@ -108,7 +108,7 @@ impl WebTeam {
     }
 }
 
-/// Helps the team at an address, as the thread of this rank, from 1 on, until the team ends.
+/// Joins the team at an address as the thread of this rank, from 1 on, until the team ends.
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen]
 pub fn serve(address: usize, rank: usize) {

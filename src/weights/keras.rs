@@ -2,7 +2,7 @@
 //! which Keras 1 named.
 //!
 //! Theory: whatever the file's layout, an Xception has 34 separable convolutions, 6 other convolutions, 40 batch
-//! norms and some dense layers, in nobody else's proportion. So the arrays of the whole file are gathered into layers
+//! norms and some dense layers, a combination that no other network has. So the arrays of the whole file are gathered into layers
 //! by the group they lie in, wherever a backbone may be nested, sorted by kind, and matched with the network: by name
 //! where Keras's names are there (`block3_sepconv1`), else by number. Shortcuts have numbers only. The numbers count
 //! in the order of `model.layers`, in which a block's shortcut follows its separable convolutions; only Keras 1
@@ -44,7 +44,7 @@ pub fn read_head(file: Vec<u8>) -> Result<Head> {
     head(&config.as_deref().map(Config::parse).transpose()?.unwrap_or_default(), &layers)
 }
 
-/// The same of a `.keras` archive: `config.json` and `model.weights.h5` in a zip.
+/// The contents of a `.keras` archive: `config.json` and `model.weights.h5` in a zip.
 fn open_archive(file: Vec<u8>) -> Result<(Layers, Option<String>)> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::Weights(format!("the .keras archive is damaged or cut short ({error}); fetch it again"))
@@ -164,7 +164,7 @@ fn chain(config: &Config, found: &[Found]) -> Result<(Vec<Dense>, Vec<Found>, bo
         let is = |test: &dyn Fn(&Found, &str, &str) -> bool| {
             left.iter().position(|layer| listed.is_some_and(|(dense, group)| test(layer, &dense.name, group)))
         };
-        // Keras 3's groups are called dense_1 and so on by count, whatever a layer's name is.
+        // Keras 3 numbers its groups (dense_1, …) regardless of the layers' names.
         let by_group = is(&|layer, _, group| layer.path == group);
         let by_name = || is(&|layer, name, _| layer.name == name && !layer.path.starts_with("/layers/"));
         let by_shape = || {

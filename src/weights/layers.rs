@@ -1,4 +1,4 @@
-//! The arrays of an HDF5 file, gathered into the layers of whatever Keras wrote it.
+//! The arrays of an HDF5 file, gathered into layers, for every version of Keras.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const MAX_PATH: usize = 500;
 /// How deep groups may lie: three levels for each model in a model. WebAssembly's stack is 1 MB.
 const MAX_DEPTH: usize = 64;
 
-/// Weights hardly compress, pruned ones a few times: whatever claims to be this many times its file is a lie.
+/// The most that arrays may claim, times the file's length: weights hardly compress, pruned ones a few times.
 pub(super) const MAX_RATIO: usize = 8;
 
 pub(super) fn damaged(error: impl std::fmt::Display) -> Error {
@@ -70,7 +70,7 @@ impl Found {
     }
 }
 
-/// A key that sorts `conv2d`, `conv2d_2`, `conv2d_10` as people count.
+/// A key that sorts `conv2d`, `conv2d_2`, `conv2d_10` by number.
 pub(super) fn counting(name: &str) -> Vec<(Option<u64>, &str)> {
     name.split(['_', '.']).map(|part| part.parse().map_or((None, part), |number| (Some(number), ""))).collect()
 }

@@ -170,7 +170,7 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
     model.serialize(overrides.dtype.or(dtype).unwrap_or_default())
 }
 
-/// A model from somebody else's file, with its hash, and its labels where it is a published one.
+/// Reads a foreign file, with its hash, and labels if it is a published one.
 #[cfg(feature = "formats")]
 fn original(file: Vec<u8>, format: Format) -> Result<safetensors::Model> {
     let sha256 = sha256(&file);

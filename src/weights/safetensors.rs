@@ -305,7 +305,7 @@ impl Header {
     /// Reads the head of a file, of which at least the header must be there.
     ///
     /// # Errors
-    /// [`Error::Format`] where it is somebody else's safetensors file, [`Error::Weights`] where it is cut short,
+    /// [`Error::Format`] where it is another program's safetensors file, [`Error::Weights`] where it is cut short,
     /// of another version, or a tensor is missing or has another shape than its layer.
     pub fn parse(file: &[u8]) -> Result<Self> {
         let data_start = Self::len(file)?;

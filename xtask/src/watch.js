@@ -1,6 +1,6 @@
 let thrown = () => {};
 
-/** Tells `callback` what the compiled code throws, whoever called it: a trap in a microtask has no caller who would know. */
+/** Reports all exceptions of the compiled code to `callback`: a trap in a microtask has no caller that could catch it. */
 export function onThrow(callback) {
   thrown = callback;
 }
@@ -16,7 +16,7 @@ function watched(exports) {
         throw error;
       }
     };
-  // Objects that a defect left in use cannot be freed, which harms nobody.
+  // Objects in use by a call that trapped cannot be freed.
   const isCall = (name, value) => typeof value === 'function' && !/^__wbg_.*_free$/.test(name);
   return Object.fromEntries(Object.entries(exports).map(([name, value]) => [name, isCall(name, value) ? watch(value) : value]));
 }

@@ -23,7 +23,7 @@ use super::run::Scratch;
 /// The most threads of a team.
 pub const MAX_THREADS: usize = 64;
 
-/// How often a thread looks before it sleeps: waking takes longer than most waits. wasm has no instruction that pauses.
+/// How often a thread polls before it sleeps: waking takes longer than most waits. wasm has no pause instruction.
 const LOOKS: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 1_000 };
 
 /// How long the leader waits for threads that are in a strip, which takes milliseconds: 500 naps, 5 s.
@@ -46,13 +46,13 @@ struct Board {
     job: AtomicPtr<Job>,
     /// The number of passes so far.
     round: AtomicU32,
-    /// Helpers that may be reading `job`.
+    /// The number of helpers that may be reading `job`.
     busy: AtomicUsize,
-    /// Whether somebody leads.
+    /// Whether the team has a leader.
     led: AtomicBool,
     /// Whether helpers are to end.
     ended: AtomicBool,
-    /// Those that have come, by rank.
+    /// The threads that have started, by rank.
     helpers: [OnceLock<Thread>; MAX_THREADS - 1],
 }
 
@@ -93,7 +93,7 @@ impl Job {
 }
 
 impl Default for ThreadTeam {
-    /// A team to which nobody has come.
+    /// A team without threads.
     fn default() -> Self {
         Self(Arc::new(Board {
             job: AtomicPtr::new(null_mut()),
@@ -133,7 +133,7 @@ impl ThreadTeam {
         TEAM.clone()
     }
 
-    /// How many threads have come, the leader included.
+    /// The number of threads that have started, the leader included.
     pub fn threads(&self) -> usize {
         1 + self.0.helpers.iter().filter(|helper| helper.get().is_some()).count()
     }
@@ -150,7 +150,7 @@ impl ThreadTeam {
     /// The team must not have been dropped before this call; no two threads have one rank.
     #[cfg(target_arch = "wasm32")]
     pub unsafe fn serve(address: usize, rank: usize) {
-        // SAFETY: the caller's, that the address is of a board that somebody has.
+        // SAFETY: the caller guarantees that the address is that of a live board.
         let board = unsafe {
             Arc::increment_strong_count(address as *const Board);
             Arc::from_raw(address as *const Board)
@@ -179,7 +179,7 @@ impl ThreadTeam {
         let (next, done, leader) = (AtomicUsize::new(0), AtomicUsize::new(0), thread::current());
         let job = Box::new(Job { pixels, most, threads, next, done, leader, work });
         if board.ended.load(SeqCst) || board.led.swap(true, SeqCst) {
-            // The threads are gone, or somebody else leads them.
+            // The threads are gone, or the team has another leader.
             job.take_part(scratch);
             return Ok(());
         }
@@ -192,7 +192,7 @@ impl ThreadTeam {
         unsafe { &*job }.take_part(scratch);
         mem::forget(panicking);
         if board.close() {
-            // SAFETY: nobody is busy with it any more.
+            // SAFETY: no helper is busy with it any more.
             let job = unsafe { Box::from_raw(job) };
             board.led.store(false, SeqCst);
             if job.done.load(SeqCst) == pixels {
@@ -248,7 +248,7 @@ impl Board {
         }
         self.busy.fetch_add(1, SeqCst);
         let mut busy = Busy(self, None);
-        // SAFETY: the leader takes the job back before it waits until nobody is busy, and frees it then.
+        // SAFETY: the leader takes the job back, waits until no helper is busy, and frees it then.
         if let Some(job) = unsafe { self.job.load(SeqCst).as_ref() }.filter(|job| rank < job.threads) {
             busy.1 = Some(job.leader.clone());
             job.take_part(scratch);

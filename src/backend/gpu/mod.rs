@@ -55,7 +55,7 @@ pub struct Gpu {
     pub info: wgpu::AdapterInfo,
     /// Why the device was lost.
     lost: ErrorSlot,
-    /// The first error since the last look that nobody was there to receive.
+    /// The first uncaptured error since the last check.
     failure: ErrorSlot,
 }
 

@@ -129,7 +129,7 @@ impl<'a> Timer<'a> {
         Ok(laps.into_iter().zip(repeats).map(|(laps, repeats)| summary(laps, repeats)).collect())
     }
 
-    /// Nanoseconds of each pass, repeated so many times.
+    /// Nanoseconds of each pass, repeated `repeats` times.
     async fn run(&self, runner: &Runner, plan: &Plan, images: usize, repeats: &[u32]) -> Result<Vec<u64>> {
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         for (index, &repeats) in repeats.iter().enumerate() {

@@ -251,7 +251,7 @@ impl Dispatch {
 struct Staging(Arc<Mutex<Vec<wgpu::Buffer>>>);
 
 impl Staging {
-    /// One of at least this size that nobody uses.
+    /// An idle buffer of at least this size.
     fn take(&self, gpu: &Gpu, bytes: u64) -> wgpu::Buffer {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fitting) = idle.iter().position(|buffer| buffer.size() >= bytes) {

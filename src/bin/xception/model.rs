@@ -179,7 +179,7 @@ impl Run {
         }
     }
 
-    /// The GPU, whatever it is.
+    /// The GPU, also a software adapter.
     pub async fn gpu(&self) -> Result<Gpu, Failure> {
         match self.backend {
             Choice::Auto | Choice::Webgpu => Gpu::new().await.map_err(|error| error.to_string()),
@@ -203,7 +203,7 @@ impl Run {
     ) -> Result<Classifier<D>, Failure> {
         let (header, mut data) = open(path, overrides)?;
         let storage = device.storage(&header, dtype).map_err(about(path))?;
-        // More photos go through by so many at a time.
+        // Larger batches are split.
         let most = device.max_batch(&Plan::new(&header.network, storage, &device.untuned(), 1));
         let tuning = Some(device.tuning(self.tune, &header.network, storage, batch.min(most)).await?);
         let len = header.file_len - header.data_start;
