@@ -1,4 +1,4 @@
-//! How values are stored, in files and in GPU memory. Sums are always f32.
+//! Dtypes: the storage of values in files and in memory. Sums are always f32.
 
 use half::f16;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ pub const MAX_F16: f32 = 65504.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
-    /// 32 bits: what training frameworks write.
+    /// 32 bits, as training frameworks write them.
     #[default]
     F32,
     /// 16 bits: half the download and half the GPU memory.
@@ -41,7 +41,7 @@ impl Dtype {
         }
     }
 
-    /// Values as bytes of this type, rounded to the nearest: beyond the range f16 is infinite, and i8 ends.
+    /// Encodes values, rounded to the nearest: beyond the range f16 becomes infinite, and i8 saturates.
     pub fn encode(self, values: &[f32]) -> Vec<u8> {
         match self {
             Self::F32 => bytemuck::cast_slice(values).to_vec(),
@@ -53,7 +53,7 @@ impl Dtype {
         }
     }
 
-    /// Bytes of this type as values.
+    /// Decodes bytes.
     pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::F32 => bytemuck::pod_collect_to_vec(bytes),

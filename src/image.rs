@@ -10,7 +10,7 @@ use crate::resize::Rgba;
 /// Decodes a JPEG, PNG, WebP, GIF (its first frame) or BMP, upright as its EXIF orientation says.
 ///
 /// # Errors
-/// [`Error::Decode`] where the bytes are no image or a damaged one, [`Error::TooLarge`] beyond
+/// [`Error::Decode`] if the bytes are no image or a damaged one, [`Error::TooLarge`] beyond
 /// [`crate::photo::MAX_PIXELS`], before memory is taken.
 pub fn decode(bytes: &[u8]) -> Result<Rgba> {
     let damaged = |error: image::ImageError| Error::Decode(error.to_string());

@@ -11,7 +11,7 @@ pub const MAX_PIXELS: u64 = 1 << 27;
 /// their decoder decides.
 ///
 /// # Errors
-/// [`Error::Decode`] where there are no bytes or the end is missing, [`Error::TooLarge`] beyond [`MAX_PIXELS`].
+/// [`Error::Decode`] if there are no bytes or the end is missing, [`Error::TooLarge`] beyond [`MAX_PIXELS`].
 pub fn check(bytes: &[u8]) -> Result<()> {
     if bytes.is_empty() {
         return Err(Error::Decode("the file is empty".to_owned()));

@@ -159,7 +159,7 @@ impl Plan {
     /// computed with the pooling they are added to.
     ///
     /// # Errors
-    /// [`Error::Argument`] where no layer has that name.
+    /// [`Error::Argument`] if no layer has that name.
     pub fn pass_of(&self, network: &Network, layer: &str) -> Result<(usize, Shape)> {
         let is_it = |&(index, other): &(usize, &Layer)| other.name == layer && network.is_readable(index);
         let number = network.layers.iter().enumerate().find(is_it).map(|(index, _)| index);

@@ -23,7 +23,7 @@ pub struct Prediction {
 /// The `top` most likely of some classes and their probabilities, in order; of equal ones the first.
 ///
 /// # Errors
-/// [`Error::BadOutput`] where a probability is not a number.
+/// [`Error::BadOutput`] if a probability is not a number.
 pub fn rank(meta: &Meta, classes: usize, scores: Vec<(usize, f32)>, top: usize) -> Result<Vec<Prediction>> {
     if scores.iter().any(|(index, score)| *index >= classes || !score.is_finite()) {
         return Err(Error::BadOutput);
@@ -34,7 +34,7 @@ pub fn rank(meta: &Meta, classes: usize, scores: Vec<(usize, f32)>, top: usize) 
         wnid: meta.wnid(index).map(str::to_owned),
         score,
     };
-    // A heap: sorting is 4 KB of the core's wasm. The bits of what is not negative are in its order.
+    // A heap: sorting is 4 KB of the core's wasm. The bits of non-negative floats sort as the floats do.
     let heap: BinaryHeap<_> = scores.into_iter().map(|(index, score)| (score.to_bits(), Reverse(index))).collect();
     let best = heap.into_sorted_vec().into_iter().rev().take(top);
     Ok(best.map(|(bits, Reverse(index))| prediction((index, f32::from_bits(bits)))).collect())

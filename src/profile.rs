@@ -75,7 +75,7 @@ impl Profile {
     /// Times every pass for `batch` images, which must have been reserved where there are more than one.
     ///
     /// # Errors
-    /// [`crate::error::Error::DeviceLost`] or [`crate::error::Error::Gpu`] where the device fails.
+    /// [`crate::error::Error::DeviceLost`] or [`crate::error::Error::Gpu`] if the device fails.
     pub async fn new(classifier: &Classifier<Gpu>, batch: usize, runs: usize) -> Result<Self> {
         let engine = classifier.engine(batch);
         let (plan, info) = (engine.plan(), &classifier.backend().info);

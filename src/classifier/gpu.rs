@@ -27,7 +27,7 @@ impl Classifier<Gpu> {
     /// into the returned texture. `fit` is what happens to other aspect ratios, where that is not what the model says.
     ///
     /// # Errors
-    /// [`crate::error::Error::TooLarge`] where the photo is beyond the GPU's limits, [`crate::error::Error::Argument`] where it has no
+    /// [`crate::error::Error::TooLarge`] if the photo is beyond the GPU's limits, [`crate::error::Error::Argument`] if it has no
     /// place.
     pub async fn prepare(&mut self, place: Option<usize>, size: [u32; 2], fit: Option<Fit>) -> Result<&wgpu::Texture> {
         self.backend.check()?;

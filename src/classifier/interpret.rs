@@ -11,7 +11,7 @@ impl<B: Backend> Classifier<B> {
     /// [`Network::features`](crate::network::Network::features). Their mean is the logit, but for the biases.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is no such class, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::Argument`] if there is no such class, [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub fn explain(&mut self, class: usize) -> Result<ReadbackOf<B>> {
         let (classes, single) = (self.plan().classes, &mut self.single);
         if class >= classes {
@@ -32,7 +32,7 @@ impl<B: Backend> Classifier<B> {
     /// added to it (a block's last layer has the whole block's result) and its ReLU, if that comes after it.
     ///
     /// # Errors
-    /// [`Error::Argument`] where no layer has that name, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::Argument`] if no layer has that name, [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub fn activations(&self, layer: &str) -> Result<ReadbackOf<B>> {
         let plan = self.plan();
         let (pass, shape) = plan.pass_of(&self.network, layer)?;

@@ -67,7 +67,7 @@ impl<B: Backend> Loader<B> {
     /// Makes room for a model's weights, from the head of its file.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] where the device cannot hold the model, [`Error::Argument`] where it cannot store
+    /// [`Error::TooLarge`] or [`Error::OutOfMemory`] if the device cannot hold the model, [`Error::Argument`] if it cannot store
     /// it as asked.
     pub async fn new(backend: &B, header: Header, options: Options) -> Result<Self> {
         let storage = backend.storage(&header, options.storage)?;
@@ -90,8 +90,8 @@ impl<B: Backend> Loader<B> {
     /// The model, once the whole file has come: makes all that it needs besides the weights.
     ///
     /// # Errors
-    /// [`Error::Weights`] where bytes are missing, [`Error::TooLarge`] or [`Error::OutOfMemory`] where the device cannot hold
-    /// the activations, [`Error::DeviceLost`] or [`Error::Gpu`] where it failed.
+    /// [`Error::Weights`] if bytes are missing, [`Error::TooLarge`] or [`Error::OutOfMemory`] if the device cannot hold
+    /// the activations, [`Error::DeviceLost`] or [`Error::Gpu`] if it failed.
     pub async fn finish(self) -> Result<Classifier<B>> {
         let Self { backend, meta, network, storage, tuning, plan, mut weights, decoder } = self;
         decoder.finish()?;
@@ -163,7 +163,7 @@ impl<B: Backend> Classifier<B> {
     /// Runs once on a photo of one pixel, so that the first one takes no longer than others.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub async fn warm_up(&mut self) -> Result<()> {
         self.upload(&Rgba::new(1, 1, vec![0; 4])?).await?;
         self.start(None, 1)?.read().await.map(drop)
@@ -180,7 +180,7 @@ impl<B: Backend> Classifier<B> {
     /// Takes a photo, which will be resized.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub async fn upload(&mut self, photo: &Rgba) -> Result<()> {
         self.upload_to(None, photo, None).await
     }
@@ -189,7 +189,7 @@ impl<B: Backend> Classifier<B> {
     /// the model says.
     ///
     /// # Errors
-    /// [`Error::Argument`] where the photo has no place, [`Error::TooLarge`] where it is beyond the device's limits.
+    /// [`Error::Argument`] if the photo has no place, [`Error::TooLarge`] if it is beyond the device's limits.
     pub async fn upload_to(&mut self, place: Option<usize>, photo: &Rgba, fit: Option<Fit>) -> Result<()> {
         self.backend.check()?;
         self.place(place)?.upload(place.unwrap_or(0), photo, fit).await
@@ -220,7 +220,7 @@ impl<B: Backend> Classifier<B> {
     /// that were reserved. More may be uploaded at once.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `top` is 0 or fewer photos were reserved, [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::Argument`] if `top` is 0 or fewer photos were reserved, [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub fn start(&self, photos: Option<usize>, top: usize) -> Result<Answer<ReadbackOf<B>>> {
         if top == 0 {
             return Err(Error::Argument("top must be at least 1".to_owned()));
@@ -258,7 +258,7 @@ impl<B: Backend> Classifier<B> {
     /// Makes room for this many photos at once, at most [`Self::max_batch`].
     ///
     /// # Errors
-    /// [`Error::Argument`] where they are more, [`Error::OutOfMemory`] where the device has no room for their activations.
+    /// [`Error::Argument`] if they are more, [`Error::OutOfMemory`] if the device has no room for their activations.
     pub async fn reserve(&mut self, photos: usize) -> Result<()> {
         let most = self.max_batch();
         if photos > most {
@@ -302,7 +302,7 @@ impl<B: Backend> Classifier<B> {
     /// photos of the same kind are near one another.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub fn embed(&self) -> Result<ReadbackOf<B>> {
         let plan = self.plan();
         self.single.submit(0..plan.embedding_pass() + 1, 1, plan.embedding, FEATURES)
@@ -311,7 +311,7 @@ impl<B: Backend> Classifier<B> {
     /// Runs the network on the photo that was uploaded last: its logits, one per class.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub async fn logits(&mut self) -> Result<Vec<f32>> {
         let plan = self.plan();
         self.single.submit(0..plan.passes.len(), 1, plan.logits, plan.classes)?.read().await
@@ -320,7 +320,7 @@ impl<B: Backend> Classifier<B> {
     /// The network's input, made of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub async fn input(&mut self) -> Result<Vec<f32>> {
         let [height, width] = self.meta.input_size;
         self.single.submit(0..0, 1, self.plan().image, 4 * height * width)?.read().await
@@ -347,7 +347,7 @@ impl<R: Readback> Answer<R> {
     /// The most likely classes of each photo, in order.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device failed, [`Error::BadOutput`] where a result is not a number.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed, [`Error::BadOutput`] if a result is not a number.
     pub async fn read(self) -> Result<Vec<Vec<Prediction>>> {
         let Self { values, meta, photos, classes, ranked, top } = self;
         let values = values.read().await?;

@@ -25,7 +25,7 @@ pub struct Dense {
 /// The layers of a head by themselves, which read `features` as their image.
 ///
 /// # Errors
-/// [`Error::Weights`] where there are more than [`MAX_DENSE`], two with one name, or one with no or more than [`MAX_UNITS`] units.
+/// [`Error::Weights`] if there are more than [`MAX_DENSE`], two with one name, or one with no or more than [`MAX_UNITS`] units.
 pub fn layers(features: Shape, head: &[Dense]) -> Result<Vec<Layer>> {
     if let Some(dense) = head.iter().find(|dense| !(1..=MAX_UNITS).contains(&dense.units)) {
         return Err(Error::Weights(format!(

@@ -219,7 +219,7 @@ impl Tensor {
     /// Values as f16.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where one is beyond f16's range.
+    /// [`Error::TooLarge`] if one is beyond f16's range.
     pub fn to_f16(&self, values: &[f32]) -> Result<Vec<u8>> {
         match values.iter().find(|value| value.abs() > MAX_F16) {
             None => Ok(Dtype::F16.encode(values)),

@@ -44,8 +44,8 @@ impl Network {
     /// The network for images of `[height, width]` pixels with `head` after the mean.
     ///
     /// # Errors
-    /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty or has more than
-    /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units; [`Error::TooLarge`] where the
+    /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty or has more than
+    /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units; [`Error::TooLarge`] if the
     /// weights are more than [`MAX_WEIGHTS`].
     pub fn new(size: [usize; 2], head: &[Dense], preset: Preset) -> Result<Self> {
         if head.is_empty() {
@@ -77,7 +77,7 @@ impl Network {
     /// The network up to the mean.
     ///
     /// # Errors
-    /// [`Error::Weights`] where a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`].
+    /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`].
     pub fn backbone([height, width]: [usize; 2], preset: Preset) -> Result<Self> {
         if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
             return Err(Error::Weights(format!(

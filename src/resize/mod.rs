@@ -1,4 +1,4 @@
-//! Resizing a photo to the network's input: the values that Python gives.
+//! Resizing of a photo to the network's input, to the same values as in Python.
 //!
 //! A model answers as it did where it was trained or evaluated only if it sees the same pixels. [`Filter`] therefore names whose
 //! arithmetic is computed, and [`Fit::Crop`] crops as the same program does:
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// How pixels between pixels are made: by Pillow, but for the last two.
+/// Resampling filters: Pillow's, but for the last two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -51,12 +51,12 @@ pub enum Filter {
     TfNearest,
 }
 
-/// How a photo of another aspect ratio becomes the network's input.
+/// The treatment of photos of another aspect ratio than the network's input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Fit {
-    /// All of it, its aspect ratio given up.
+    /// The whole photo; its aspect ratio is not kept.
     #[default]
     Squash,
     /// Its centre, as large as the aspect ratio allows, times [`Preprocessing::crop`]: with Pillow's filters as `ImageOps.fit`
@@ -91,7 +91,7 @@ fn whole() -> f64 {
 }
 
 impl Preprocessing {
-    /// The same for photos that are to be fitted so.
+    /// This preprocessing with another [`Fit`], if one is given.
     #[must_use]
     pub fn fitted(self, fit: Option<Fit>) -> Self {
         Self { fit: fit.unwrap_or(self.fit), ..self }
@@ -125,7 +125,7 @@ pub struct Rgba {
 
 impl Rgba {
     /// # Errors
-    /// [`Error::Argument`] where a side is 0 or `data` is not `width · height · 4` bytes.
+    /// [`Error::Argument`] if a side is 0 or `data` is not `width · height · 4` bytes.
     pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<Self> {
         let bytes = (width as u128) * (height as u128) * 4;
         if bytes == 0 || data.len() as u128 != bytes {

@@ -18,9 +18,9 @@ pub struct Resizer {
     width: usize,
     across: Taps,
     down: Taps,
-    /// Rows of the photo that have come.
+    /// The number of rows so far.
     came: usize,
-    /// Those of them that are needed, resized along x: `[rows][width][4]`. For [`Filter::TfBilinear`] the two pixels between which
+    /// The needed rows, resized along x: `[rows][width][4]`. For [`Filter::TfBilinear`] the two pixels between which
     /// each one lies: `[rows][width][2][4]`.
     rows: Vec<u8>,
     pitch: usize,
@@ -29,7 +29,7 @@ pub struct Resizer {
 }
 
 impl Resizer {
-    /// For a photo of some width and height, to `[height, width]`.
+    /// A resizer of photos of some width and height to `[height, width]`.
     pub fn new(preprocessing: Preprocessing, [width, height]: [usize; 2], size: [usize; 2]) -> Self {
         let (across, down) = taps(preprocessing, (width, height), size);
         let filter = preprocessing.filter;
@@ -68,7 +68,7 @@ impl Resizer {
         (self.came as u32) < self.down.range().1
     }
 
-    /// The resized photo, as [`resize`] has it; rows that are missing are black.
+    /// The resized photo, as [`resize`] returns it; missing rows are black.
     pub fn finish(mut self) -> Vec<f32> {
         let (first_row, end_row) = self.down.range();
         self.rows.resize((end_row - first_row) as usize * self.pitch, 0);

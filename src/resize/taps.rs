@@ -1,4 +1,4 @@
-//! Which pixels of a photo make which pixel of the network's input, with which weight.
+//! Taps: for each pixel of the network's input, the pixels of the photo and their weights.
 
 use std::f64::consts::PI;
 
@@ -14,7 +14,7 @@ struct Axis {
     length: usize,
     from: f64,
     to: f64,
-    /// Of a photo of one row, more than a 32-bit number has.
+    /// More than 32 bits hold, for a photo of one row.
     outputs: u64,
     skipped: u64,
     kept: usize,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a weights file does not tell, and what is assumed instead.
+/// A fact that a weights file does not tell, with the assumed value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assumption {
     /// The subject, such as `input size`.
@@ -12,7 +12,7 @@ pub struct Assumption {
 }
 
 impl Assumption {
-    /// The option that says it, by its name in JavaScript; none where only another file can.
+    /// The option that overrides it, by its name in JavaScript; none if only another file can.
     pub fn option(&self) -> Option<&'static str> {
         match &*self.name {
             INPUT_SIZE => Some("inputSize"),
@@ -24,32 +24,32 @@ impl Assumption {
     }
 }
 
-/// [`Assumption::name`] of the side lengths of the network's input.
+/// [`Assumption::name`] of the network's input size.
 pub const INPUT_SIZE: &str = "input size";
-/// Of the range that pixels are brought to.
+/// The range that pixels are scaled to.
 pub const PIXELS: &str = "pixel values";
-/// Of the resampling filter.
+/// The resampling filter.
 pub const FILTER: &str = "resize filter";
-/// Of what happens to photos of another aspect ratio.
+/// The treatment of other aspect ratios.
 pub const FIT: &str = "fit";
-/// Of the batch norms' ε.
+/// The batch norms' ε.
 pub const EPSILON: &str = "batch norm epsilon";
-/// Of how the backbone's last activation becomes features.
+/// The pooling of the backbone's last activation.
 pub const POOLING: &str = "pooling";
-/// Of the order of dense layers whose shapes allow several.
+/// The order of dense layers, if their shapes allow several.
 pub const ORDER: &str = "order of dense layers";
-/// Of what follows each dense layer but the last.
+/// The activation behind each dense layer but the last.
 pub const HIDDEN_ACTIVATION: &str = "activation between dense layers";
-/// Of what follows the last dense layer.
+/// The activation behind the last dense layer.
 pub const FINAL_ACTIVATION: &str = "final activation";
-/// Of the classes' names.
+/// The classes' names.
 pub const LABELS: &str = "labels";
 
-/// The names that are about the head: another head has its own.
+/// The assumptions about the head: another head has its own.
 #[cfg(feature = "formats")]
 pub(super) const OF_HEAD: [&str; 5] = [POOLING, ORDER, HIDDEN_ACTIVATION, FINAL_ACTIVATION, LABELS];
 
-/// The assumptions about what is not told, of `(told, name, value)`.
+/// The assumptions of those `(told, name, value)` that are not told.
 #[cfg(feature = "formats")]
 pub(super) fn untold<'a>(all: impl IntoIterator<Item = (bool, &'a str, String)>) -> Vec<Assumption> {
     let untold = all.into_iter().filter(|(told, ..)| !told);

@@ -1,7 +1,7 @@
 //! A Keras model's own JSON: input size, head, normalisation.
 //!
-//! A classifier is read as: image → steps on pixel values → backbone → mean → dense layers. Whatever else a
-//! model has is refused by name, because running it as something else would answer wrongly.
+//! A classifier is read as: image → steps on pixel values → backbone → mean → dense layers. Other layers
+//! are refused by name: a model without them would answer wrongly.
 
 use std::collections::BTreeMap;
 
@@ -27,10 +27,10 @@ pub(super) struct Config {
     pub final_activation: bool,
 }
 
-/// Layers of the backbone that need no look.
+/// Layers of the backbone, which are known.
 const BACKBONE: [&str; 5] = ["Conv2D", "SeparableConv2D", "MaxPooling2D", "Add", "BatchNormalization"];
 
-/// Layers that change nothing at inference, beside those whose name begins with `Random`.
+/// Layers without effect at inference, beside those whose name begins with `Random`.
 const IDLE: [&str; 10] = [
     "Dropout",
     "SpatialDropout2D",
@@ -49,7 +49,7 @@ impl Config {
     /// convolutions is read as a head alone.
     ///
     /// # Errors
-    /// [`Error::Weights`] where it is no JSON, or has a layer or an activation that an Xception classifier has not.
+    /// [`Error::Weights`] if it is no JSON, or has a layer or an activation that an Xception classifier has not.
     pub(super) fn parse(json: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(json)
             .map_err(|error| Error::Weights(format!("the model's config is damaged: {error}")))?;
@@ -77,7 +77,7 @@ struct Walk {
 impl Walk {
     /// Visits a container's layers in the model's order. Keras 3 names their groups by class and count.
     fn container(&mut self, config: &Value) -> Result<()> {
-        // A Sequential model of old times is a bare list.
+        // An old Sequential model is a bare list.
         let layers = config["layers"].as_array().or(config.as_array());
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for layer in layers.into_iter().flatten() {

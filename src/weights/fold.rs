@@ -50,18 +50,18 @@ pub struct Head {
 
 /// The head as its file has it.
 pub(super) struct Told {
-    /// That features are the mean over all pixels.
+    /// Whether the file tells that features are the mean over all pixels.
     pub mean: bool,
-    /// In which order the dense layers are.
+    /// Whether it tells the order of the dense layers.
     pub order: bool,
-    /// The activation between them.
+    /// Whether it tells the activation between them.
     pub hidden_activation: bool,
-    /// The activation behind the last one.
+    /// Whether it tells the activation behind the last one.
     pub final_activation: bool,
 }
 
 impl Head {
-    /// A single output is a sigmoid's.
+    /// A head; a single output is taken as a sigmoid's.
     pub(super) fn new(mut dense: Vec<Dense>, mut tensors: Vec<Vec<f32>>, told: Told) -> Self {
         let names: Vec<&str> = dense.iter().map(|dense| &*dense.name).collect();
         let is_sigmoid = dense.last().is_some_and(|last| last.units == 1);
@@ -76,7 +76,7 @@ impl Head {
             ),
         ]);
         if let (Some(last), [.., weight, bias], true) = (dense.last_mut(), &mut tensors[..], is_sigmoid) {
-            // Of −z/2 and z/2 softmax makes 1 − σ(z) and σ(z), and each class has a map of what speaks for it.
+            // Of −z/2 and z/2 softmax makes 1 − σ(z) and σ(z), and each class has a class activation map.
             last.units = 2;
             *weight = [-0.5, 0.5].iter().flat_map(|half| weight.iter().map(move |value| half * value)).collect();
             *bias = vec![-0.5 * bias[0], 0.5 * bias[0], 0.0, 0.0];

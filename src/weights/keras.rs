@@ -85,7 +85,7 @@ fn open_h5(bytes: Vec<u8>) -> Result<(Layers, Option<String>)> {
 /// Reads a whole model, or one without its head.
 ///
 /// # Errors
-/// [`Error::Format`] where it is another kind of zip, [`Error::Weights`] where it cannot be used.
+/// [`Error::Format`] if it is another kind of zip, [`Error::Weights`] if it cannot be used.
 pub fn read(file: Vec<u8>) -> Result<Model> {
     let is_archive = file.starts_with(b"PK");
     let (layers, config) = if is_archive { open_archive(file) } else { open_h5(file) }?;

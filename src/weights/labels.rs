@@ -28,7 +28,7 @@ pub(super) fn of_published(head: &[Dense]) -> Vec<String> {
 /// (`{"0": ["n01440764", "tench"], …}`).
 ///
 /// # Errors
-/// [`Error::Argument`] where it is JSON of another form, or holds no label.
+/// [`Error::Argument`] if it is JSON of another form, or holds no label.
 pub fn parse(text: &str) -> Result<Vec<String>> {
     let label = |value: &Value| match value {
         Value::String(name) => Some(name.clone()),

@@ -50,7 +50,7 @@ impl Format {
     /// The kind of file that begins with `start` (16 bytes are enough).
     ///
     /// # Errors
-    /// [`Error::Format`] where it is none of them.
+    /// [`Error::Format`] if it is none of them.
     pub fn detect(start: &[u8]) -> Result<Self> {
         if start.starts_with(b"\x89HDF\r\n\x1a\n") {
             Ok(Self::Hdf5)
@@ -106,7 +106,7 @@ impl Overrides {
     }
 }
 
-/// Turns any supported weights file into the project's own format, with `overrides` where they are given. What neither tells is in
+/// Turns any supported weights file into the project's own format, with `overrides` where they are given. Facts that neither tells are in
 /// [`Meta::assumed`](safetensors::Meta::assumed).
 ///
 /// # Errors
@@ -132,7 +132,7 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
         None => original(file, format)?,
     };
     let Overrides { labels, filter, fit, input_size, license, head, .. } = overrides;
-    // What does not fit the file then is the caller's.
+    // A mismatch is the caller's mistake then.
     let given = labels.is_some() || input_size.is_some() || head.is_some();
     let meta = &mut model.meta;
     if let Some(head) = head {

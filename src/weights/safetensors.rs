@@ -24,13 +24,13 @@ use crate::network::layer::Tensor;
 use crate::network::{Dense, Network, Preset};
 use crate::resize::Preprocessing;
 
-/// The entry in `__metadata__` by which the format is known.
+/// The entry in `__metadata__` that identifies the format.
 pub const FORMAT: &str = "xception-webgpu";
 
-/// The version of the format that is written and read here.
+/// The version of the format.
 pub const VERSION: u32 = 2;
 
-/// The longest header that is read; a real one is about 16 KB plus the labels.
+/// The longest accepted header; a real one is about 16 KB plus the labels.
 const MAX_HEADER: u64 = 16 << 20;
 
 /// The origin of weights.
@@ -47,7 +47,7 @@ pub struct Source {
 /// Everything a model needs to run besides its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Meta {
-    /// Who trained the weights.
+    /// The framework that trained the weights.
     pub preset: Preset,
     /// Height and width of the network's input, in pixels.
     pub input_size: [usize; 2],
@@ -55,7 +55,7 @@ pub struct Meta {
     pub head: Vec<Dense>,
     /// A name for each class, or none at all. ImageNet's have their WordNet number in front: `n02123045 tabby`.
     pub labels: Vec<String>,
-    /// How photos become input.
+    /// The preprocessing of photos.
     pub preprocessing: Preprocessing,
     /// The origin of the weights.
     pub source: Source,
@@ -68,7 +68,7 @@ impl Meta {
     /// The network these weights are for.
     ///
     /// # Errors
-    /// [`Error::Weights`] where the input size, the head or the preprocessing is not supported, there is a single class, or the
+    /// [`Error::Weights`] if the input size, the head or the preprocessing is not supported, there is a single class, or the
     /// labels are not one per class.
     pub fn network(&self) -> Result<Network> {
         let Preprocessing { scale, offset, crop, .. } = self.preprocessing;
@@ -108,7 +108,7 @@ fn split(label: &str) -> (Option<&str>, &str) {
     }
 }
 
-/// A whole model in memory: folded weights and what they are for.
+/// A whole model in memory: folded weights and metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// The network and its metadata.
@@ -134,7 +134,7 @@ impl Model {
     /// The bytes of the model's safetensors file, weights stored as `dtype`.
     ///
     /// # Errors
-    /// As [`Meta::network`]; [`Error::Weights`] where a tensor has not its layer's shape, [`Error::TooLarge`] where it is
+    /// As [`Meta::network`]; [`Error::Weights`] if a tensor has not its layer's shape, [`Error::TooLarge`] if it is
     /// beyond f16's range.
     pub fn serialize(&self, dtype: Dtype) -> Result<Vec<u8>> {
         let tensors = self.meta.network()?.tensors();
@@ -233,7 +233,7 @@ pub struct Entry {
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// How it is stored.
+    /// Its dtype.
     pub dtype: Dtype,
     /// The tensor, by its number in [`Network::tensors`].
     pub tensor: usize,
@@ -271,7 +271,7 @@ fn numbers(value: &Value) -> Option<Vec<usize>> {
     value.as_array()?.iter().map(|number| usize::try_from(number.as_u64()?).ok()).collect()
 }
 
-/// The head of a weights file, checked: what the model is, and where in the file each tensor lies.
+/// The checked header of a weights file: the model, and the place of each tensor.
 #[derive(Clone, Debug)]
 pub struct Header {
     /// The network and its metadata.
@@ -282,7 +282,7 @@ pub struct Header {
     pub data_start: usize,
     /// The length of the file in bytes.
     pub file_len: usize,
-    /// How its weights are stored.
+    /// The dtype of its weights.
     pub dtype: Dtype,
     /// Its arrays, in the order of the file.
     pub entries: Vec<Entry>,
@@ -292,7 +292,7 @@ impl Header {
     /// How many bytes the header takes, from the first 8 bytes of a file.
     ///
     /// # Errors
-    /// [`Error::Weights`] where there are fewer than 8 bytes, or the length is absurd.
+    /// [`Error::Weights`] if there are fewer than 8 bytes, or the length is absurd.
     pub fn len(start: &[u8]) -> Result<usize> {
         let length = start.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
         match length {
@@ -305,7 +305,7 @@ impl Header {
     /// Reads the head of a file, of which at least the header must be there.
     ///
     /// # Errors
-    /// [`Error::Format`] where it is another program's safetensors file, [`Error::Weights`] where it is cut short,
+    /// [`Error::Format`] if it is another program's safetensors file, [`Error::Weights`] if it is cut short,
     /// of another version, or a tensor is missing or has another shape than its layer.
     pub fn parse(file: &[u8]) -> Result<Self> {
         let data_start = Self::len(file)?;
@@ -382,7 +382,7 @@ impl Header {
     /// Checks the rest of a file that is in memory: it is whole, and all values are finite.
     ///
     /// # Errors
-    /// [`Error::Weights`] where it is not.
+    /// [`Error::Weights`] if it is not.
     pub fn check(&self, file: &[u8]) -> Result<()> {
         let mut decoder = StreamDecoder::new(self, Dtype::F32);
         decoder.push(&file[self.data_start..], |_, _, _| {})?;

@@ -47,7 +47,7 @@ impl StreamDecoder {
     /// where in it they belong.
     ///
     /// # Errors
-    /// [`Error::Weights`] where a value is NaN or infinite, or bytes follow the last tensor; [`Error::TooLarge`] where a
+    /// [`Error::Weights`] if a value is NaN or infinite, or bytes follow the last tensor; [`Error::TooLarge`] if a
     /// value is beyond f16's range.
     pub fn push(&mut self, mut bytes: &[u8], mut write: impl FnMut(usize, usize, &[u8])) -> Result<()> {
         let came = self.data_start + self.position + self.carry.len();
@@ -104,7 +104,7 @@ impl StreamDecoder {
     /// Ends the file.
     ///
     /// # Errors
-    /// [`Error::Weights`] where bytes are missing.
+    /// [`Error::Weights`] if bytes are missing.
     pub fn finish(&self) -> Result<()> {
         let came = self.data_start + self.position + self.carry.len();
         if came != self.file_len {

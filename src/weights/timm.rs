@@ -26,7 +26,7 @@ const CROP: f64 = 0.8975;
 /// Reads a file of timm's `legacy_xception`, of any number of classes or none.
 ///
 /// # Errors
-/// [`Error::Format`] where it is another model's, [`Error::Weights`] where it cannot be used.
+/// [`Error::Format`] if it is another model's, [`Error::Weights`] if it cannot be used.
 pub fn read(file: &[u8]) -> Result<Model> {
     let tensors = open(file)?;
     if tensors.tensor(BACKBONE).is_err() {
@@ -76,7 +76,7 @@ pub fn read(file: &[u8]) -> Result<Model> {
 /// Reads a head: the linear layers of a PyTorch model that has nothing else, or of a whole timm model.
 ///
 /// # Errors
-/// [`Error::Weights`] where they do not follow one another, or there is something else.
+/// [`Error::Weights`] if they do not follow one another, or there is something else.
 pub fn read_head(file: &[u8]) -> Result<Head> {
     head(&open(file)?)
 }

@@ -63,7 +63,7 @@ impl Gpu {
     /// The machine's fastest adapter, with the largest buffers and textures it offers.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] where there is no adapter or it gives no device.
+    /// [`Error::NoAdapter`] if there is no adapter or it gives no device.
     pub async fn new() -> Result<Self> {
         Self::with_limits(|offered, default| wgpu::Limits {
             max_buffer_size: offered.max_buffer_size.max(default.max_buffer_size),

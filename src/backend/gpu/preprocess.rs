@@ -74,7 +74,7 @@ impl Preprocessor {
     /// Prepares for photos that become `output`, a slot of `[images, height, width, 4]` values stored as `storage`.
     ///
     /// # Errors
-    /// [`crate::error::Error::Gpu`] where the GPU refuses.
+    /// [`crate::error::Error::Gpu`] if the GPU refuses.
     pub async fn new(
         gpu: &Gpu,
         preprocessing: Preprocessing,
@@ -95,7 +95,7 @@ impl Preprocessor {
     /// pixels go into [`Self::texture`]. Filter, scale and offset are those of [`Self::new`].
     ///
     /// # Errors
-    /// [`crate::error::Error::TooLarge`] where the photo is beyond the GPU's limits.
+    /// [`crate::error::Error::TooLarge`] if the photo is beyond the GPU's limits.
     pub async fn prepare(
         &mut self,
         [width, height]: [u32; 2],

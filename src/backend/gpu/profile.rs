@@ -43,7 +43,7 @@ impl Runner {
     /// not count. Each is a compute pass with its label; normally there is one for all.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] where the device fails.
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device fails.
     pub async fn profile(&self, plan: &Plan, images: usize, runs: usize) -> Result<(Clock, Vec<PassTime>)> {
         let gpu = self.gpu();
         if gpu.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {

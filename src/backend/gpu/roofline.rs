@@ -33,7 +33,7 @@ impl Gpu {
     /// Measures both ceilings.
     ///
     /// # Errors
-    /// [`crate::error::Error::DeviceLost`] or [`crate::error::Error::Gpu`] where the device fails.
+    /// [`crate::error::Error::DeviceLost`] or [`crate::error::Error::Gpu`] if the device fails.
     pub async fn roofline(&self) -> Result<Roofline> {
         let copy = self.shortest(&COPY, &[], [COPIED; 2]).await?;
         let output = u64::from(INVOCATIONS) * 16;

@@ -54,7 +54,7 @@ impl Tensors {
     /// Makes room for them.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where a buffer is beyond the device's limits, [`Error::OutOfMemory`] where memory ends.
+    /// [`Error::TooLarge`] if a buffer is beyond the device's limits, [`Error::OutOfMemory`] if memory ends.
     pub async fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
         for tensor in &plan.tensors {
             // The plan binds what is larger by parts.
@@ -76,7 +76,7 @@ impl Runner {
     /// Makes every pipeline, bind group and buffer of a plan but for its weights.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] where a buffer is beyond the device's limits, [`Error::OutOfMemory`] where memory ends.
+    /// [`Error::TooLarge`] if a buffer is beyond the device's limits, [`Error::OutOfMemory`] if memory ends.
     pub async fn new(plan: &Plan, tensors: Tensors) -> Result<Self> {
         let gpu = tensors.gpu.clone();
         for (index, slot) in plan.slots.iter().enumerate() {
@@ -170,7 +170,7 @@ impl Runner {
     /// compute pass, and the first `len` values of a slot to be read.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] where there is no device any more, [`Error::Gpu`] where an earlier call was refused.
+    /// [`Error::DeviceLost`] if there is no device any more, [`Error::Gpu`] if an earlier call was refused.
     pub fn submit(
         &self,
         before: impl FnOnce(&mut wgpu::ComputePass),

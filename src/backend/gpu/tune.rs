@@ -20,7 +20,7 @@ impl Gpu {
     /// most work first, until `time` is up: the next call goes on with the rest. One is measured in any case.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `batch` is more than [`BATCH`]; [`Error::DeviceLost`] or [`Error::Gpu`] where the device fails.
+    /// [`Error::Argument`] if `batch` is more than [`BATCH`]; [`Error::DeviceLost`] or [`Error::Gpu`] if the device fails.
     pub async fn tune(
         &self,
         tuning: &mut Tuning,
