@@ -1,4 +1,4 @@
-//! The matrix product, of some rows by one matrix: registers hold a tile of the result while it is summed up.
+//! The matrix product of some rows and one matrix: registers hold a tile of the sums.
 
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
@@ -19,7 +19,7 @@ pub const MR: usize = if cfg!(target_arch = "aarch64") {
 
 /// `out = relu(left · right + bias + added)`.
 pub struct Gemm<'a> {
-    /// `[rows][depth]`, rows rounded up to whole tiles; what the last ones hold does not matter.
+    /// `[rows][depth]`, rows rounded up to whole tiles; the excess is ignored.
     pub left: &'a [f32],
     /// `[depth][columns]`.
     pub right: &'a PackedWeights,

@@ -1,4 +1,4 @@
-//! A plan's passes on the CPU, strip by strip: what a product reads is made for some pixels, and used while it is in the cache.
+//! A plan's passes on the CPU, strip by strip: a product's operand is made for some pixels, and used while it is in the cache.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::network::layer::Shape;
 use crate::ops::{Add, ClassMap, Conv, Dense, DenseTransposed, GlobalAveragePool, Op, Pointwise, Sepconv};
 use crate::plan::{Binding, Pass, Plan};
 
-/// Pixels of a strip at most: what a product reads of them should fit a core's second cache.
+/// The most pixels of a strip: its operand should fit a core's second-level cache.
 const STRIP: usize = 64;
 
-/// The same where panels have to be brought to f32 for each strip.
+/// The most pixels of a strip if panels are expanded to f32 for each strip.
 const LONG_STRIP: usize = 192;
 
 /// A plan, its weights and activations, and the threads that compute it.
@@ -29,7 +29,7 @@ pub struct Runner {
     plan: Plan,
     weights: Arc<[Tensor]>,
     slots: Vec<Buffer>,
-    /// The threads, and how many of them compute this plan; one without a team.
+    /// The thread team this runner belongs to, if any, and how many of its threads compute.
     team: Option<(Arc<ThreadTeam>, usize)>,
     scratch: Scratch,
 }
@@ -54,14 +54,14 @@ struct Work<'a> {
 }
 
 impl Runner {
-    /// Makes room for a plan's activations, which up to a number of a team's threads will compute, the caller's included.
+    /// Makes room for a plan's activations. `team` is a thread team and how many of its threads compute, the caller's included.
     pub fn new(plan: Plan, weights: Arc<[Tensor]>, team: Option<(Arc<ThreadTeam>, usize)>) -> Self {
         let mut runner = Self { plan: Plan::default(), weights, slots: Vec::new(), team, scratch: Scratch::default() };
         runner.extend(plan);
         runner
     }
 
-    /// How many threads compute: those that have come, of those that were asked for.
+    /// The number of threads that compute.
     pub fn threads(&self) -> usize {
         self.team.as_ref().map_or(1, |(team, threads)| team.threads().min(*threads))
     }
@@ -94,7 +94,7 @@ impl Runner {
                 let work = Work { op, input: slot(0), filter, right, bias, added };
                 return work.all(self.team.as_ref(), output, out, scratch);
             }
-            // A layer that has parts, because GPUs bind so much and no more, is computed whole by its first.
+            // The first part computes a dense layer as a whole: the limit of bindings is the GPU's.
             Op::Dense(Dense { first: 1.., .. }) | Op::DenseTransposed(DenseTransposed(Dense { first: 1.., .. })) => {}
             Op::Dense(Dense { relu_after: relu, inputs, .. }) => {
                 let Some(right) = matrix() else { return Ok(()) };
@@ -137,13 +137,13 @@ impl HostRunner for Runner {
             // Nothing reads what it writes.
             let mut out = mem::take(&mut self.slots[writes]);
             if self.pass(index, &mut out, &mut scratch) == Err(Lost) {
-                // The lost thread keeps what it knows of.
+                // The lost thread may still use the old buffers, which are leaked.
                 self.team = None;
                 let slots = self.slots.clone();
                 mem::forget((mem::replace(&mut self.slots, slots), self.weights.clone()));
                 let room = Buffer::new(out.len());
                 mem::forget(mem::replace(&mut out, room));
-                // Alone nothing can be lost.
+                // A single thread cannot be lost.
                 let _ = self.pass(index, &mut out, &mut scratch);
             }
             self.slots[writes] = out;

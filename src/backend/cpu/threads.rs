@@ -1,8 +1,8 @@
-//! Threads that share this memory and take strips of a pass as they come free.
+//! Threads that share this memory and take strips of a pass as they become free.
 //!
 //! Natively they are threads of the process, in browsers workers whose module has the same memory. A strip belongs to one thread,
 //! and no value depends on where strips begin, so any number of threads computes the same bits. A fast thread takes more of them than a
-//! slow one, and one that never comes takes none. One that dies or hangs inside a strip makes the pass [`Lost`]: the caller
+//! slow one, and one that never starts takes none. One that dies or hangs inside a strip makes the pass [`Lost`]: the caller
 //! computes it again, alone.
 //!
 //! No lock is held while a thread works or waits, since a browser may end a worker anywhere.
@@ -30,7 +30,7 @@ const LOOKS: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 1_000 };
 const NAPS: u32 = 500;
 const NAP: Duration = Duration::from_millis(10);
 
-/// A thread did not finish its strip, and may still read and write what it was given.
+/// A thread did not finish its strip, and may still access the buffers of the pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
@@ -161,7 +161,7 @@ impl ThreadTeam {
     /// Computes `pixels` pixels by `work`, in strips of at most `most`, on up to `threads` threads.
     ///
     /// # Errors
-    /// [`Lost`] where a thread did not finish a strip.
+    /// [`Lost`] if a thread did not finish a strip.
     ///
     /// # Safety
     /// If it returns `Lost`, everything that `work` refers to must stay valid for ever: forget it instead of freeing it.

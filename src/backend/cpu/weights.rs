@@ -1,4 +1,4 @@
-//! Weights as the CPU's kernels read them, in the dtype they came in.
+//! Weights in the layout of the CPU's kernels, in the dtype of the file.
 
 use bytemuck::cast_slice;
 use rten_simd::ops::{BitOps, Extend, IntOps, NumOps, ToFloat};
@@ -20,11 +20,11 @@ pub enum Tensor {
     Matrix(PackedWeights),
 }
 
-/// A matrix of `depth` rows by panels of `width` columns, `[columns / width][depth][width]`: what the innermost loop of a product
-/// reads lies in one piece. The last panel is padded with zeros.
+/// A matrix of `depth` rows by panels of `width` columns, `[columns / width][depth][width]`: the innermost loop of a product
+/// reads contiguous memory. The last panel is padded with zeros.
 #[derive(Debug)]
 pub struct PackedWeights {
-    /// Rows: what a product sums over.
+    /// Rows, over which a product sums.
     pub depth: usize,
     /// Columns without padding.
     pub columns: usize,

@@ -38,7 +38,7 @@ impl ErrorSlot {
         use_it(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Leaves an error, unless an earlier one waits.
+    /// Keeps an error, unless an earlier one is kept.
     fn put(&self, error: Error) {
         self.with(|note| {
             note.get_or_insert(error);
@@ -92,7 +92,7 @@ impl Gpu {
             ..Default::default()
         };
         let adapter = instance.request_adapter(&options).await.map_err(|error| {
-            // A browser has nothing to add, and its page would have to fetch the words.
+            // Browsers give no details, and a page would have to download the text.
             let error = if cfg!(target_arch = "wasm32") { "none" } else { &error.to_string() };
             Error::NoAdapter(format!(
                 "no GPU adapter was found ({error}): install a driver for Vulkan, Metal or DX12 (on Debian \
@@ -157,7 +157,7 @@ impl Gpu {
         encoder
     }
 
-    /// How long a compute pass takes by itself, from its submit until it is done.
+    /// The time of a compute pass by itself, from its submit until it is done.
     pub(crate) async fn time(&self, encode: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Duration> {
         let start = Instant::now();
         self.queue.submit([self.encoder(encode).finish()]);
@@ -175,7 +175,7 @@ impl Gpu {
         Ok(start.elapsed())
     }
 
-    /// Runs `make`, and turns what the GPU has to say about it into an error.
+    /// Runs `make` within error scopes, and returns their error.
     pub(crate) async fn scoped<T>(&self, make: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
@@ -188,7 +188,7 @@ impl Gpu {
         errors.into_iter().flatten().next_back().map_or(Ok(made), |error| Err(translate(error)))
     }
 
-    /// Refuses a buffer that is larger than the device's, or a binding where it is bound as a whole.
+    /// Refuses a buffer beyond the device's limit, or beyond that of a binding if it is bound as a whole.
     pub(crate) fn fits(&self, what: &str, bytes: u64, whole: bool) -> Result<()> {
         let limit = if whole { self.max_binding() } else { self.device.limits().max_buffer_size };
         if bytes > limit {
@@ -335,7 +335,7 @@ mod tests {
     use crate::ops::{GlobalAveragePool, Op};
     use crate::plan::{Binding, Pass, Slot};
 
-    /// A refused call is told once and the device goes on; a device that is lost stays lost, also for what was under way.
+    /// A refused call is reported once and the device goes on; a lost device stays lost, also for pending calls.
     #[test]
     fn failures_of_the_gpu_have_their_codes() {
         let code = |result: Result<()>| result.err().map(|error| error.code());

@@ -8,14 +8,14 @@ use crate::shader::{
     Constants, Kernel, PipelineDescriptor, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL,
 };
 
-/// The side of photos for which room is made at load; larger ones make it grow, and [`PATIENCE`] smaller ones shrink.
+/// The side of photos that the resources have room for at load; a larger photo grows them, and [`PATIENCE`] smaller ones shrink them.
 const INITIAL_SIDE: u32 = 1024;
 
-/// After this many photos in a row that need less than a quarter of its pixels the room is made smaller, so that one large photo does
-/// not hold memory for ever, and photos of different sizes by turns do not make room each time.
+/// The number of photos in a row that need less than a quarter of the room before it shrinks: one large photo does not hold memory for
+/// ever, and alternating sizes do not reallocate each time.
 const PATIENCE: u32 = 8;
 
-/// The most pixels for which room is made beyond a photo's own: 32 Mi, 128 MiB.
+/// The most pixels of room beyond a photo's own: 32 Mi, 128 MiB.
 const ROOM_PIXELS: u64 = 1 << 25;
 
 /// The pipelines, and the buffers for the largest photo of late.
@@ -116,14 +116,14 @@ impl Preprocessor {
             let max = self.gpu.max_photo_side();
             let what = |side| format!("a photo side of {side} pixels (at most {max} here)");
             self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64, true)?;
-            // PhotoResources for the larger sides of both, so that it seldom grows; not where they are long strips.
+            // Room for the larger sides of both, so that it seldom grows; not for long strips.
             let union = (width.max(self.room.width), height.max(self.room.height));
             let larger = if pixels(union) > ROOM_PIXELS { (width, height) } else { union };
             let room = if shrinks { least } else { larger };
             self.photo = None;
             let room =
                 self.gpu.scoped(|| PhotoResources::new(&self.gpu, room, self.size, &self.pipelines, output)).await?;
-            // Browsers would wait for their garbage collector.
+            // Browsers free it only by garbage collection.
             std::mem::replace(&mut self.room, room).texture.destroy();
             self.small = 0;
         }

@@ -1,4 +1,4 @@
-//! How long each pass of a plan takes by itself: by the GPU's own clock where it has one, else by this machine's.
+//! The time of each pass of a plan by itself: by the GPU's timestamps if it has them, else by this machine's clock.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
-/// The most that a clock's step may be of what it measures.
+/// The largest step of a clock, as a share of the measured time.
 const ERROR: f64 = 0.02;
 
 /// The most repeats of a pass in one measurement.
@@ -166,7 +166,7 @@ impl<'a> Timer<'a> {
     }
 }
 
-/// The clock's step: what divides all times, in nanoseconds.
+/// The clock's step: the common divisor of all times, in nanoseconds.
 fn step(laps: &[u64]) -> u64 {
     let divisor = |mut a: u64, mut b: u64| {
         while b > 0 {

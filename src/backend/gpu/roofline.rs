@@ -13,7 +13,7 @@ const COPIED: u64 = 64 << 20;
 const INVOCATIONS: u32 = 1 << 16;
 const STEPS: u32 = 256;
 
-/// The most that a GPU does, in units per second.
+/// The ceilings of a GPU, in units per second.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Roofline {
     /// Floating point operations: a multiply-accumulate is two.
@@ -23,7 +23,7 @@ pub struct Roofline {
 }
 
 impl Roofline {
-    /// The share of what is possible that some work took `time` for, 0 to 1 but for errors of measurement.
+    /// The share of the ceiling that some work of `time` achieved, 0 to 1 up to errors of measurement.
     pub fn share(&self, flops: f64, bytes: f64, time: Duration) -> f64 {
         (flops / self.flops).max(bytes / self.bytes) / time.as_secs_f64()
     }

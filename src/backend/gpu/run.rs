@@ -15,15 +15,15 @@ use crate::network::layer::Tensor;
 use crate::ops::Op;
 use crate::plan::{Binding, Pass, Plan};
 
-/// How long one measurement is to take, so that a coarse clock does.
+/// The time of one measurement, long enough for a coarse clock.
 const MEASUREMENT: Duration = Duration::from_millis(2);
 
 /// The most repeats of passes in one measurement.
 const MOST_REPEATS: f64 = 64.0;
 
 struct Dispatch {
-    /// Of its debug group, which captures of native tools show. In browsers a group would cost a call for each pass of each photo; there
-    /// only profiled passes have one.
+    /// The label of its debug group, for captures by native tools. In browsers a group costs a call for each pass; only profiled passes
+    /// have one there.
     #[cfg(not(target_arch = "wasm32"))]
     label: String,
     pipeline: wgpu::ComputePipeline,
@@ -36,14 +36,14 @@ pub struct Runner {
     gpu: Gpu,
     dispatches: Vec<Dispatch>,
     slots: Vec<wgpu::Buffer>,
-    /// How each slot's values are stored.
+    /// The dtype of each slot.
     dtypes: Vec<Dtype>,
     tensors: Tensors,
     staging: Staging,
     pipelines: usize,
 }
 
-/// A plan's weights on the GPU, which need no pipelines to come there.
+/// A plan's weights on the GPU, which can be written before pipelines are made.
 #[derive(Clone, Debug)]
 pub struct Tensors {
     gpu: Gpu,
@@ -57,7 +57,7 @@ impl Tensors {
     /// [`Error::TooLarge`] if a buffer is beyond the device's limits, [`Error::OutOfMemory`] if memory ends.
     pub async fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
         for tensor in &plan.tensors {
-            // The plan binds what is larger by parts.
+            // The plan binds larger tensors in parts.
             gpu.fits(&tensor.name, tensor.bytes(plan.storage) as u64, false)?;
         }
         let tensor = |tensor: &Tensor| gpu.buffer(&tensor.name, tensor.bytes(plan.storage) as u64);
@@ -201,8 +201,8 @@ impl Runner {
         Ok(Readback { gpu: self.gpu.clone(), ring: self.staging.clone(), staging, bytes, len, dtype, mapped })
     }
 
-    /// How long some of the passes take, once they are warm: the shortest of three runs that repeat them for long enough
-    /// for a coarse clock. None where already the second run shows that it is far longer than `limit`.
+    /// The time of some passes, once they are warm: the shortest of three runs, repeated long enough for a coarse clock. None if the
+    /// second run is far longer than `limit`.
     ///
     /// # Errors
     /// As [`Runner::submit`].

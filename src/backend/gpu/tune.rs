@@ -1,4 +1,4 @@
-//! Which algorithm computes each layer fastest on a device, by trying.
+//! Tuning: the fastest algorithm for each layer on a device, by measuring.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::network::layer::Layer;
 use crate::plan::{BATCH, Plan};
 use crate::tile::{Algorithm, Tuning};
 
-/// How long tuning may take each time.
+/// The time limit of one call of [`Gpu::tune`].
 pub const TUNING_TIME: Duration = Duration::from_millis(1500);
 
 impl Gpu {
