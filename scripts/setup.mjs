@@ -50,4 +50,5 @@ export async function setup() {
   return kitchenwareOnly();
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await setup();
+// `npm start` runs this for the modules alone.
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.argv[2] === 'modules' ? wasmModules() : await setup();

@@ -13,12 +13,17 @@ export function stop(message) {
   process.exit(1);
 }
 
+function failureOf(command, error, status, signal) {
+  if (error) return `${command} could not be started: ${error.message}`;
+  return status === 0 ? undefined : `${command} failed with ${signal ?? `exit code ${status}`}; the lines above tell why.`;
+}
+
 /** Runs a command in the foreground; ends where it fails. */
 export function run(command, args, options = {}) {
   console.log(`> ${[command, ...args].join(' ')}`);
   const { status, error, signal } = spawnSync(command, args, { stdio: 'inherit', ...options });
-  if (error) stop(`${command} could not be started: ${error.message}`);
-  if (status !== 0) stop(`${command} failed with ${signal ?? `exit code ${status}`}; the lines above tell why.`);
+  const failure = failureOf(command, error, status, signal);
+  if (failure) stop(failure);
 }
 
 /** Prints a line with the seconds since the start. */
@@ -30,10 +35,12 @@ export function say(text) {
 export function runBeside(command, args, options = {}) {
   const child = spawn(command, args, { stdio: 'inherit', ...options });
   const ended = new Promise((resolve, reject) => {
-    child.on('error', ({ message }) => reject(new Error(`${command} could not be started: ${message}`)));
-    child.on('exit', (code, signal) =>
-      code === 0 ? resolve() : reject(new Error(`${command} failed with ${signal ?? `exit code ${code}`}; the lines above tell why.`)),
-    );
+    const end = (error, status, signal) => {
+      const failure = failureOf(command, error, status, signal);
+      return failure ? reject(new Error(failure)) : resolve();
+    };
+    child.on('error', end);
+    child.on('exit', (status, signal) => end(undefined, status, signal));
   });
   return { child, ended };
 }

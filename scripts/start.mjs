@@ -1,5 +1,5 @@
 // npm start: set up the modules that a first photo needs, build the demo and serve it; then build the other modules beside it.
-import { firstModules, nodeModules, rustPart } from './setup.mjs';
+import { firstModules, nodeModules } from './setup.mjs';
 import { runBeside, say, stop } from './shell.mjs';
 
 say('1/4 Compiling the wasm modules: two or three minutes the first time. Meanwhile: npm packages and a model.');
@@ -17,9 +17,8 @@ const { serve } = await import('./serve.mjs');
 const { url } = await serve(Number(process.env.PORT ?? 8080));
 say(`4/4 Open ${url} in a browser with WebGPU, and drop a photo on it. Ctrl+C ends the server.`);
 
-// Threads need Rust's library with atomics, which is compiled here.
-rustPart('component', 'rust-src', 'src/rust/library/Cargo.lock');
-const { child, ended } = runBeside('cargo', ['xtask', 'wasm'], { stdio: ['ignore', 'ignore', 'pipe'] });
+// In a process of its own, whose failure leaves the server alone.
+const { child, ended } = runBeside(process.execPath, ['scripts/setup.mjs', 'modules'], { stdio: ['ignore', 'ignore', 'pipe'] });
 let report = '';
 child.stderr.on('data', (text) => (report += text));
 process.on('SIGINT', () => {

@@ -253,9 +253,7 @@ impl Lowering {
         let from = Binding::Slot(self.values[layer.from]);
         let label = layer.name.clone();
         let writes = match layer.operation {
-            Operation::Conv(Window { stride: [2, 2], padding: NONE, .. })
-                if layer.is_pointwise() && !network.is_readable(index) =>
-            {
+            Operation::Conv(window) if window == Window::valid(1, 2) && !network.is_readable(index) => {
                 let tile = match self.tuning.algorithm(layer, self.plan.batch) {
                     Algorithm::Direct => None,
                     Algorithm::Tiled(tile) | Algorithm::Fused(tile) => Some(tile),
@@ -263,8 +261,8 @@ impl Lowering {
                 self.shortcut = Some((tile, vec![from, self.tensor(), self.tensor()]));
                 self.values[layer.from]
             }
-            Operation::Conv(Window { kernel: [3, 3], stride: [stride, columns], padding: NONE })
-                if stride == columns && relu(layer.activation_after) && layer.add.is_none() =>
+            Operation::Conv(window @ Window { stride: [stride, _], .. })
+                if window == Window::valid(3, stride) && relu(layer.activation_after) && layer.add.is_none() =>
             {
                 let reads = vec![from, self.tensor(), self.tensor()];
                 let writes = self.allocate(output.stored());
@@ -272,7 +270,7 @@ impl Lowering {
                 self.release(network, index, layer.from);
                 writes
             }
-            Operation::SeparableConv(Window { kernel: [3, 3], stride: [1, 1], padding: [[1, 1], [1, 1]] }) => {
+            Operation::SeparableConv(window) if window == Window::padded(3, 1, 1) => {
                 self.separable(network, index, layer, from)
             }
             Operation::MaxPool(Window { kernel: [3, 3], stride: [2, 2], padding: [[top, _], [left, _]] })
@@ -372,9 +370,6 @@ impl Lowering {
         }
     }
 }
-
-/// No padding.
-const NONE: [[usize; 2]; 2] = [[0; 2]; 2];
 
 /// Whether an activation is ReLU, which kernels apply to values that they load or store; tables have no other one.
 fn relu(activation: Option<Function>) -> bool {

@@ -114,7 +114,7 @@ export class Engine {
 
   /** Waits for values or an answer. */
   #read(answer) {
-    return this.#core(() => (answer.read ? answer.read() : answer));
+    return this.#core(() => answer.read());
   }
 
   /** Decodes an image and brings it to the model; its size. */

@@ -46,7 +46,7 @@ impl<R: HostRunner> HostEngine<R> {
     }
 
     fn sharing(plan: Plan, runner: Arc<Mutex<R>>, preprocessing: Preprocessing, size: [usize; 2]) -> Self {
-        let photos = vec![Vec::new(); plan.batch];
+        let photos = vec![vec![0.0; 3 * size[0] * size[1]]; plan.batch];
         Self { plan, runner, preprocessing, size, photos }
     }
 

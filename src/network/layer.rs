@@ -98,13 +98,8 @@ impl Window {
     }
 
     /// The number of pixels in a window.
-    pub const fn len(&self) -> usize {
+    pub const fn pixels(&self) -> usize {
         self.kernel[0] * self.kernel[1]
-    }
-
-    /// Whether the window has no pixel.
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
@@ -306,8 +301,8 @@ impl Layer {
     pub fn macs(&self) -> u64 {
         let [i, o, pixels] = [self.input.channels, self.output.channels, self.output.pixels()].map(|n| n as u64);
         match self.operation {
-            Operation::Conv(window) => window.len() as u64 * i * o * pixels,
-            Operation::SeparableConv(window) => (window.len() as u64 * i + i * o) * pixels,
+            Operation::Conv(window) => window.pixels() as u64 * i * o * pixels,
+            Operation::SeparableConv(window) => (window.pixels() as u64 * i + i * o) * pixels,
             Operation::Dense => i * o * pixels,
             Operation::MaxPool(_) | Operation::GlobalAveragePool => 0,
         }

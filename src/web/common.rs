@@ -5,13 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::dtype::Dtype;
-use crate::network::Network;
-use crate::plan::Pass;
-use crate::prediction::Prediction;
-use crate::resize::{Fit, Preprocessing, seen};
+use crate::resize::Fit;
 use crate::weights::Format;
-use crate::weights::assumed::Assumption;
-use crate::weights::safetensors::{Header, Meta, Source};
+use crate::weights::safetensors::Header;
 
 /// Half the code of Rust's own, which is for threads.
 #[cfg(not(target_feature = "atomics"))]
@@ -75,12 +71,6 @@ pub fn parse_fit(fit: Option<String>) -> Result<Option<Fit>, JsValue> {
     fit.map(|fit| fit.parse()).transpose().map_err(|error: Error| throw(&error))
 }
 
-/// The part of a photo of this width and height that the network sees: `ClassMap.region` of index.d.ts.
-pub fn seen_region(meta: &Meta, photo: (usize, usize), fit: Option<Fit>) -> Object {
-    let [x, y, width, height] = seen(meta.preprocessing.fitted(fit), photo, meta.input_size);
-    object(&[("x", x.into()), ("y", y.into()), ("width", width.into()), ("height", height.into())])
-}
-
 /// A JavaScript object.
 pub fn object(entries: &[(&str, JsValue)]) -> Object {
     let object = Object::new();
@@ -96,50 +86,7 @@ pub fn text(value: impl ToString) -> JsValue {
     value.to_string().into()
 }
 
-/// The name of a pass's layer, if it has one.
-pub fn layer_name(network: &Network, pass: &Pass) -> JsValue {
-    pass.layer.map_or(JsValue::UNDEFINED, |layer| text(&network.layers[layer].name))
-}
-
 /// A JavaScript array.
 pub fn array(items: impl IntoIterator<Item = JsValue>) -> JsValue {
     items.into_iter().collect::<Array>().into()
-}
-
-/// The part of `ModelInfo` of index.d.ts that does not depend on the backend.
-pub fn info(meta: &Meta, classes: usize) -> Vec<(&'static str, JsValue)> {
-    let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
-    let preprocessing = object(&[
-        ("filter", text(filter)),
-        ("fit", text(fit)),
-        ("crop", crop.into()),
-        ("scale", scale.into()),
-        ("offset", offset.into()),
-    ]);
-    let Source { kind, sha256, license } = &meta.source;
-    let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
-    let assumption = |assumption: &Assumption| {
-        let mut entries = vec![("name", text(&assumption.name)), ("value", text(&assumption.value))];
-        entries.extend(assumption.option().map(|option| ("option", text(option))));
-        object(&entries).into()
-    };
-    vec![
-        ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
-        ("classes", (classes as u32).into()),
-        ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
-        ("preprocessing", preprocessing.into()),
-        ("source", source.into()),
-        ("assumed", array(meta.assumed.iter().map(assumption))),
-    ]
-}
-
-/// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
-pub fn predictions(photos: Vec<Vec<Prediction>>) -> JsValue {
-    let prediction = |Prediction { index, label, wnid, score }: Prediction| {
-        let mut entries = vec![("index", (index as u32).into()), ("label", label.into())];
-        entries.extend(wnid.map(|wnid| ("wnid", wnid.into())));
-        entries.push(("score", score.into()));
-        object(&entries).into()
-    };
-    array(photos.into_iter().map(|photo| array(photo.into_iter().map(prediction))))
 }

@@ -2,14 +2,17 @@
 
 use js_sys::Object;
 
-use super::common::{array, info, layer_name, object, parse_fit, predictions, seen_region, storage, text};
+use super::common::{array, object, parse_fit, storage, text};
 use super::*;
 use crate::backend::{Backend as _, Readback as _};
 use crate::classifier::{Answer, Classifier, Loader, Options, ReadbackOf};
 use crate::network::layer::Section;
 use crate::plan::Pass;
+use crate::prediction::Prediction;
+use crate::resize::{Preprocessing, seen};
 use crate::tile::Tuning;
-use crate::weights::safetensors::Header;
+use crate::weights::assumed::Assumption;
+use crate::weights::safetensors::{Header, Meta, Source};
 
 /// The backend of this module.
 #[cfg(feature = "gpu")]
@@ -107,7 +110,7 @@ impl WebModel {
             let Section { flow, block } = network.section(pass.layer);
             object(&[
                 ("label", text(&pass.label)),
-                ("layer", layer_name(network, pass)),
+                ("layer", pass.layer.map_or(JsValue::UNDEFINED, |layer| text(&network.layers[layer].name))),
                 ("block", text(block)),
                 ("flow", text(flow)),
                 ("kernel", text(op.kernel().name)),
@@ -157,7 +160,9 @@ impl WebModel {
 
     /// The part of a photo of this size that the network sees: `ClassMap.region` of index.d.ts.
     pub fn region(&self, width: usize, height: usize, fit: Option<String>) -> Result<Object, JsValue> {
-        Ok(seen_region(self.classifier.meta(), (width, height), parse_fit(fit)?))
+        let Meta { preprocessing, input_size, .. } = *self.classifier.meta();
+        let [x, y, width, height] = seen(preprocessing.fitted(parse_fit(fit)?), (width, height), input_size);
+        Ok(object(&[("x", x.into()), ("y", y.into()), ("width", width.into()), ("height", height.into())]))
     }
 }
 
@@ -193,4 +198,42 @@ impl WebAnswer {
     pub async fn read(self) -> Result<JsValue, JsValue> {
         self.answer.read().await.map(predictions).map_err(|error| throw(&error))
     }
+}
+
+/// The part of `ModelInfo` of index.d.ts that does not depend on the backend.
+fn info(meta: &Meta, classes: usize) -> Vec<(&'static str, JsValue)> {
+    let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
+    let preprocessing = object(&[
+        ("filter", text(filter)),
+        ("fit", text(fit)),
+        ("crop", crop.into()),
+        ("scale", scale.into()),
+        ("offset", offset.into()),
+    ]);
+    let Source { kind, sha256, license } = &meta.source;
+    let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
+    let assumption = |assumption: &Assumption| {
+        let mut entries = vec![("name", text(&assumption.name)), ("value", text(&assumption.value))];
+        entries.extend(assumption.option().map(|option| ("option", text(option))));
+        object(&entries).into()
+    };
+    vec![
+        ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
+        ("classes", (classes as u32).into()),
+        ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
+        ("preprocessing", preprocessing.into()),
+        ("source", source.into()),
+        ("assumed", array(meta.assumed.iter().map(assumption))),
+    ]
+}
+
+/// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
+fn predictions(photos: Vec<Vec<Prediction>>) -> JsValue {
+    let prediction = |Prediction { index, label, wnid, score }: Prediction| {
+        let mut entries = vec![("index", (index as u32).into()), ("label", label.into())];
+        entries.extend(wnid.map(|wnid| ("wnid", wnid.into())));
+        entries.push(("score", score.into()));
+        object(&entries).into()
+    };
+    array(photos.into_iter().map(|photo| array(photo.into_iter().map(prediction))))
 }

@@ -115,7 +115,7 @@ fn inspect_lists_the_layers() {
     }
 }
 
-/// Each dtype against f32 on four photos, of which three have labels; tests/golden.rs has all.
+/// Each dtype against f32 on four photos, of which three have labels; tests/golden/ has all.
 #[test]
 fn eval_measures_every_dtype() {
     let names = scratch("eval.txt", b"cup\nfork\nglass\nknife\nplate\nspoon\n");

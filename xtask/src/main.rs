@@ -115,8 +115,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             // wasm-opt has one thread, and takes as long as the next module.
             finishing.push(scope.spawn(move || module.finish(&compiled, first).map_err(|error| error.to_string())));
         }
+        let mut changed = false;
         for finished in finishing {
-            finished.join().map_err(|_| "a panic, above")??;
+            changed |= finished.join().map_err(|_| "a panic, above")??;
+        }
+        if first && changed {
+            // The others are of an earlier version until they are built.
+            MODULES[3..].iter().for_each(Module::forget);
         }
         Ok::<_, Box<dyn Error>>(())
     })?;
@@ -162,8 +167,15 @@ impl Module {
         Ok(target.join("wasm32-unknown-unknown/wasm/examples").join(format!("{name}.wasm")))
     }
 
-    /// Makes `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm` of the compiled file.
-    fn finish(&self, compiled: &Path, first: bool) -> Result<(), Box<dyn Error>> {
+    /// Removes the module's glue, if there is any.
+    fn forget(&self) {
+        for ending in ["js", "stamp"] {
+            let _ = fs::remove_file(format!("pkg/glue/{}.{ending}", self.name));
+        }
+    }
+
+    /// Makes `pkg/glue/<name>.js` and `pkg/dist/<name>_bg.wasm` of the compiled file; whether they are others than before.
+    fn finish(&self, compiled: &Path, first: bool) -> Result<bool, Box<dyn Error>> {
         let Self { name, threads, optimize, .. } = *self;
         let threaded = threads.then_some(&"--enable-threads");
         let options: Vec<&str> = FEATURES.iter().chain(threaded).chain(optimize).copied().collect();
@@ -178,7 +190,7 @@ impl Module {
         let output = Path::new("pkg/dist").join(&file);
         let is_current = |last: String| last == stamp || (first && last == draft);
         if fs::read_to_string(&stamp_file).is_ok_and(is_current) && output.exists() {
-            return Ok(());
+            return Ok(false);
         }
         Bindgen::new()
             .input_path(compiled)
@@ -193,10 +205,12 @@ impl Module {
         fs::create_dir_all("pkg/dist")?;
         if first {
             fs::copy(glue.join(&file), output)?;
-            return Ok(fs::write(stamp_file, draft)?);
+            fs::write(stamp_file, draft)?;
+            return Ok(true);
         }
         run(tool("binaryen/bin/wasm-opt")?.args(options).arg(glue.join(&file)).arg("-o").arg(output))?;
-        Ok(fs::write(stamp_file, stamp)?)
+        fs::write(stamp_file, stamp)?;
+        Ok(true)
     }
 }
 
@@ -210,7 +224,8 @@ fn scripts() -> Result<(), Box<dyn Error>> {
     }
     let mut options =
         vec!["--bundle", "--format=esm", "--minify", "--sourcemap", "--loader:.wgsl=text", "--log-level=warning"];
-    if !Path::new("pkg/dist/cpu_relaxed_bg.wasm").exists() {
+    if !Path::new("pkg/glue/cpu_relaxed.js").exists() {
+        // Both have the same script.
         fs::copy("pkg/dist/cpu_bg.wasm", "pkg/dist/cpu_relaxed_bg.wasm")?;
     }
     if !Path::new("pkg/glue/cpu_threads.js").exists() {

@@ -26,8 +26,8 @@ pub async fn bench<D: Device>(run: &Run, device: &D, runs: usize, batch: usize, 
         model.reserve(batch).await.map_err(&failed)?;
     }
     model.warm_up().await.map_err(&failed)?;
-    let profile = if layers { Some(D::profile(&model, batch, 3).await?) } else { None };
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
+    let profile = if layers { Some(D::profile(&model, batch, 3).await?) } else { None };
 
     let [width, height] = PHOTO;
     let pixels = (0..width * height * 4).map(|i| (i * 31 % 251) as u8).collect();

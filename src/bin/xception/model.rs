@@ -62,8 +62,8 @@ pub struct Run {
     options: Options,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there is one")]
 /// The device that was chosen.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 pub enum AnyDevice {
     /// A GPU.
     Gpu(Gpu),
@@ -85,11 +85,10 @@ macro_rules! on_device {
 }
 pub(crate) use on_device;
 
+const NO_GPU: &str = "only a GPU's passes are timed: run with --backend webgpu";
+
 /// The command line's additions to a backend.
 pub trait Device: Backend {
-    /// Its name in `bench`'s JSON; GPUs report their API instead.
-    const KIND: &'static str = "";
-
     /// How a network for some number of photos is best computed.
     fn tuning(
         &self,
@@ -102,11 +101,7 @@ pub trait Device: Backend {
     }
 
     /// `bench`'s facts about a model, as JSON and as lines.
-    fn figures(model: &Classifier<Self>, _batch: usize) -> impl Future<Output = Outcome<(Value, String)>> {
-        let (name, bytes) = (model.backend().name(), model.bytes());
-        let lines = format!("adapter     {name}\nmemory      {} MB", megabytes(bytes));
-        std::future::ready(Ok((json!({"backend": Self::KIND, "adapter": name, "bytes": bytes}), lines)))
-    }
+    fn figures(model: &Classifier<Self>, batch: usize) -> impl Future<Output = Outcome<(Value, String)>>;
 
     /// The passes of some photos, timed.
     fn profile(
@@ -114,16 +109,26 @@ pub trait Device: Backend {
         _batch: usize,
         _runs: usize,
     ) -> impl Future<Output = Result<Profile, Failure>> {
-        std::future::ready(Err("only a GPU's passes are timed: run with --backend webgpu".to_owned()))
+        std::future::ready(Err(NO_GPU.to_owned()))
     }
 }
 
 impl Device for Cpu {
-    const KIND: &'static str = "cpu";
+    async fn figures(model: &Classifier<Self>, _batch: usize) -> Outcome<(Value, String)> {
+        Ok(host_figures("cpu", model))
+    }
 }
 
 impl Device for Reference {
-    const KIND: &'static str = "reference";
+    async fn figures(model: &Classifier<Self>, _batch: usize) -> Outcome<(Value, String)> {
+        Ok(host_figures("reference", model))
+    }
+}
+
+fn host_figures<D: Device>(backend: &str, model: &Classifier<D>) -> (Value, String) {
+    let (name, bytes) = (model.backend().name(), model.bytes());
+    let lines = format!("adapter     {name}\nmemory      {} MB", megabytes(bytes));
+    (json!({"backend": backend, "adapter": name, "bytes": bytes}), lines)
 }
 
 impl Device for Gpu {
@@ -183,7 +188,7 @@ impl Run {
     pub async fn gpu(&self) -> Result<Gpu, Failure> {
         match self.backend {
             Choice::Auto | Choice::Webgpu => Gpu::new().await.map_err(|error| error.to_string()),
-            _ => Err("only a GPU's passes are timed: run with --backend webgpu".to_owned()),
+            _ => Err(NO_GPU.to_owned()),
         }
     }
 
@@ -204,7 +209,7 @@ impl Run {
         let (header, mut data) = open(path, overrides)?;
         let storage = device.storage(&header, dtype).map_err(about(path))?;
         // Larger batches are split.
-        let most = device.max_batch(&Plan::new(&header.network, storage, &device.untuned(), 1));
+        let most = device.max_batch(&Plan::new(&header.network, device.activations(storage), &device.untuned(), 1));
         let tuning = Some(device.tuning(self.tune, &header.network, storage, batch.min(most)).await?);
         let len = header.file_len - header.data_start;
         let progress = Progress::new(Some(len as u64), "loading {wide_bar} {bytes}/{total_bytes} {elapsed}");

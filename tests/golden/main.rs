@@ -1,24 +1,23 @@
 //! The network on every backend against Keras and timm: values that `tools/make_golden.py` wrote are the only oracles of a planning
 //! error.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod photos;
 
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
 use common::fixtures::{kitchen_file, overflowing_file, photos, random_file};
-use common::{KITCHEN_LABELS, Random, assert_close, block_on, golden, gpu, pattern};
+use common::{Random, assert_close, block_on, golden, gpu, pattern};
 use xception::backend::{Backend, Cpu, Engine, Gpu, Readback, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::image::decode;
 use xception::network::layer::Shape;
 use xception::ops::Op;
-use xception::prediction::Prediction;
-use xception::shader::Precision;
-use xception::tile::{Algorithm, ProblemSize, Tuning};
+use xception::tile::{Algorithm, Tuning};
 use xception::weights::safetensors::{Header, Model};
 
 const KERAS: &str = "keras3.weights.h5";
@@ -210,73 +209,6 @@ fn class_maps_agree_with_keras() {
     compare_all_maps(&Cpu::new(), Dtype::F16, false, 2e-1, 2e-2);
 }
 
-/// Logits of photos against Keras's, within a tolerance, and the same first class as Keras's.
-fn compare_logits<B: Backend>(classifier: &mut Classifier<B>, what: &str, count: usize, tolerance: f32) {
-    let photos = photos();
-    assert_eq!(photos.len(), 18);
-    let first = |logits: &[f32]| (0..6).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-    let mut largest = 0.0_f32;
-    for (name, path) in photos.into_iter().take(count) {
-        upload(classifier, &path);
-        let logits = block_on(classifier.logits()).unwrap();
-        let expected = golden().floats(&format!("kitchen.{name}")).unwrap();
-        let name = format!("{what}, logits of {name}");
-        assert_close(&name, &logits, &expected, &[6], tolerance, tolerance);
-        assert_eq!(first(&logits), first(&expected), "{name}: {logits:?}");
-        largest = logits.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(largest, f32::max);
-    }
-    println!("{what}: largest difference of a logit from Keras's {largest:.1e}");
-}
-
-/// The number of photos: a software adapter takes seconds for each, and the CPU takes all of them.
-fn count(gpu: &Gpu) -> usize {
-    if gpu.is_software() { 4 } else { 18 }
-}
-
-/// Files of every dtype, stored as every dtype: i8 and f16 change logits, and no first class.
-#[test]
-fn kitchenware_logits_agree_with_keras_on_a_gpu() {
-    let gpu = gpu();
-    for (dtype, storage, tolerance) in [
-        (Dtype::F32, Dtype::F32, ATOL),
-        (Dtype::F16, Dtype::F16, 2e-2),
-        (Dtype::I8, Dtype::F32, 4e-1),
-        (Dtype::I8, Dtype::F16, 4e-1),
-    ] {
-        let mut classifier = load(&gpu, &kitchen_file(dtype), stored(storage, true));
-        compare_logits(&mut classifier, &format!("{dtype} on the GPU as {storage}"), count(&gpu), tolerance);
-    }
-}
-
-#[test]
-fn kitchenware_logits_agree_with_keras_on_the_cpu() {
-    for (dtype, tolerance) in [(Dtype::F32, ATOL), (Dtype::F16, 2e-2), (Dtype::I8, 4e-1)] {
-        let mut classifier = load(&Cpu::new(), &kitchen_file(dtype), Options::default());
-        assert_eq!(classifier.storage(), dtype);
-        compare_logits(&mut classifier, &format!("{dtype} on the CPU"), 18, tolerance);
-    }
-}
-
-/// Every product from f16 too, where the device computes with it: the same first classes, and logits nearly as close.
-#[test]
-fn kitchenware_logits_computed_in_f16_agree_with_keras() {
-    let file = kitchen_file(Dtype::F16);
-    let network = Header::parse(&file).unwrap().network;
-    let mut tuning = Tuning::untuned(false);
-    for layer in &network.layers {
-        let Some(size) = ProblemSize::of(layer, 1) else { continue };
-        tuning.insert(size, tuning.algorithm(layer, 1).halved().unwrap());
-    }
-    let gpu = gpu();
-    assert!(gpu.has_f16(), "{} has no shader-f16", gpu.info.name);
-    let options = Options { storage: Some(Dtype::F16), tuning: Some(tuning) };
-    let mut classifier = load(&gpu, &file, options);
-    let plan = classifier.plan();
-    let halves = plan.pipelines(&plan.passes).0.into_iter().filter(|pipeline| pipeline.precision == Precision::Half);
-    assert!(halves.count() >= 10);
-    compare_logits(&mut classifier, "computed in f16", count(&gpu), 2e-2);
-}
-
 /// The paper's JFT head: more weights than a binding holds.
 fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
     let mut model = Model::deserialize(&random_file(KERAS, 71, None)).unwrap();
@@ -344,70 +276,6 @@ fn another_number_of_pixels_is_refused() {
     refuse_other_inputs(&gpu());
     refuse_other_inputs(&Cpu::new());
     refuse_other_inputs(&Reference);
-}
-
-/// Photos at once get the answers that they get one after the other, on a device that was asked for fewer and for more before.
-fn compare_batches<B: Backend>(backend: &B, ranges: &[Range<usize>]) {
-    let mut classifier = load(backend, &kitchen_file(Dtype::F32), Options::default());
-    let all: Vec<_> = photos().values().take(3).map(|path| decode(&fs::read(path).unwrap()).unwrap()).collect();
-    let mut alone = Vec::new();
-    for photo in &all {
-        block_on(classifier.upload(photo)).unwrap();
-        alone.push(block_on(classifier.classify(6)).unwrap());
-    }
-    for range in ranges {
-        let (photos, expected) = (&all[range.clone()], &alone[range.clone()]);
-        let together = block_on(classifier.classify_batch(photos, 6)).unwrap();
-        for (together, expected) in together.iter().zip(expected) {
-            let scores = |answer: &[Prediction]| answer.iter().map(|p| p.score).collect::<Vec<_>>();
-            assert_eq!(together[0].label, expected[0].label);
-            assert_close("scores", &scores(together), &scores(expected), &[6], 1e-5, 1e-4);
-        }
-        assert_eq!(together.len(), photos.len());
-    }
-}
-
-#[test]
-fn photos_at_once_are_answered_as_one_by_one() {
-    compare_batches(&gpu(), &[0..3, 1..3]);
-    compare_batches(&Cpu::new(), &[0..2, 0..3, 1..3]);
-}
-
-fn compare_labels<B: Backend>(backend: &B, labelled: &[(&str, &str)]) {
-    let mut classifier = load(backend, &kitchen_file(Dtype::F32), Options::default());
-    for &(name, label) in labelled {
-        upload(&mut classifier, &photos()[name]);
-        let five = block_on(classifier.classify(5)).unwrap();
-        assert_eq!(five[0].label, label, "photo {name}: {five:?}");
-        assert_eq!(five.len(), 5);
-        assert!(five.windows(2).all(|pair| pair[0].score >= pair[1].score), "{five:?}");
-        // All classes are more than five, so they sum to one; more than there are is all of them.
-        let all = block_on(classifier.classify(100)).unwrap();
-        assert_eq!(all.len(), 6);
-        assert_close("sum of probabilities", &[all.iter().map(|p| p.score).sum()], &[1.0], &[1], 1e-5, 0.0);
-        assert_eq!(all[..5], five);
-    }
-}
-
-#[test]
-fn labelled_photos_are_right() {
-    compare_labels(&gpu(), &KITCHEN_LABELS[..2]);
-    compare_labels(&Cpu::new(), &KITCHEN_LABELS);
-}
-
-/// A photo after a photo: nothing of the first one stays.
-#[test]
-fn photos_do_not_influence_each_other() {
-    let mut classifier = load(&gpu(), &kitchen_file(Dtype::F32), stored(Dtype::F32, true));
-    let photos = photos();
-    let mut logits = |name: &str| {
-        upload(&mut classifier, &photos[name]);
-        block_on(classifier.logits()).unwrap()
-    };
-    let first = logits("0004");
-    let second = logits("0207");
-    assert_ne!(first, second);
-    assert_eq!(logits("0004"), first, "the same photo gives the same logits to the bit");
 }
 
 /// Weights that are too large for f32 are no fault of the device's.
