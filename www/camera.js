@@ -3,7 +3,7 @@ import { $ } from './dom.js';
 
 let camera;
 
-/** Opens the camera; `tell` gets each answer and how many there are a second. */
+/** Opens the camera. `tell` receives each answer and the number of answers per second. */
 export async function startCamera(model, tell) {
   if (!navigator.mediaDevices) throw new Error('this page may not use a camera: it needs https, or localhost');
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } });
@@ -28,7 +28,7 @@ export async function startCamera(model, tell) {
   }
 }
 
-/** Ends that; false where it was not on. */
+/** Stops the camera; false if it was not on. */
 export function stopCamera() {
   if (!camera) return false;
   camera.abort.abort();

@@ -1,4 +1,4 @@
-// Several photos at once: a row of them, each with its first class, one of which is shown large.
+// Several photos at once: a row of thumbnails, each with its top class; one photo is shown large.
 import { $, spoken } from './dom.js';
 
 export class Gallery {
@@ -10,7 +10,7 @@ export class Gallery {
     this.#onChoose = onChoose;
   }
 
-  /** Takes photos in place of those that were there, whose work ends. */
+  /** Replaces the photos. Work on the previous ones is aborted. */
   replace(photos) {
     this.#abort.abort();
     this.#abort = new AbortController();
@@ -21,7 +21,7 @@ export class Gallery {
     return this.photos;
   }
 
-  /** Shows what became of a photo. */
+  /** Shows the result of a photo. */
   update({ item, predictions, failed }) {
     if (!item) return;
     item.querySelector('span').textContent = failed ? 'no answer' : spoken(predictions[0].label);

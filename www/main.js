@@ -1,4 +1,4 @@
-// The demo: photos in, five classes out. It knows the package by its public API only.
+// The demo page: photos in, top-5 classes out. It uses only the package's public API.
 import { startCamera, stopCamera } from './camera.js';
 import { $, status, write } from './dom.js';
 import { Gallery } from './gallery.js';
@@ -8,13 +8,13 @@ import { copies, copyable, showHeat, showPredictions, showTimings } from './resu
 import { SAMPLES } from './samples.js';
 
 const gallery = new Gallery(show);
-/** The photo that is shown, and the first one's time with a model. */
+/** The photo that is shown, and the time of the first photo with a model. */
 let shown;
 let first = {};
-/** The class to be explained. */
+/** The class to explain. */
 let wanted;
 
-/** Says what went wrong, with the file it is about in front; the next file takes it away. */
+/** Shows an error after the name of its file; the next file clears it. */
 function fail(name, error) {
   const line = document.createElement('p');
   write(line, words(error, name));
@@ -27,7 +27,7 @@ function forget() {
   $('error').hidden = true;
 }
 
-/** Takes photos, `{ name, blob }`, in place of those that were there. */
+/** Replaces the photos by others, each `{ name, blob }`. */
 function take(photos) {
   if (!photos.length) return;
   stopCamera();
@@ -51,7 +51,7 @@ async function classify(photo) {
   if (photo === shown) show(photo);
 }
 
-/** Shows a photo with what is known about it. */
+/** Shows a photo with its result so far. */
 function show(photo) {
   if (shown !== photo) {
     const image = $('photo');
@@ -71,7 +71,7 @@ function show(photo) {
   else status(photo.failed ? 'Ready for a photo.' : `Looking at ${name}…`);
 }
 
-/** Lets do what can be done with the answer that is shown, by the model that is there. */
+/** Enables the controls that the shown answer and the current model allow. */
 function offer() {
   const onCpu = models.current?.info.backend === 'cpu';
   for (const id of ['copy-json', 'copy-code', 'time']) $(id).disabled = !shown?.predictions;
@@ -79,7 +79,7 @@ function offer() {
   $('time').title = onCpu ? "Times a GPU's passes: choose the GPU under “Runs on” first" : '';
 }
 
-/** Shows what of a photo speaks for a class. */
+/** Shows the class activation map of a class. */
 async function explain(photo, prediction) {
   wanted = prediction;
   if (!prediction) return showHeat();
@@ -103,7 +103,7 @@ $('time').addEventListener('click', async () => {
   }
 });
 
-/** Computes the photo that is shown again in each frame, for tools that capture one. */
+/** Recomputes the shown photo in each frame, for tools that capture a frame. */
 async function loop() {
   const { model } = await models.ready();
   if (shown?.predictions) await model.classify(shown.blob).catch(() => {});
@@ -125,7 +125,7 @@ async function fetchPhoto(url, name) {
   }
 }
 
-/** Weights are recognised by their ending; the package looks at the content. */
+/** Weights are recognised by their file extension; the package checks the content. */
 function takeFiles(files) {
   const isWeights = ({ name }) => /\.(keras|h5|hdf5|safetensors)$/i.test(name);
   const [weights] = files.filter(isWeights);
@@ -139,7 +139,7 @@ function takeFiles(files) {
 for (const input of [$('file'), $('weights')]) {
   input.addEventListener('change', () => {
     const files = [...input.files];
-    // The same file may be chosen again.
+    // Lets the same file be chosen again.
     input.value = '';
     if (input.id === 'file') return take(files.map((file) => ({ name: file.name, blob: file })));
     forget();
@@ -222,7 +222,7 @@ function showCredits() {
 offerSamples(SAMPLES);
 showCredits();
 navigator.serviceWorker?.register('sw.js').catch(() => {
-  // Without it the page works, only not offline.
+  // Without a service worker the page works, but not offline.
 });
 await models.start(fail, offer);
 const own = models.samples().map((url) => ({ url, name: url.split('/').at(-1) }));

@@ -1,4 +1,4 @@
-// The model: which ones there are, one of them loaded in a worker, with progress and a way to stop; and what the browser keeps.
+// Models: the list, the one that is loaded (in a worker, with progress and cancellation), and the browser's cache.
 import { clearCache, listCached, Xception } from 'xception-webgpu';
 import { $, megabytes, status, write } from './dom.js';
 import { hint } from './messages.js';
@@ -6,31 +6,31 @@ import { hint } from './messages.js';
 const LIST = 'models/index.json';
 const NONE = 'there is no model yet: drop a weights file on this page first';
 
-/** How a model is loaded: each a `select`, by the name that the package has for it. */
+/** Options of loading: each is a `select` with the option's name. */
 const CHOICES = ['dtype', 'backend'];
 
-/** The loaded model: the model itself, its source (`{ name, url or file, integrity?, bytes? }`), what was chosen, and how long it took. */
+/** The loaded model, its source (`{ name, url or file, integrity?, bytes? }`), its options and its load time. */
 export let current;
 
-/** Called with what went wrong and the name of what it is about. */
+/** Called with an error and the name of its file. */
 let fail;
-/** Called when a model is there. */
+/** Called when a model is loaded. */
 let arrived;
 let list = [];
-/** The one that will be fetched when a photo comes: it is large, and on another site. */
+/** The model to fetch with the first photo: it is large, and on another site. */
 let offered;
-/** The one to be loaded again when a choice changes. */
+/** The model to reload when an option changes. */
 let wanted;
 const address = new URLSearchParams(location.search);
-/** `?profile` writes photos into the performance panel, of which the page's own thread is then; `?profile=loop` repeats them. */
+/** `?profile` runs the model on the page's thread and writes each photo into the performance panel; `?profile=loop` repeats the photo. */
 export const profiled = address.get('profile');
 let started;
 let loading = Promise.resolve();
 let stop;
-/** Why there is no model, as long as there is none. */
+/** Why there is no model, while there is none. */
 let missing = { message: NONE };
 
-/** Reads the list of models and begins to load the first, unless that would download much. */
+/** Reads the list of models and loads the first, unless that is a large download. */
 export function start(onFail, onArrive) {
   [fail, arrived] = [onFail, onArrive];
   started = begin();
@@ -38,7 +38,7 @@ export function start(onFail, onArrive) {
 }
 
 async function begin() {
-  // A host may answer with a page of its own where there is no list.
+  // A host may answer with an HTML page where there is no list.
   const answer = fetch(LIST, { cache: 'no-cache' }).then((response) => (response.ok ? response.json() : []));
   list = await answer.catch(() => []);
   await showList();
@@ -53,7 +53,7 @@ async function begin() {
   status(`Ready for a photo. ${first.name} (${megabytes(first.bytes)}) is fetched from ${new URL(first.url).host} then.`);
 }
 
-/** Loads a model; what was loaded before stays until then, and where it fails. */
+/** Loads a model. The previous one stays until then, and stays if loading fails. */
 export function use(source) {
   offered = undefined;
   wanted = source;
@@ -64,7 +64,7 @@ export function use(source) {
   return loading;
 }
 
-/** The model, once it is there; rejects with the reason where there is none. */
+/** The model, once it is loaded; rejects with the reason if there is none. */
 export async function ready() {
   await started;
   if (offered) use(offered);
@@ -94,7 +94,7 @@ async function load(source, signal) {
     arrived();
     await showInfo();
     await showList();
-    // The browser keeps the file in the background.
+    // The file is written to the cache in the background.
     setTimeout(showList, 2000);
     status('Ready for a photo.');
   } catch (error) {
@@ -110,7 +110,7 @@ async function load(source, signal) {
   }
 }
 
-/** After a load that came to nothing the choices are again those of the model that is there. */
+/** Shows the options of the current model again, after a load that failed. */
 function goBack() {
   if (!current) return;
   wanted = current.source;
@@ -123,7 +123,7 @@ function wait(on) {
   $('rest').textContent = '';
 }
 
-/** `since` is when the first bytes came. */
+/** `since` is the time of the first bytes. */
 function showProgress(name, { phase, loaded, total, fromCache }, since) {
   const bar = $('progress');
   if (total) bar.value = loaded / total;
@@ -133,7 +133,7 @@ function showProgress(name, { phase, loaded, total, fromCache }, since) {
   status(`Loading ${name}${fromCache ? ' from the cache' : ''}…`);
   const passed = (performance.now() - since) / 1000;
   const seconds = passed * (total / loaded - 1);
-  // The first second tells little of the rest.
+  // The first second is no good estimate.
   const rest = passed > 1 && seconds > 1 ? `, ${Math.round(seconds)} s left` : '';
   $('rest').textContent = `${megabytes(loaded)}${total ? ` of ${megabytes(total)}` : ''}${rest}`;
 }
@@ -142,7 +142,7 @@ async function showInfo() {
   const { source, info, loadTime } = current;
   const { inputSize, classes, dtype, bytes, backend, reason, adapter, assumed } = info;
   const size = source.file?.size ?? source.bytes;
-  // The package says what the CPU can; of a GPU it may have no name where the browser has one.
+  // The package has no name of a GPU that hides it; the browser may know one.
   const name = adapter.replace(/^CPU: /, '') || (await Xception.isSupported()).adapter || 'without a name';
   const parts = [
     `${classes} classes`,
@@ -164,7 +164,7 @@ async function isKept({ url }) {
   return (await listCached()).find((kept) => kept.url === href);
 }
 
-/** The list of models, each with its size and whether the browser keeps it. */
+/** The list of models, each with its size and whether it is cached. */
 async function showList() {
   const rows = await Promise.all(list.map(async (source) => [source, await isKept(source)]));
   $('models').replaceChildren(...rows.map(([source, kept]) => row(source, kept)));
@@ -176,7 +176,7 @@ function row(source, kept) {
   choose.type = 'button';
   choose.setAttribute('aria-pressed', String(current?.source === source));
   const bytes = kept?.bytes ?? source.bytes;
-  choose.textContent = [source.name, bytes && megabytes(bytes), kept && 'kept in this browser'].filter(Boolean).join(' · ');
+  choose.textContent = [source.name, bytes && megabytes(bytes), kept && 'cached'].filter(Boolean).join(' · ');
   choose.addEventListener('click', () => use(source));
   item.append(choose);
   if (source.license) item.append(Object.assign(document.createElement('span'), { className: 'soft', textContent: source.license }));
@@ -185,7 +185,7 @@ function row(source, kept) {
   remove.type = 'button';
   remove.className = 'small';
   remove.textContent = 'Delete';
-  remove.setAttribute('aria-label', `Delete the kept file of ${source.name}`);
+  remove.setAttribute('aria-label', `Delete the cached file of ${source.name}`);
   remove.addEventListener('click', async () => {
     await clearCache(kept.url);
     await showList();
@@ -195,7 +195,7 @@ function row(source, kept) {
   return item;
 }
 
-/** The photos that go with the first model of the list, if it names some. */
+/** The sample photos of the first model in the list, if any. */
 export const samples = () => list[0]?.samples ?? [];
 
 $('cancel').addEventListener('click', () => {
@@ -204,6 +204,6 @@ $('cancel').addEventListener('click', () => {
   stop?.abort();
 });
 for (const id of CHOICES) $(id).addEventListener('change', () => wanted && use(wanted));
-// Passes are a GPU's.
+// Only a GPU's passes are profiled.
 const backend = profiled === null ? address.get('backend') : 'webgpu';
 for (const option of $('backend').options) if (option.value === backend) option.selected = true;

@@ -13,7 +13,7 @@ const COLUMNS = [
 ];
 const [WIDTH, HEIGHT, LEFT, BOTTOM, NAMES] = [720, 320, 56, 36, 140];
 
-/** Profiles the model on a photo and shows what it finds. */
+/** Profiles the model on a photo and shows the result. */
 export async function showProfile(model, photo) {
   status('Timing each pass…');
   const profile = await model.profile(photo, { runs: 3 });
@@ -23,7 +23,7 @@ export async function showProfile(model, photo) {
   $('profile-summary').textContent =
     `${passes.length} passes on ${adapter || 'this GPU'}: ${wholeMs.toFixed(1)} ms in one compute pass, ${sum.toFixed(1)} ms one by one, by ${by}, ` +
     `median of ${profile.runs} runs, up to ${repeats} repeats of a pass.`;
-  $('plots').replaceChildren(figure('Passes, one behind the other', timeline(passes, sum)), figure('Roofline', roofline(profile)));
+  $('plots').replaceChildren(figure('Passes in order', timeline(passes, sum)), figure('Roofline', roofline(profile)));
   table(passes, 'order');
   $('profile').hidden = false;
   $('trace').onclick = () => save('trace.json', 'application/json', JSON.stringify(trace(profile)));
@@ -46,13 +46,13 @@ function figure(title, plot) {
 }
 
 const plot = (name, height, ...children) => svg('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-label': name }, ...children);
-/** A colour for each kernel, in the order in which they come first. */
+/** A colour for each kernel, in order of first use. */
 function colours(passes) {
   const kernels = [...new Set(passes.map(({ kernel }) => kernel))];
   return ({ kernel }) => COLOURS[kernels.indexOf(kernel) % COLOURS.length];
 }
 
-/** Gives a shape the tooltip of its pass. */
+/** Adds the tooltip of a pass to its shape. */
 function named(shape, { label, kernel, ms }) {
   shape.append(svg('title', {}, `${label}, ${kernel}.wgsl: ${ms.toFixed(3)} ms`));
   return shape;
@@ -75,7 +75,7 @@ function timeline(passes, sum) {
   return plot(`Timeline of ${passes.length} passes`, row * kernels.length, ...names, ...bars);
 }
 
-/** Achieved operations over operations for each byte, both logarithmic, under the ceilings of memory and of arithmetic. */
+/** Achieved FLOP/s over FLOP per byte, both logarithmic, under the ceilings of memory and arithmetic. */
 function roofline({ passes, ceiling }) {
   const colour = colours(passes);
   const some = passes.filter(({ gflops }) => gflops > 0);
@@ -111,7 +111,7 @@ function roofline({ passes, ceiling }) {
   return plot('Roofline plot', HEIGHT, ...lines, svg('polyline', { class: 'roof', points: roof }), ...dots, ...axes);
 }
 
-/** The passes as a table, sorted by a column; in their own order first. */
+/** The passes as a table, sorted by a column; at first in execution order. */
 function table(passes, by, descending = false) {
   const value = (pass) => (by === 'order' ? passes.indexOf(pass) : by === 'shape' ? pass.shape.reduce((a, b) => a * b) : pass[by]);
   const compare = (a, b) => (value(a) > value(b) ? 1 : value(a) < value(b) ? -1 : 0) * (descending ? -1 : 1);
@@ -143,7 +143,7 @@ function table(passes, by, descending = false) {
   $('passes').replaceChildren(header, body);
 }
 
-/** Events of Chrome's trace format, which Perfetto opens. */
+/** Events in Chrome's trace format, for Perfetto. */
 function trace({ adapter, passes }) {
   let ts = 0;
   const events = passes.map((pass) => {

@@ -4,7 +4,7 @@ import { $, spoken } from './dom.js';
 const percent = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const ROWS = 5;
 
-/** Shows predictions as rows to be pressed; `explain` is called with the prediction of the one that is, or nothing. */
+/** Shows predictions as rows. `explain` is called with the prediction of the row that is pressed, or with nothing when it is released. */
 export function showPredictions(predictions, explain) {
   const rows = predictions.slice(0, ROWS).map((prediction) => {
     const item = document.createElement('li');
@@ -36,14 +36,14 @@ function press(button) {
   for (const other of $('predictions').querySelectorAll('button')) other.setAttribute('aria-pressed', String(other === button));
 }
 
-/** Lays a class map over the photo, or takes it away. */
+/** Overlays a class activation map on the photo, or removes it. */
 export function showHeat(map) {
   const canvas = $('heat');
   canvas.hidden = !map;
   $('opacity').disabled = !map;
   if (!map) {
     press();
-    $('why').textContent = 'Choose a class to see where it is';
+    $('why').textContent = 'Choose a class to see its activation map';
     return;
   }
   const { image, region, prediction } = map;
@@ -52,17 +52,17 @@ export function showHeat(map) {
   for (const [side, share] of Object.entries({ left: region.x, top: region.y, width: region.width, height: region.height })) {
     canvas.style[side] = `${100 * share}%`;
   }
-  $('why').textContent = `What speaks for ${spoken(prediction.label)}`;
+  $('why').textContent = `Class activation map of ${spoken(prediction.label)}`;
 }
 
-/** Milliseconds of the steps of a photo, and of the first one. */
+/** Milliseconds of each step of a photo, and of the first photo. */
 export function showTimings(timings, first) {
   const { decode, preprocess, inference, total } = timings ?? {};
   const cells = $('timings').querySelectorAll('td');
   [decode, preprocess, inference, total, first].forEach((time, i) => (cells[i].textContent = time === undefined ? '–' : `${Math.round(time)} ms`));
 }
 
-/** The copy buttons: the answer as JSON, and the code that makes it. */
+/** The copy buttons: the answer as JSON, and the code that computes it. */
 export function copyable({ name, predictions, timings }, { source, info, choices }) {
   const { backend, adapter, dtype, inputSize } = info;
   const json = { image: name, model: source.name, predictions, timings, backend, adapter, dtype, inputSize };
@@ -78,7 +78,7 @@ console.log(predictions[0].label, predictions[0].score);
   return { json: JSON.stringify(json, null, 2), code };
 }
 
-/** Copies text when a button is pressed, and says so on it. */
+/** Copies text when a button is pressed, and confirms on the button. */
 export function copies(id, text) {
   const button = $(id);
   const title = button.textContent;
@@ -87,7 +87,7 @@ export function copies(id, text) {
       await navigator.clipboard.writeText(text());
       button.textContent = 'Copied';
     } catch {
-      button.textContent = 'Not allowed to copy';
+      button.textContent = 'Copying is not allowed';
     }
     setTimeout(() => (button.textContent = title), 1500);
   });

@@ -1,4 +1,4 @@
-// Keeps the page and the package, so that they are there without a network; weights are kept by the package itself. The build fills in
+// Service worker: caches the page and the package for offline use; the package caches weights itself. The build fills in
 // FILES: the page's files by their hashed names, and VERSION.
 const PAGE = `page-${VERSION}`;
 /** Files of this version that are fetched on demand, such as the second wasm module. */
@@ -6,9 +6,9 @@ const MORE = `more-${VERSION}`;
 
 addEventListener('install', (event) => {
   skipWaiting();
-  // The browser's own cache may hold an older page.
+  // The HTTP cache may hold an older page.
   const fresh = FILES.map((file) => new Request(file, { cache: 'no-cache' }));
-  // Models that this visit read before there was a service worker; a host may have none.
+  // The model list that this visit read before there was a service worker; a host may have none.
   const list = async () => (await caches.open(MORE)).add('models/index.json').catch(() => {});
   event.waitUntil(Promise.all([caches.open(PAGE).then((cache) => cache.addAll(fresh)), list()]));
 });
@@ -16,7 +16,7 @@ addEventListener('install', (event) => {
 addEventListener('activate', (event) => {
   const old = async () => {
     const names = await caches.keys();
-    // The first versions had one for all, called `more`.
+    // The first versions had one cache for all, called `more`.
     const ours = names.filter((name) => /^(page-|more-|more$)/.test(name) && ![PAGE, MORE].includes(name));
     await Promise.all(ours.map((name) => caches.delete(name)));
     await clients.claim();
@@ -24,7 +24,7 @@ addEventListener('activate', (event) => {
   event.waitUntil(old());
 });
 
-/** From the network, and kept, once for all queries; from what is kept where there is none. */
+/** Network first, cached without the query; from the cache if the network fails. */
 async function online(request) {
   try {
     const response = await fetch(request);
@@ -39,7 +39,7 @@ async function online(request) {
 addEventListener('fetch', (event) => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
-  // Weights and the photos of other sites are none of its business.
+  // Weights and other sites' photos are not handled here.
   if (request.method !== 'GET' || origin !== location.origin || pathname.endsWith('.safetensors')) return;
   const isPage = request.mode === 'navigate' || pathname.endsWith('/index.json');
   const kept = caches.match(request, { ignoreSearch: true });

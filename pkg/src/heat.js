@@ -1,4 +1,4 @@
-/** Colours of little to much, in equal steps: matplotlib's inferno without its black end. */
+/** Colour map from low to high, in equal steps: matplotlib's inferno without its black end. */
 const COLOURS = [
   [66, 10, 104],
   [120, 28, 109],
@@ -13,7 +13,7 @@ const COLOURS = [
 /** Pixels of the coloured image for each of the map's. */
 const SCALE = 16;
 
-/** A class map's values as colours, the more opaque the more they speak for the class; what speaks against it is clear. */
+/** Colours of a class activation map: opacity grows with the value, and negative values are transparent. */
 export function heat({ values, width, height }) {
   const most = Math.max(...values, Number.MIN_VALUE);
   const size = { width: width * SCALE, height: height * SCALE };

@@ -1,6 +1,6 @@
 /**
- * What a model makes of the image that was brought to it, beyond its classes; it is fetched only then. `read` calls what starts work and
- * gives its result.
+ * Diagnostics of the uploaded image: class activation maps, activations, profiles. Fetched on demand. `read` starts the work and resolves
+ * with its result.
  */
 
 import { lazyImport, XceptionError } from './errors.js';

@@ -7,7 +7,7 @@
 import copy from '../../shaders/copy.wgsl';
 import fma from '../../shaders/fma.wgsl';
 
-/** The most that a clock's step may be of what it measures. */
+/** The largest accepted error: the clock's step over the measured time. */
 const ERROR = 0.02;
 
 /** The most repeats of a pass in one measurement. */
@@ -42,7 +42,7 @@ export async function profile(model, dtype, run, runs) {
   return { clock, runs, repeats, wholeMs: whole, ceiling: ceilings, totals, passes: rows };
 }
 
-/** Number, milliseconds and share of the passes that have something in common. */
+/** Number, milliseconds and share of each group of passes. */
 function total(rows, key) {
   const totals = {};
   for (const row of rows) {
@@ -52,7 +52,7 @@ function total(rows, key) {
   return totals;
 }
 
-/** Writes each inference into the performance panel: a row for the GPU's passes, another for what is around them. */
+/** Writes each inference into the performance panel: a track of the GPU's passes, and one of the steps around them. */
 export class Tracer {
   #timer;
   #passes;
@@ -68,12 +68,12 @@ export class Tracer {
       );
   }
 
-  /** A step that is none of the GPU's. */
+  /** A step outside the GPU. */
   step(name, start, end) {
     measure(name, start, end, 'Xception', 'tertiary-light', []);
   }
 
-  /** Calls `run`, which submits the network once, and waits for the GPU; what it gives. */
+  /** Calls `run`, which submits the network once, waits for the GPU and returns run's result. */
   async inference(run) {
     const start = performance.now();
     let result;
@@ -82,7 +82,7 @@ export class Tracer {
       this.#passes.map(() => 1),
     );
     if (!stamps) return run();
-    // The two clocks have nothing in common but that the last pass has just ended.
+    // The two clocks are aligned by the end of the last pass, which is now.
     const end = performance.now();
     const at = (stamp) => Math.max(start, end - Number(stamps.at(-1) - stamp) / 1e6);
     this.#passes.forEach(({ label, kernel, shape, grid, flops, color }, i) => {

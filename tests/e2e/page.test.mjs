@@ -167,9 +167,9 @@ test('without a model the page opens, says so, and takes weights by drop', () =>
   }));
 
 for (const [what, prepare, reason, advice] of [
-  ['without WebGPU', withoutWebGPU, /there is no WebGPU here: use a current Chrome/, /Chrome and Edge have it since 113.*Which browsers can/],
-  ['without an adapter', withoutAdapter, /WebGPU finds no GPU here: enable hardware acceleration/, /Settings, System.*What the browser finds/],
-  ['with a software adapter', () => {}, /swiftshader is a software adapter/, /Settings, System.*What the browser finds/],
+  ['without WebGPU', withoutWebGPU, /there is no WebGPU here: use a current Chrome/, /Chrome and Edge have it since 113.*Browser support/],
+  ['without an adapter', withoutAdapter, /WebGPU finds no GPU here: enable hardware acceleration/, /Settings, System.*WebGPU report/],
+  ['with a software adapter', () => {}, /swiftshader is a software adapter/, /Settings, System.*WebGPU report/],
 ]) {
   test(`a browser ${what} answers on the CPU, and says why`, () =>
     withDemo(async (demo, page) => {

@@ -93,7 +93,7 @@ export const states = {
     await says(page, 'assumed', /^Assumed, as the file does not tell: pixel values −1 to 1, fit squash, final activation softmax\.$/);
     // The tests' adapter is software.
     await says(page, 'model', /CPU \((relaxed )?SIMD, \d+ threads?\): .*swiftshader.* is a software adapter$/);
-    await says(page, 'hint', /^On a GPU it would be faster, with hardware acceleration .*Settings, System\. What the browser finds/);
+    await says(page, 'hint', /^On a GPU it would be faster, with hardware acceleration .*Settings, System\. WebGPU report/);
   },
   async onGPU(demo, page) {
     await ready(demo, page, '?backend=webgpu');
@@ -110,7 +110,7 @@ export const states = {
     await answered(demo, page);
     await page.click('#predictions button');
     await page.waitForFunction(() => !document.getElementById('heat').hidden);
-    await says(page, 'why', /^What speaks for cup$/);
+    await says(page, 'why', /^Class activation map of cup$/);
   },
   async profiled(demo, page) {
     await answered(demo, page, '?backend=webgpu');
@@ -132,20 +132,20 @@ export const states = {
     await withoutWebGPU(page);
     await answered(demo, page);
     await says(page, 'model', /computed on the CPU \(.*\): there is no WebGPU here: use a current Chrome/);
-    await says(page, 'hint', /browser with WebGPU: Chrome and Edge have it since 113.*flags.*Which browsers can$/);
+    await says(page, 'hint', /browser with WebGPU: Chrome and Edge have it since 113.*flags.*Browser support$/);
   },
   async noAdapter(demo, page) {
     await withoutAdapter(page);
     await answered(demo, page);
     await says(page, 'model', /computed on the CPU \(.*\): WebGPU finds no GPU here: enable hardware acceleration/);
-    await says(page, 'hint', /Settings, System\. What the browser finds/);
+    await says(page, 'hint', /Settings, System\. WebGPU report/);
   },
   /** A GPU is chosen in the address, and none there. */
   async needsWebGPU(demo, page) {
     await withoutWebGPU(page);
     await models(page, [entry]);
     await page.goto(`${demo.url}?backend=webgpu`);
-    await says(page, 'error', /^Kitchenware: this browser has no WebGPU: Chrome and Edge have it since 113.*flags.*Which browsers can/);
+    await says(page, 'error', /^Kitchenware: this browser has no WebGPU: Chrome and Edge have it since 113.*flags.*Browser support/);
     await says(page, 'status', /^No model: there is no GPU for it\. Choose the CPU below\.$/);
   },
   /** A GPU is chosen on the page, and none there. */
@@ -200,7 +200,7 @@ export const states = {
     });
     await models(page, [entry]);
     await page.goto(demo.url);
-    await says(page, 'error', /^Kitchenware: a buffer could not be made\. Where a model is too large, f16 needs half/);
+    await says(page, 'error', /^Kitchenware: a buffer could not be made\. If the model is too large: f16 needs half/);
   },
   async offline(demo, page) {
     await models(page, [remote]);
@@ -209,7 +209,7 @@ export const states = {
     await page.goto(demo.url);
     await says(page, 'status', /^Ready for a photo/);
     await demo.drop('0009.jpg', jpeg);
-    await says(page, 'error', /^ImageNet.*: you are offline, and this has not been kept/);
+    await says(page, 'error', /^ImageNet.*: you are offline, and this file is not in the cache/);
   },
 };
 

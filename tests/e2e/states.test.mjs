@@ -123,7 +123,7 @@ test('a load can be cancelled, a kept file deleted, the answer copied, a photo p
   await says(other, 'status', /^Ready for a photo/);
   await other.click('#copy-code');
   assert.match(await copied(), /kitchenware\.safetensors", backend: 'cpu' \}\)/);
-  await says(other, 'models', /kept in this browser/);
+  await says(other, 'models', /· cached/);
   await other.click('#models button.small');
   await other.waitForFunction(() => !document.getElementById('models').textContent.includes('kept'));
   await other.evaluate(async () => {
@@ -168,7 +168,7 @@ test('after one visit it works without a network', async () => {
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.goto(local.url);
-  await says(page, 'models', /kept in this browser/);
+  await says(page, 'models', /· cached/);
   await page.evaluate(() => navigator.serviceWorker.ready);
   await page.close();
   local.server.closeAllConnections();
@@ -190,7 +190,7 @@ test('a new version of the page keeps nothing of the old ones', async () => {
     for (const name of ['page-old', 'more', 'more-old', 'more of others', 'xception-webgpu']) await (await caches.open(name)).put('/x', new Response('x'));
   });
   await page.goto(local.url);
-  await says(page, 'models', /kept in this browser/);
+  await says(page, 'models', /· cached/);
   await page.evaluate(() => navigator.serviceWorker.ready);
   for (const query of ['?backend=cpu', '?backend=auto', '?backend=cpu']) {
     await page.goto(local.url + query);
