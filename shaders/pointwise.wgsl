@@ -42,10 +42,14 @@ fn store(m: u32, n: u32, sum: vec4f) {
     output[m * (OUT_CHANNELS / 4) + n] = epilogue(m, n, sum);
 }
 
-@compute @workgroup_size(4, 4)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+@compute @workgroup_size(16)
+fn main(
+    @builtin(global_invocation_id) id: vec3u,
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+) {
     let n = id.x * 2;
-    let m = (id.z * groups.y * 4 + id.y) * 16;
+    let m = (group.z * groups.y + group.y) * 16;
     let n_count = OUT_CHANNELS / 4;
     if n >= n_count || m >= PIXELS {
         return;

@@ -63,7 +63,7 @@ impl Operation for Pointwise {
         let direct = || Work {
             extent: [self.output.channels, self.output.pixels() * images, 1],
             invocation: [8, 16, 1],
-            workgroup: [4, 4, 1],
+            workgroup: [16, 1, 1],
         };
         self.tile.map_or_else(direct, |tile| tiled(tile, self.output, images))
     }
