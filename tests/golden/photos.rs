@@ -29,7 +29,7 @@ fn compare_logits<B: Backend>(classifier: &mut Classifier<B>, what: &str, count:
 
 /// The number of photos: a software adapter takes seconds for each, and the CPU takes all of them.
 fn count(gpu: &Gpu) -> usize {
-    if gpu.is_software() { 4 } else { 18 }
+    if gpu.is_software() { 2 } else { 18 }
 }
 
 /// Files of every dtype, stored as every dtype: i8 and f16 change logits, and no first class.
