@@ -104,9 +104,18 @@ impl RandomNetwork {
 
 #[test]
 fn layers_agree_with_keras_on_a_gpu() {
-    // With timm's, below, every storage with every kernel.
-    for (side, storage, software) in [(150, Dtype::F32, false), (150, Dtype::F16, true), (299, Dtype::F16, false)] {
-        RandomNetwork::new(KERAS, side).compare_layers(&gpu(), stored(storage, software));
+    let gpu = gpu();
+    let all = [
+        (150, Dtype::F32, false),
+        (150, Dtype::F16, true),
+        (299, Dtype::F16, false),
+        (150, Dtype::F32, true),
+        (150, Dtype::F16, false),
+        (299, Dtype::F32, false),
+    ];
+    // The first three and timm's, below, have every storage with every kernel, which is what a software adapter has time for.
+    for &(side, storage, software) in &all[..if gpu.is_software() { 3 } else { all.len() }] {
+        RandomNetwork::new(KERAS, side).compare_layers(&gpu, stored(storage, software));
     }
 }
 
