@@ -122,7 +122,7 @@ test('where timestamps move in steps, passes are repeated until a step is small'
   }, SMALL);
   const { clock, repeats, passes } = profile;
   assert.deepEqual([clock, groups.length, groups.includes('block5_sepconv1.pointwise')], ['timestamps', 80, true]);
-  // A pass of a millisecond would be nothing, or two, by itself.
+  // A pass of 0.2 ms would be nothing, or 0.4, by itself.
   assert.ok(repeats > 16, `${repeats}`);
   for (const { label, ms } of passes) assert.ok(ms > 0 && ms * repeats * 1e6 >= step / 0.02, `${label}: ${ms} ms`);
 });

@@ -104,7 +104,7 @@ test('before the wasm has come a photo can be given, by keyboard alone, and noth
   await page.close();
 });
 
-test('a load can be cancelled, a kept file deleted, the answer copied, a photo pasted', async () => {
+test('a load can be cancelled, a cached file deleted, the answer copied, a photo pasted', async () => {
   const context = await browser.newContext({ serviceWorkers: 'block', permissions: ['clipboard-read', 'clipboard-write'] });
   const page = await context.newPage();
   const demo = new Demo(page, url);
@@ -125,7 +125,7 @@ test('a load can be cancelled, a kept file deleted, the answer copied, a photo p
   assert.match(await copied(), /kitchenware\.safetensors", backend: 'cpu' \}\)/);
   await says(other, 'models', /· cached/);
   await other.click('#models button.small');
-  await other.waitForFunction(() => !document.getElementById('models').textContent.includes('kept'));
+  await other.waitForFunction(() => !document.getElementById('models').textContent.includes('cached'));
   await other.evaluate(async () => {
     const data = new DataTransfer();
     data.items.add(new File([await (await fetch('models/kitchenware/photos/0412.jpg')).blob()], 'image.png'));
