@@ -52,7 +52,7 @@ fn what_a_file_does_not_tell_is_listed_until_an_option_says_it() {
             None,
             vec![SIZE, PIXELS, [FILTER[0], timm[0], FILTER[2]], [FIT[0], timm[1], FIT[2]], POOLING, SOFTMAX, LABELS],
         ),
-        // A head tells its own part; the pooling between is told by neither file, or by one.
+        // A head's file states its own part; the pooling between may be stated by neither file, or by one.
         ("notop.h5", Some("head.keras"), vec![PIXELS, FILTER, FIT, POOLING]),
         ("notop.h5", Some("head.h5"), vec![PIXELS, FILTER, FIT, POOLING]),
         ("notop.h5", Some("head.weights.h5"), vec![PIXELS, FILTER, FIT, POOLING, HIDDEN, SOFTMAX]),
@@ -133,7 +133,7 @@ fn a_config_that_lists_fewer_layers_is_refused() {
     assert!(error.contains("1 follow one another and 1 are left"), "{error}");
 }
 
-/// Their order is not even looked for.
+/// Their order does not matter.
 #[test]
 fn more_dense_layers_than_a_head_has_are_refused() {
     let names: Vec<String> = (0..17).map(|layer| layer.to_string()).collect();
@@ -142,7 +142,7 @@ fn more_dense_layers_than_a_head_has_are_refused() {
     assert!(error.contains("17 dense layers are more than the 16 supported"), "{error}");
 }
 
-/// Layers whose shapes do not tell which comes first.
+/// Layers whose order their shapes leave open.
 #[test]
 fn an_order_of_equal_layers_is_assumed() {
     let shapes = [("0", [64, 2048]), ("2", [64, 64]), ("4", [64, 64]), ("6", [1, 64])];
@@ -195,7 +195,7 @@ fn one_output_is_a_sigmoid() {
     }
 }
 
-/// As an earlier version made them.
+/// Files by earlier versions.
 #[test]
 fn own_files_of_a_single_output_are_refused() {
     let file = convert(fixture("keras3.h5"), Overrides::default()).unwrap();

@@ -15,7 +15,7 @@ use xception::network::layer;
 use xception::ops::{Dense, DenseTransposed, Op};
 use xception::plan::{Binding, Pass, Plan, Slot};
 
-/// A model on the CPU, weights as they are or as another dtype.
+/// A model on the CPU, its weights as in the file or in another dtype.
 fn load(file: &[u8], storage: Option<Dtype>) -> Classifier<Cpu> {
     block_on(Classifier::load(&Cpu::new(), file, stored(storage))).unwrap()
 }
@@ -59,12 +59,12 @@ fn check(op: Op, random: &mut Random) {
         let mut expected = vec![0.0; op.output_len()];
         op.reference(&values.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut expected);
         let what = format!("{op:?} from {dtype}");
-        // Vectors of multiply-accumulates beside sums one by one, of up to 17,000 products.
+        // The order of summation differs, over up to 17,000 products.
         assert_close(&what, runner.slot(writes), &expected, &[expected.len()], 3e-4, 1e-4);
     }
 }
 
-/// A tensor of random values, as it comes from a file by pieces; and the values that it then has.
+/// A tensor of random values, read in pieces; and its values after rounding.
 fn random_tensor(tensor: &layer::Tensor, dtype: Dtype, random: &mut Random) -> (Tensor, Vec<f32>) {
     let kind = tensor.dtype(dtype);
     let mut values = random.values(tensor.len());
@@ -86,7 +86,7 @@ fn random_tensor(tensor: &layer::Tensor, dtype: Dtype, random: &mut Random) -> (
     (weights, decoded.map(scaled).collect())
 }
 
-/// The cases of every operation but for parts of dense layers, which the CPU computes whole.
+/// The cases of every operation except parts of dense layers, which the CPU computes whole.
 #[test]
 fn operations_agree_with_the_reference() {
     for (name, ops) in Op::cases() {
@@ -101,7 +101,7 @@ fn operations_agree_with_the_reference() {
     }
 }
 
-/// i8 is expanded panel by panel: to the same values as when it is loaded as f32, in a quarter of the memory.
+/// i8 weights are expanded panel by panel: the values of a load as f32, in a quarter of the memory.
 #[test]
 fn i8_is_never_expanded_as_a_whole() {
     let file = kitchen_file(Dtype::I8);
@@ -115,7 +115,7 @@ fn i8_is_never_expanded_as_a_whole() {
     assert!(own.bytes() < expanded.bytes() / 3, "{} and {} bytes", own.bytes(), expanded.bytes());
 }
 
-/// Memory at 299×299 beside the weights.
+/// Memory for 299×299 beyond the weights.
 #[test]
 fn memory_beside_the_weights_is_small() {
     let file = random_file("keras3.weights.h5", 299, None);

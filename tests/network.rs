@@ -1,4 +1,4 @@
-//! The network against what is published of Xception, and the plan against the network.
+//! Xception's table against the published figures, and the plan against the table.
 
 mod common;
 
@@ -140,7 +140,7 @@ fn the_plan_for_imagenet_has_its_size() {
     assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer].len), (44, 7, 21));
 }
 
-/// Each image has room of its own, and the weights are the same.
+/// Each image of a batch has its own activations; weights are shared.
 #[test]
 fn a_batch_takes_its_multiple_of_memory() {
     let network = imagenet([150, 150]);
@@ -155,7 +155,7 @@ fn a_batch_takes_its_multiple_of_memory() {
     }
 }
 
-/// Measurements are used for the layers and the number of images that they were taken for.
+/// Measurements apply only to the layer shapes and batch size that they were taken for.
 #[test]
 fn the_plan_follows_its_tuning() {
     let network = imagenet([299, 299]);
@@ -166,7 +166,7 @@ fn the_plan_follows_its_tuning() {
     let passes = |tuning: &Tuning, batch| Plan::new(&network, Dtype::F32, tuning, batch).passes.len();
     assert_eq!((passes(&tuning, 1), passes(&tuning, 2)), (43 + 25, 43));
     assert_eq!((tuning.knows(&network, 1), tuning.knows(&network, 2)), (true, false));
-    // For the photos that are left over of more at once, but not for one by itself.
+    // They apply to the rest of a larger batch, but not to a batch of one.
     let mut batch = Tuning::untuned(false);
     batch.insert(ProblemSize::of(layer, 32).unwrap(), Algorithm::Tiled(TILES[2]));
     assert_eq!([1, 2, 7, 32].map(|images| passes(&batch, images)), [43, 43 + 25, 43 + 25, 43 + 25]);
@@ -184,8 +184,8 @@ fn the_plan_follows_its_tuning() {
     assert_eq!(read(&text.replace('\n', ", 7 ns, x left")), Tuning::untuned(false));
 }
 
-/// Runs that end after any number of algorithms find what one long run does: all algorithms of each size are tried once, those of the
-/// longest layers first, and the fastest is taken.
+/// Tuning in any number of short runs finds what one long run does: each algorithm is tried once for each shape, longest layers first, and
+/// the fastest is kept.
 #[test]
 fn tuning_goes_on_until_all_was_tried() {
     let network = imagenet([299, 299]);
@@ -229,7 +229,7 @@ fn tuning_goes_on_until_all_was_tried() {
         assert!(layers.iter().all(|layer| times.iter().filter(|(other, _)| *other == size(layer)).count() == 1));
         assert!(!text.contains("left"), "{text}");
 
-        // Again: what was found holds until better is.
+        // A later measurement replaces an earlier one only where it is faster.
         let mut again = fresh();
         again.read(&text);
         let all: Vec<Algorithm> = layers.iter().map(|layer| again.algorithm(layer, batch)).collect();
@@ -243,7 +243,7 @@ fn tuning_goes_on_until_all_was_tried() {
     }
 }
 
-/// Names tell algorithms apart, and every tile fits the workgroup memory that WebGPU grants.
+/// Algorithms have distinct names, and every tile fits WebGPU's default workgroup memory.
 #[test]
 fn methods_have_names() {
     for algorithm in Algorithm::all() {
@@ -262,7 +262,7 @@ fn methods_have_names() {
 #[test]
 fn f16_halves_gpu_memory() {
     let [single, half] = [Dtype::F32, Dtype::F16].map(|storage| gpu_plan(&imagenet([299, 299]), storage));
-    // Biases and everything behind the mean stay f32.
+    // Biases and everything behind the global pooling stay f32.
     let kept = 4 * (2048 + 1000 + (10 + 10 + 1000));
     assert_eq!(half.activation_bytes(), (single.activation_bytes() - kept) / 2 + kept);
     let is_bias = |tensor: &&Tensor| tensor.role == Role::Bias;
@@ -272,7 +272,7 @@ fn f16_halves_gpu_memory() {
     assert_eq!(half.passes, single.passes);
 }
 
-/// The paper's JFT head in f32 is beyond what WebGPU grants a binding: it becomes two passes over whole rows.
+/// The paper's JFT head in f32 exceeds WebGPU's default binding size: it becomes two passes over whole rows.
 #[test]
 fn a_large_head_is_bound_in_parts() {
     let network = Network::new([299, 299], &[dense("predictions", 17_000, false)], Preset::Keras).unwrap();
@@ -296,7 +296,7 @@ fn the_plan_carries_the_networks_tensors() {
     let network = imagenet([150, 150]);
     let plan = gpu_plan(&network, Dtype::F32);
     assert_eq!(plan.tensors, network.tensors());
-    // Batch norm's four arrays a channel become one bias: γ, β and one statistic are folded away.
+    // Of batch norm's four arrays per channel one remains, the bias: the others are folded away.
     let channels: usize =
         network.layers.iter().flat_map(Layer::parameters).filter(|p| p.0 == "gamma").map(|p| p.1[0]).sum();
     assert_eq!(plan.weight_bytes(), 4 * (network.parameter_count() - 3 * channels) as u64);
@@ -309,10 +309,10 @@ enum Content {
     Half(usize),
 }
 
-/// A pass as its layer wants it: label, slots read, tensors read, result, and its shapes and flags.
+/// The pass that a layer calls for: label, slots read, tensors read, result, shapes and flags.
 type Want = (String, Vec<Content>, Vec<String>, Content, Op);
 
-/// The expected operands of a layer, written from the layer's meaning alone.
+/// The expected operands of a layer, derived from its definition alone.
 fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     let layer = &layers[index];
     let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
@@ -366,7 +366,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     }
 }
 
-/// Runs the plan on symbols: an error where a pass does not find in its slots what its layer reads.
+/// Simulates the plan symbolically: an error where a slot does not hold what the pass reads.
 fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), String> {
     let last = Content::ValueId(network.layers.len());
     let top = network.classes().min(10);
@@ -408,7 +408,7 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
     if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }
 }
 
-/// A GPU's, a software adapter's, and one that has products by tiles in passes of their own.
+/// A GPU's plan, a software adapter's, and one whose separable convolutions are split in two passes.
 fn tunings(network: &Network) -> [Tuning; 3] {
     let mut tiled = Tuning::untuned(false);
     let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));

@@ -1,4 +1,4 @@
-//! Photos are refused by their bytes where they are cut short or too large, and only there.
+//! Photos are refused where they are truncated or too large, and only there.
 
 use std::fs;
 use std::path::Path;
@@ -47,7 +47,7 @@ fn odd_but_valid_jpegs_pass() {
     assert_eq!(decode(&followed).unwrap(), photo);
 }
 
-/// Decoders would take memory for what a chunk claims.
+/// Decoders would allocate what a chunk claims.
 #[test]
 fn a_webp_that_claims_too_much_is_refused() {
     let file = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/photos/lossy.webp")).unwrap();

@@ -1,4 +1,4 @@
-//! Resizing on the CPU against Pillow's images, and what holds for photos of every size. `resize_golden.rs` has more images.
+//! Resizing on the CPU against Pillow's images, and its properties for photos of every size. `resize_golden.rs` has more images.
 
 mod common;
 
@@ -42,7 +42,7 @@ fn another_filter_or_fit_is_noticed() {
     let images: Vec<_> = ways().map(|(preprocessing, name)| (name, resize(&photo, preprocessing, [24, 30]))).collect();
     for (i, (name, image)) in images.iter().enumerate() {
         for (other_name, other) in &images[..i] {
-            // These two differ only where a place is on the edge of a pixel.
+            // The two differ only where a sample falls on a pixel's edge.
             assert!(image != other || name == "tf-nearest.squash", "{name} is {other_name}");
         }
     }
@@ -115,7 +115,7 @@ fn check_taps(filter: Filter, taps: &Taps, length: usize, outputs: usize, what: 
         assert!(rest.iter().all(|&weight| weight == 0), "{what}: weights behind the last tap");
     }
     assert_eq!(taps.range(), (lowest, highest), "{what}");
-    // The room that the GPU's preprocessor makes for them.
+    // The sizes for which the GPU's preprocessor has buffers.
     assert!(taps.weights.len() <= 6 * length + 7 * outputs, "{what}: {} weights", taps.weights.len());
 }
 
@@ -150,7 +150,7 @@ fn taps_stay_inside_photos_of_any_size() {
     }
 }
 
-/// The part that the network sees is where the nearest pixels are taken from.
+/// The visible region agrees with where nearest-neighbour resizing samples.
 #[test]
 fn what_is_seen_is_what_is_resized() {
     let timm = Preprocessing { fit: Fit::Crop, crop: 0.8975, ..Preprocessing::default() };

@@ -1,4 +1,4 @@
-//! Resized photos are those of Python: the same bytes as Pillow's and timm's, TensorFlow's values, on the CPU and on the GPU.
+//! Resized photos equal Python's: Pillow's and timm's bytes, and TensorFlow's values, on the CPU and the GPU.
 
 mod common;
 
@@ -36,7 +36,7 @@ impl Case {
     }
 }
 
-/// Levels from 0 to 255, as they are.
+/// Levels from 0 to 255, unscaled.
 fn plain(filter: &str, fit: &str, crop: f64) -> Preprocessing {
     Preprocessing { filter: filter.parse().unwrap(), fit: fit.parse().unwrap(), crop, scale: 1.0, offset: 0.0 }
 }
@@ -84,7 +84,7 @@ fn grouped<T>(cases: Vec<(Case, T)>) -> Vec<Vec<(Case, T)>> {
     groups.into_values().collect()
 }
 
-/// The levels that the GPU makes of each photo of one group, `[height][width][3]`.
+/// The GPU's levels for the photos of one group, `[height][width][3]`.
 fn on_the_gpu<'a>(gpu: &Gpu, cases: impl Iterator<Item = &'a Case>) -> Result<Vec<Vec<f32>>> {
     let mut cases = cases.peekable();
     let Case { size, preprocessing, .. } = cases.peek().expect("a case");

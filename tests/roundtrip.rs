@@ -23,7 +23,7 @@ fn read(file: Vec<u8>) -> Result<Model> {
     Model::deserialize(&convert(file, Overrides::default())?)
 }
 
-/// Panics unless each tensor is that of the original, as far as the dtype can tell.
+/// Panics unless each tensor equals the original, to the precision of the dtype.
 fn compare(what: &str, dtype: Dtype, actual: &Model, original: &Model) {
     assert_eq!(actual.meta, original.meta, "{what}");
     let tensors = original.meta.network().unwrap().tensors();
@@ -62,7 +62,7 @@ fn every_source_in_every_dtype() {
             assert_eq!(convert(file.clone(), Overrides::default()).unwrap(), file, "{name}: nothing to change");
             assert_eq!(convert(file.clone(), stored(dtype)).unwrap(), file, "{name}: {dtype} already");
             assert_eq!(model.serialize(dtype).unwrap(), file, "{name}: written again as {dtype}");
-            // On the GPU as f16, in pieces that end anywhere.
+            // For the GPU as f16, read in pieces of arbitrary length.
             let tensors = original.meta.network().unwrap().tensors();
             let mut halves: Vec<Vec<u8>> = tensors.iter().map(|tensor| vec![0; tensor.bytes(Dtype::F16)]).collect();
             let mut decoder = StreamDecoder::new(&header, Dtype::F16);
@@ -81,7 +81,7 @@ fn every_source_in_every_dtype() {
     }
 }
 
-/// By their names, which Rust, the command line and JavaScript share.
+/// Options by name, shared by Rust, the command line and JavaScript.
 #[test]
 fn every_filter_is_kept() {
     use clap::ValueEnum;

@@ -1,4 +1,4 @@
-//! The shader files as text: whole, valid, within WebGPU's default limits, and in step with [`Op`]. No GPU.
+//! Shader sources without a GPU: valid, within WebGPU's default limits, and consistent with [`Op`].
 
 mod common;
 
@@ -44,7 +44,7 @@ fn ops() -> Vec<Op> {
             sizes.for_each(|size| tuning.insert(size, algorithm));
             tuning
         };
-        // Every algorithm, though not on every size of image.
+        // Every algorithm, but not for every image size.
         let tunings: Vec<Tuning> = match size {
             [299, 299] => Algorithm::all().map(algorithms).collect(),
             _ => [true, false].map(Tuning::untuned).into(),
@@ -60,7 +60,7 @@ fn ops() -> Vec<Op> {
     ops
 }
 
-/// Every kernel with a precision and constants that it is made with.
+/// Every kernel with the precision and constants that plans use.
 fn uses() -> Vec<(&'static Kernel, Precision, Constants)> {
     let normalising = vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)];
     let others = [
@@ -117,7 +117,7 @@ fn every_kernel_is_used() {
     );
 }
 
-/// Whatever line of a module an error names, it is found in the file that it comes from.
+/// Every line of an assembled module maps back to its source file.
 #[test]
 fn lines_are_traced_to_their_files() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
@@ -138,7 +138,7 @@ fn lines_are_traced_to_their_files() {
     }
 }
 
-/// Operands of products are f16 throughout, sums are not.
+/// Operands of products are f16, sums are f32.
 #[test]
 fn half_precision_is_a_third_source() {
     let source = SEPCONV.source(Precision::Half);
@@ -147,7 +147,7 @@ fn half_precision_is_a_third_source() {
     assert!(SEPCONV.source(Precision::Stored).contains("alias Operand = vec4f;"));
 }
 
-/// Storage as f16 halves the memory of everything before the mean.
+/// Storage as f16 halves the memory of everything before the global pooling.
 #[test]
 fn f16_is_another_source() {
     for kernel in KERNELS {
@@ -217,11 +217,11 @@ fn the_grid_covers_the_output_and_no_more() {
         assert_eq!(size, work.workgroup, "{op:?}");
         let groups: [usize; 3] =
             std::array::from_fn(|axis| work.extent[axis].div_ceil(size[axis] * work.invocation[axis]));
-        // Workgroups beyond one dimension lie along another, without a whole row too many.
+        // Workgroups beyond one dimension's limit spread over a second one, with less than a row to spare.
         assert_eq!(grid[0], groups[0], "{op:?}");
         let layers = grid[2] / groups[2];
         assert!((groups[1]..groups[1] + layers).contains(&(grid[1] * layers)), "{op:?}: {grid:?}");
-        // These store whole tiles of channels; the others look where they end.
+        // These store whole channel tiles; the others check the bounds.
         if matches!(op, Op::Depthwise(_) | Op::Sepconv(_) | Op::GlobalAveragePool(_)) {
             assert_eq!(work.extent[0] % work.invocation[0], 0, "{op:?}");
         }

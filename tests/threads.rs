@@ -15,7 +15,7 @@ use xception::resize::Preprocessing;
 use xception::tile::Tuning;
 use xception::weights::safetensors::{Meta, Model};
 
-/// A model's weights as the CPU has them.
+/// A model's weights on the CPU.
 fn weights(meta: &Meta, tensors: &[Vec<f32>], dtype: Dtype) -> Arc<[Tensor]> {
     let of = |(tensor, values): (_, &Vec<f32>)| {
         let mut weights = Tensor::new(tensor, dtype);

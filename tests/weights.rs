@@ -1,4 +1,4 @@
-//! Weights files: every layout Keras has had gives the same model, and no damaged file gives anything but an error.
+//! Weights files: every Keras layout gives the same model, and every damaged file an error.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn find(file: &[u8], bytes: &[u8]) -> usize {
     file.windows(bytes.len()).position(|window| window == bytes).expect("the bytes are in the file")
 }
 
-/// Puts other bytes of the same number everywhere.
+/// Replaces all occurrences with other bytes of the same length.
 fn replaced(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut file = file.to_vec();
@@ -130,7 +130,7 @@ fn published_models_have_the_labels_of_imagenet() {
     for name in ["keras3.h5", "keras1.h5", "timm.safetensors"] {
         assert_eq!(read(fixture(name)).unwrap().meta.labels, imagenet, "{name}");
     }
-    // Seven classes are not ImageNet's, nor are a thousand of a layer that has no published name.
+    // Seven classes are not ImageNet's, nor are a thousand of a layer without the published name.
     for name in ["sequential.keras", "keras3.weights.h5"] {
         assert!(read(fixture(name)).unwrap().meta.labels.is_empty(), "{name}");
     }
@@ -233,7 +233,7 @@ fn a_file_cut_short_is_refused() {
     }
 }
 
-/// The bytes of each tensor that a decoder hands on from a file in pieces of some length.
+/// The bytes of each tensor that a decoder emits for a file read in pieces of some length.
 fn split(header: &Header, data: &[u8], piece: usize) -> HashMap<usize, Vec<u8>> {
     let mut decoder = StreamDecoder::new(header, Stored::F32);
     let mut tensors: HashMap<usize, Vec<u8>> = HashMap::new();
@@ -290,7 +290,7 @@ fn hostile_headers_are_refused() {
     refused("a tensor between two values", Header::parse(&misaligned), "multiple of 8");
     let huge = changed_header(|header| {
         let from = header.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64()).max().unwrap();
-        // Each as long as can be told in bits.
+        // Each at the limit of its integer type.
         let longest = (1 << 61) - 1;
         let starts = (0..8).map(|i| from + i * longest);
         for (i, start) in starts.enumerate() {

@@ -1,4 +1,4 @@
-//! The command line tool as people call it: its output, its exit codes, and what it says of bad input.
+//! The command-line tool as people call it: output, exit codes and messages.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -159,7 +159,7 @@ fn eval_measures_every_dtype() {
     }
     assert!(lengths[1] < lengths[0] * 52 / 100, "{lengths:?}");
 
-    // A label that the model has not, and a folder without a labelled photo.
+    // A label unknown to the model, and a folder without labelled photos.
     let fork = scratch("fork.csv", b"Id,label\n0412,pitchfork\n");
     let other = scratch("other.csv", b"photo,class\nno such photo,3\n");
     let eval = |labels: &str| xception(&["eval", "--model", &files[2], "--images", &folder, "--labels", labels]);
@@ -249,7 +249,7 @@ fn zip_of(name: &str) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// Without any driver the CPU answers, or the sentence says what to install.
+/// Without a driver the CPU answers, or the message says what to install.
 #[test]
 #[cfg(target_os = "linux")]
 fn no_adapter_is_named() {

@@ -46,7 +46,7 @@ fn bench_counts_and_times() {
     );
 }
 
-/// Photos at once, by what was measured here: each has its own answer, which the CPU agrees to, and a bad one its own sentence.
+/// A batch with a tuned table: each photo has its own answer, equal to the CPU's, and a bad one its own sentence.
 #[test]
 fn batches_and_tuning() {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
@@ -58,7 +58,7 @@ fn batches_and_tuning() {
             command.env(variable, &cache);
         }
         if let Some(shaders) = dirs::cache_dir() {
-            // Mesa's, which would be compiled again otherwise.
+            // Mesa's shader cache, kept to avoid recompiling.
             command.env("MESA_SHADER_CACHE_DIR", shaders);
         }
         let options = ["--backend", "webgpu", "--tune", "again", "--batch", "2"];
@@ -104,7 +104,7 @@ fn bench_times_each_pass_of_photos_at_once() {
     }
 }
 
-/// Each pass has its row in the tables, in the trace and in the CSV file, and all together take what the network takes.
+/// Each pass has its row in the tables, the trace and the CSV file, and their times sum to the network's.
 #[test]
 fn profile_times_each_pass() {
     let [trace, svg] = ["trace.json", "roofline.svg"].map(|name| scratch(name, b""));
@@ -134,7 +134,7 @@ fn profile_times_each_pass() {
     let sum: f64 = passes.iter().map(|pass| number(pass, "ms")).sum();
     let shares: f64 = passes.iter().map(|pass| number(pass, "share")).sum();
     assert!((shares - 1.0).abs() < 1e-9, "{shares}");
-    // Other programs may run beside one of both: the least that must hold is that nothing is counted twice or not at all.
+    // Other programs may disturb either measurement: the bound only shows that nothing is counted twice or not at all.
     assert!((0.5..2.0).contains(&(sum / number(&profile, "wholeMs"))), "{sum} of {}", profile["wholeMs"]);
 
     let trace: Value = serde_json::from_str(&fs::read_to_string(trace).unwrap()).unwrap();
@@ -145,7 +145,7 @@ fn profile_times_each_pass() {
         assert!((number(pair[0], "ts") + number(pair[0], "dur") - number(pair[1], "ts")).abs() < 1e-6);
     }
     let svg = fs::read_to_string(svg).unwrap();
-    // Softmax and mean multiply nothing; each kernel has a circle in the legend.
+    // Softmax and global pooling multiply nothing; each kernel has a circle in the legend.
     assert_eq!(svg.matches("<circle").count(), 76 + 4, "{svg}");
     assert!(svg.contains("GFLOP/s"));
 
@@ -160,7 +160,7 @@ fn profile_times_each_pass() {
     refused(&xception(&["profile", "--model", &model, "none.jpg"]), 1, &["none.jpg"]);
 }
 
-/// An oracle that agrees, one with a value changed in the middle, and files that are none.
+/// An oracle that agrees, one with a changed value, and files that are no oracle.
 #[test]
 fn compare_names_the_first_layer_that_is_off() {
     let gpu = common::gpu();
@@ -189,7 +189,7 @@ fn compare_names_the_first_layer_that_is_off() {
     let compare = |against: &str| on(&["--backend", "webgpu"], against);
 
     let agrees = write("agrees.safetensors", &tensors);
-    // A pixel of the resized photo that lies between two values may be rounded otherwise on the CPU.
+    // A resized pixel halfway between two values may be rounded differently on the CPU.
     for output in [compare(&agrees), on(&["--backend", "cpu", "--atol", "0.1"], &agrees)] {
         assert!(output.status.success() && stdout(&output).contains("all 3 agree"), "{output:?}");
     }

@@ -1,4 +1,4 @@
-//! The models of the golden tests: one that was trained, and random ones.
+//! The models of the golden tests: a trained one, and random ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,7 +46,7 @@ pub fn random_file(file: &str, side: usize, change: Option<&str>) -> Vec<u8> {
     model.serialize(Dtype::F32).unwrap()
 }
 
-/// A random network whose weights are finite, and its logits are not.
+/// A random network with finite weights and infinite logits.
 pub fn overflowing_file() -> Vec<u8> {
     let mut model = Model::deserialize(&random_file("keras3.weights.h5", 71, None)).unwrap();
     let head = model.tensors.len() - 2;

@@ -42,7 +42,7 @@ pub fn pattern(height: usize, width: usize) -> Vec<u8> {
 pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], shape: &[usize], atol: f32, rtol: f32) {
     let len: usize = shape.iter().product();
     assert_eq!((actual.len(), expected.len()), (len, len), "{what}: lengths, for the shape {shape:?}");
-    // How many times its tolerance a value is off.
+    // The error of a value in units of its tolerance.
     let excess = |(&a, &b): (&f32, &f32)| {
         let (error, tolerance) = ((a - b).abs(), atol + rtol * b.abs());
         if error <= tolerance {
@@ -98,7 +98,7 @@ impl Random {
     }
 }
 
-/// Waits for what the GPU does.
+/// Waits for a future that the GPU completes.
 #[cfg(feature = "gpu")]
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
@@ -157,7 +157,7 @@ impl Golden {
         self.bytes(name).map(bytemuck::pod_collect_to_vec)
     }
 
-    /// Places among values.
+    /// Indices.
     pub fn integers(&self, name: &str) -> Option<Vec<i64>> {
         self.bytes(name).map(bytemuck::pod_collect_to_vec)
     }

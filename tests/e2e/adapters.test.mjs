@@ -1,4 +1,4 @@
-// Adapters: which of them are software, and measurements of them.
+// Adapters: detection of software adapters, and cached measurements.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';

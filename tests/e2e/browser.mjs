@@ -1,4 +1,4 @@
-// A headless Chromium with WebGPU on its software adapter, and the demo page in it.
+// Headless Chromium with WebGPU on its software adapter, and the demo page in it.
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
@@ -60,7 +60,7 @@ export async function packagePage(browser, url) {
   return page;
 }
 
-/** Reads a page, and drops files on it. */
+/** The demo page: drops files on it and reads it. */
 export class Demo {
   constructor(page, url) {
     this.page = page;
@@ -72,13 +72,13 @@ export class Demo {
     page.on('request', (request) => this.requests.push(new URL(request.url()).pathname));
     page.on('pageerror', (error) => this.complaints.push(String(error)));
     page.on('console', (message) => {
-      // That a file is not there, or a service worker not wanted, is a test's own doing.
+      // Missing files and blocked service workers are intended by tests.
       const expected = /^(Failed to load resource|Service Worker registration blocked)/.test(message.text());
       if (['error', 'warning'].includes(message.type()) && !expected) this.complaints.push(message.text());
     });
   }
 
-  /** Opens the page and waits until its model is there, or cannot be. */
+  /** Opens the page and waits until its model has loaded or failed. */
   async open() {
     await this.page.goto(this.url);
     await this.settled();

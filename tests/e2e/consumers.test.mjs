@@ -1,5 +1,5 @@
-// The packed package as its users have it: what is in it, its types for every resolver, built by each bundler and served with a
-// strict CSP, and in Node and Deno. `tests/consumers` has the tools.
+// The packed package as users get it: its contents, its types for every resolver, built by each bundler and served with a strict CSP, and in
+// Node and Deno. `tests/consumers` has the tools.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ const app = resolve('test-results/consumers');
 const packed = join(app, 'node_modules/xception-webgpu');
 let tarball, server, browser, url;
 
-/** The page of every consumer: the address says on what, and where, the model runs. */
+/** The page of every consumer: its address sets the backend and whether a worker is used. */
 const main = (worker) => `
 import { Xception } from 'xception-webgpu';
 const asked = new URLSearchParams(location.search);
@@ -40,7 +40,7 @@ before(async () => {
   execFileSync('tar', ['xzf', tarball, '--strip-components=1', '-C', packed]);
   writeFileSync(join(app, 'package.json'), JSON.stringify({ type: 'module', dependencies: { 'xception-webgpu': '*' } }));
   writeFileSync(join(app, 'main.js'), main('true'));
-  // Rollup and esbuild know no workers: theirs is an entry of its own.
+  // Rollup and esbuild do not bundle workers: the worker is a separate entry.
   writeFileSync(join(app, 'own.js'), main("new Worker(new URL('./worker.js', import.meta.url), { type: 'module' })"));
   writeFileSync(join(app, 'worker.js'), "import 'xception-webgpu/worker';\n");
   writeFileSync(join(app, 'index.html'), html('./main.js'));
@@ -53,7 +53,7 @@ after(async () => {
   server?.close();
 });
 
-/** Opens a consumer's page; what it answers, and what of the package it fetched. */
+/** Opens a consumer's page: its answer, and the package's files that it fetched. */
 async function answer(path) {
   const page = await browser.newPage();
   const fetched = new Map();
@@ -69,7 +69,7 @@ async function answer(path) {
   return { title: [title, ...complaints].join(' '), bodies };
 }
 
-/** Bytes of what was fetched, by brotli. */
+/** Bytes fetched, compressed by brotli. */
 const compressed = ({ bodies }) => bodies.reduce((sum, body) => sum + brotliCompressSync(body).length, 0);
 
 /** Copies the package's files beside the output of bundlers that do not emit them. */

@@ -1,4 +1,4 @@
-// The CPU in place of a GPU: when it is taken and what is said of it, the same answers, threads, and what cannot be.
+// The CPU backend: when it is chosen and with what reason, equal answers, threads, and failures.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ let server, browser, url, scratch;
 before(async () => {
   scratch = mkdtempSync(join(tmpdir(), 'xception-'));
   ({ server, url } = await serve(0, { '/scratch': scratch }));
-  // Workers of a page that shares nothing with other sites must say that they do not either.
+  // Workers of a cross-origin isolated page need the header too.
   server.prependListener('request', (_, response) => response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp'));
   browser = await launch();
 });
@@ -24,7 +24,7 @@ after(async () => {
   rmSync(scratch, { recursive: true });
 });
 
-/** An empty page, at an address of its own, and the names of the wasm modules that it fetches. */
+/** An empty page at its own address, and the names of the wasm modules that it fetches. */
 async function open(path = 'empty', headers = {}) {
   const page = await browser.newPage();
   const modules = [];
@@ -35,7 +35,7 @@ async function open(path = 'empty', headers = {}) {
     Object.assign(globalThis, await import('/pkg/dist/index.js'));
     globalThis.weights = '/models/kitchenware.safetensors';
     globalThis.cup = '/models/kitchenware/photos/0009.jpg';
-    /** A model's answer and what it is. */
+    /** A model's answer and its info. */
     globalThis.answer = async (options) => {
       try {
         const model = await Xception.load({ weights, cache: false, ...options });
@@ -54,7 +54,7 @@ async function open(path = 'empty', headers = {}) {
 /** The headers that let a page share memory between threads. */
 const isolated = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
 
-/** Two answers of the same classes with the same probabilities. */
+/** Asserts that two answers have the same classes and probabilities. */
 function same(one, other, tolerance) {
   assert.deepEqual([one.code, one.message], [undefined, undefined]);
   for (const [i, { label, score }] of one.predictions.entries()) {
@@ -180,7 +180,7 @@ test('without a fused multiply-add too', async () => {
   await page.close();
 });
 
-/** The outcome of photos with another script for threads; null for none. */
+/** The outcome of photos with a replaced thread script; null for none. */
 async function troubled(script, ms = 0) {
   const folder = join(scratch, `dist${troubled.count++}`);
   cpSync('pkg/dist', folder, { recursive: true });
@@ -214,7 +214,7 @@ test('threads that cannot start, never come or die leave an answer', async () =>
   assert.deepEqual(await troubled('addEventListener("message", () => postMessage({ failed: "no memory" }))'), right(1), 'they say so');
   assert.deepEqual(await troubled('addEventListener("message", () => postMessage({ ready: true }))'), right(1), 'they come and do nothing');
   assert.deepEqual(await troubled(' '), right(1), 'they never answer');
-  // Ended by somebody else in the middle of a strip, as browsers do where memory is short.
+  // Terminated in the middle of a strip, as browsers do when memory is short.
   const dying = `
     const thread = new Worker(new URL('./real.js', import.meta.url), { type: 'module' });
     thread.onmessage = ({ data }) => postMessage(data);
@@ -230,7 +230,7 @@ test('four threads take hardly more memory than one', async (context) => {
   const { page } = await open('isolated', isolated);
   const script = `
     import { Xception } from '/pkg/dist/index.js';
-    // The module's memory is nobody else's business: so it is asked of the browser.
+    // The module's memory is private, so the browser is asked for it.
     const memories = [];
     const { instantiateStreaming } = WebAssembly;
     WebAssembly.instantiateStreaming = async (...args) => {
@@ -267,7 +267,7 @@ test('its memory is that of the weights and 60 MB, also after a large photo', as
   const { weights, memory, label } = await page.evaluate(async () => {
     const response = await fetch('/scratch/large.safetensors');
     const weights = Number(response.headers.get('content-length'));
-    // The module's memory is nobody else's business: so it is asked of the browser.
+    // The module's memory is private, so the browser is asked for it.
     const memories = [];
     const { instantiateStreaming } = WebAssembly;
     WebAssembly.instantiateStreaming = async (...args) => {

@@ -77,7 +77,7 @@ test('keras', async () => {
 test('offline', async () => {
   const { page, text } = await open('offline');
   await text('answer', /1 file of weights kept/);
-  // Service workers are online still: so the server goes, and with it this test is the last that needs it.
+  // Service workers would still be online: so the server is closed, and this test must be the last.
   await page.context().setOffline(true);
   server.closeAllConnections();
   await new Promise((accept) => server.close(accept));

@@ -1,10 +1,10 @@
-// A server of the package, an /empty page, and at /hostile/ weights in every way that servers and connections go wrong.
+// A server of the package, an /empty page, and below /hostile/ weights with every fault that servers and connections have.
 import { readFileSync } from 'node:fs';
 import { serve } from '../../scripts/serve.mjs';
 
 export const file = readFileSync('models/kitchenware.safetensors');
 
-/** One byte of a weight is another one; it still is a number. */
+/** One byte of a weight is changed; it remains a finite number. */
 export const corrupt = Buffer.from(file);
 corrupt[corrupt.length - 4096] ^= 1;
 
@@ -75,7 +75,7 @@ function send(request, response, { body = file, ranges = true, status, type, hea
     ...headers,
   });
   response.write(rest.subarray(0, cut ?? stall), () => {
-    // A browser forgets what it has not handed over yet when a connection breaks.
+    // When a connection breaks, a browser drops what it has not delivered yet.
     if (stall === undefined) setTimeout(() => response.socket.destroySoon(), 250);
   });
 }

@@ -1,5 +1,4 @@
-// Loading in a browser, from a server that cuts, lies and changes its mind: what is loaded is right, what is wrong gets a
-// sentence, and only what was verified is cached.
+// Loading in a browser from a faulty server: what loads is right, what does not gets a sentence, and only verified files are cached.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -79,7 +78,7 @@ test('a download that breaks off three times goes on where it was', async () => 
   assert.equal(label, 'cup');
   assert.deepEqual(last, { phase: 'weights', loaded: file.length, total: file.length, fromCache: false });
   assert.deepEqual(cached, [at('cut3')]);
-  // How much the browser still hands over of what came before a break is its own affair.
+  // How much of the received data a browser delivers after a break is up to it.
   const [first, ...offsets] = asked('cut3');
   assert.deepEqual([first, offsets.length], [undefined, 3]);
   assert.ok(offsets[0] <= 1000 && offsets[0] < offsets[1] && offsets[1] < offsets[2], `${offsets}`);
@@ -129,7 +128,7 @@ test('web pages, Git LFS pointers and the start of a file are called by their na
 });
 
 test('integrity holds for every source, and refuses what is no hash before anything is fetched', async () => {
-  // The file goes to the GPU as it comes, and still there is no model.
+  // Weights are uploaded while the file arrives, but a damaged file gives no model.
   const escaped = (text) => text.replace(/[+/]/g, '\\$&');
   const sentence = new RegExp(`hash is sha256-${escaped(hash(corrupt, 'base64'))}, not ${escaped(sri)}$`);
   await refused('corrupt', 'integrity', sentence, { integrity: sri });
@@ -161,7 +160,7 @@ test('a file is fetched once, and again only where that is asked for', async () 
   const second = await load({ weights: `${weights}#fragment`, integrity: hex }, true);
   assert.deepEqual(second.last, { phase: 'weights', loaded: file.length, total: file.length, fromCache: true });
   assert.deepEqual([second.label, requests.length], ['cup', length]);
-  // A caller's mistake is no fault of the file.
+  // A wrong option is not reported as a damaged file.
   const wrong = await load({ weights, labels: ['one', 'two'] });
   assert.deepEqual([wrong.code, wrong.cached, requests.length], ['bad-argument', [at('good')], length]);
   const others = await page.evaluate((weights) => {
@@ -190,10 +189,10 @@ test('a cached file that is not the wanted one is fetched again', async () => {
   await plant('corrupt');
   const replaced = await load({ weights, integrity: hex });
   assert.deepEqual([replaced.code, replaced.last.fromCache, replaced.cached], [undefined, false, [at('good')]]);
-  // Now its hash is known: for another one the cached file is not even looked at.
+  // Its hash is known now: the cached file is not read for a different one.
   assert.equal(await page.evaluate((weights) => fromCache({ weights, integrity: '0'.repeat(64) }), weights), false);
   assert.equal(await page.evaluate((weights) => fromCache({ weights }), weights), true);
-  // An entry that lost its end.
+  // A truncated entry.
   await plant('good', 1000);
   const seen = await page.evaluate(async (weights) => {
     const stop = new AbortController();
@@ -301,7 +300,7 @@ test('the page never holds the file twice', { skip: !existsSync('/proc/self/clea
     ['the cache', 48e6],
   ]) {
     await page.evaluate(() => gc());
-    // The largest growth is the page's: the others have nothing to do.
+    // The largest growth is the page's: the other processes are idle.
     const before = renderers.map((id) => {
       writeFileSync(`/proc/${id}/clear_refs`, '5');
       return status(id, 'VmRSS');

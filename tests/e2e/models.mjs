@@ -1,9 +1,9 @@
-// The server of npm start with the list of models that it makes: a fresh clone has no models/index.json in npm test.
+// The server of npm start with a list of models: in npm test a fresh clone has no models/index.json.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { serve } from '../../scripts/serve.mjs';
 
-/** Serves `more` besides; the one model has the photos it comes with as samples where that is wanted. */
+/** Also serves `more`; the model has its own photos as samples on request. */
 export async function serveWithModel(more, withSamples) {
   const weights = 'models/kitchenware.safetensors';
   const bytes = readFileSync(weights);

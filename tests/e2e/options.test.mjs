@@ -1,5 +1,5 @@
-// Whatever is given for an option or an image: each call settles, with `bad-argument` or the right answer, the same on the page and in a
-// worker, and the next call is right.
+// Arbitrary values for options and images: each call settles with `bad-argument` or the right answer, alike on the page and in a worker, and
+// the next call is right.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
@@ -118,7 +118,7 @@ test('every option of every method', async () => {
     for (const [method, options] of Object.entries(names)) {
       results.right[method] = await call(method, ...needed(method));
       for (const [name, value] of Object.entries(weird())) {
-        // Other objects have none of the options.
+        // These objects have no options.
         if (typeof value !== 'object' || /^(array|revoked|throwing)$/.test(name))
           results.options[`${method} ${name}`] = await call(method, ...needed(method), value);
       }
@@ -194,7 +194,7 @@ test('every kind of image', async () => {
       structuredClone(view.buffer, { transfer: [view.buffer] });
       return view;
     };
-    /** Memory that threads share, also where the page may not make any by its name. */
+    /** Shared memory, also where the page has no SharedArrayBuffer. */
     const shared = (source) => {
       const pages = Math.ceil(source.byteLength / 65536);
       const view = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer, 0, source.byteLength);
@@ -249,7 +249,7 @@ test('every kind of image', async () => {
       },
       decode: { closed, transferred, unloaded: new Image(), emptyCanvas: Object.assign(document.createElement('canvas'), { width: 0 }) },
     };
-    // Text is an address, a buffer a file.
+    // Strings are addresses, buffers are files.
     for (const name of ['empty', 'text', 'digit', 'buffer']) delete cases['bad-argument'][name];
     const wrong = [];
     const expect = async (name, expected, work) => {
@@ -314,7 +314,7 @@ test('every option of load', async () => {
     const results = { weird: {}, sources: {} };
     for (const name of names) {
       for (const [kind, value] of Object.entries(weird())) {
-        // Those decide for good where compiled code comes from.
+        // These options fix where compiled code comes from.
         if (/^wasm/.test(name) && ['empty', 'text', 'digit', 'buffer'].includes(kind)) continue;
         results.weird[`${name} ${kind}`] = await load({ [name]: value });
       }

@@ -1,4 +1,4 @@
-// The package itself: its size, its types, and its API called from a page.
+// The package: its size, its types, and its API called from a page.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -64,7 +64,7 @@ test("dtype, head and labels are the caller's", async () => {
         return { code, message };
       }
     };
-    // PyTorch's linear layer whose logits are its bias, whatever the photo.
+    // A PyTorch linear layer whose logits are its bias for every photo.
     const tensor = (shape, start, end) => ({ dtype: 'F32', shape, data_offsets: [start, end] });
     const size = 4 * 3 * 2048;
     const json = JSON.stringify({ 'fc.weight': tensor([3, 2048], 0, size), 'fc.bias': tensor([3], size, size + 12) });
@@ -227,7 +227,7 @@ test('the API answers in order, counts, refuses and lets go', async () => {
     result.decoded = (await model.classify(bytes)).predictions;
     result.undecoded = await refusal(model.classify(new TextEncoder().encode('no image')));
     globalThis.createImageBitmap = browsers;
-    // A photo makes nothing on the GPU: all was made at load.
+    // A photo creates no GPU object: all are created at load.
     const made = [];
     const makers = ['createBuffer', 'createBindGroup', 'createTexture', 'createComputePipeline'];
     const originals = makers.map((name) => GPUDevice.prototype[name]);

@@ -38,13 +38,13 @@ after(async () => {
   rmSync(scratch, { recursive: true });
 });
 
-/** Runs `body` with a fresh page, which must not have thrown anything in the end. */
+/** Runs `body` with a fresh page, and fails if the page threw anything. */
 async function withDemo(body, query = '') {
   // A service worker would answer in place of the tests.
   const page = await browser.newPage({ serviceWorkers: 'block' });
   const demo = new Demo(page, url + query);
   try {
-    // Every test of this file is about the kitchenware model, also where npm start found the ImageNet weights.
+    // Tests of this file use the kitchenware model, even where npm start has fetched the ImageNet weights.
     const entry = { name: 'Kitchenware', url: 'models/kitchenware.safetensors', samples: [photo('0009').slice(1)] };
     await page.route('**/models/index.json', (route) => route.fulfill({ json: [entry] }));
     await body(demo, page);

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { emptyPage, launch } from './browser.mjs';
 
-/** The smallest input, for what times each pass many times over. */
+/** The smallest input, for tests that time each pass many times. */
 const SMALL = { inputSize: 71 };
 
 let server, browser, page, url;
@@ -81,7 +81,7 @@ for (const worker of [false, true]) {
     assert.ok(Math.abs(totals.flow.entry.ms + totals.flow.middle.ms + totals.flow.exit.ms - sum) < 1e-6);
     assert.ok(Math.abs(passes.reduce((total, { share }) => total + share, 0) - 1) < 1e-9);
     const least = passes.reduce((total, { minMs }) => total + minMs, 0);
-    // Other programs may run beside the passes, or beside the whole: the least that must hold is that nothing counts twice or not at all.
+    // Other programs may disturb either measurement: the bound only shows that nothing is counted twice or not at all.
     assert.ok(least / wholeMs > 0.5 && least / wholeMs < 2, `${least} of ${wholeMs} ms`);
     assert.deepEqual(after.predictions, before.predictions);
   });
@@ -104,7 +104,7 @@ test('where timestamps move in steps, passes are repeated until a step is small'
   const step = 4e5;
   const { profile, groups } = await evaluate(async (model, photo) => {
     const { getMappedRange } = GPUBuffer.prototype;
-    // As Chrome does, only more: in steps of 0.4 ms.
+    // Timestamps quantised as in Chrome, but more coarsely: to 0.4 ms.
     GPUBuffer.prototype.getMappedRange = function (...args) {
       const range = getMappedRange.apply(this, args);
       if (this.label !== 'timestamps, staged') return range;
@@ -122,7 +122,7 @@ test('where timestamps move in steps, passes are repeated until a step is small'
   }, SMALL);
   const { clock, repeats, passes } = profile;
   assert.deepEqual([clock, groups.length, groups.includes('block5_sepconv1.pointwise')], ['timestamps', 80, true]);
-  // A pass of 0.2 ms would be nothing, or 0.4, by itself.
+  // A single pass of 0.2 ms would read 0 or 0.4.
   assert.ok(repeats > 16, `${repeats}`);
   for (const { label, ms } of passes) assert.ok(ms > 0 && ms * repeats * 1e6 >= step / 0.02, `${label}: ${ms} ms`);
 });
@@ -137,7 +137,7 @@ test('an inference is rows of the performance panel, only where that is asked fo
   assert.deepEqual([none.label, none.entries], ['cup', []]);
   await browser.startTracing(page, { categories: ['blink.user_timing'] });
   const some = await evaluate(entries, { profile: true });
-  // As the panel records it: each pass's begin has its track.
+  // What the panel records: each pass's begin event names its track.
   const { traceEvents } = JSON.parse(await browser.stopTracing());
   const begins = traceEvents.filter(({ ph, args }) => ph === 'b' && args?.detail?.includes('"track":"Xception GPU"'));
   assert.deepEqual([begins.length, begins[2].name], [80, 'block1_conv1']);

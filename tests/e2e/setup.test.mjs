@@ -1,4 +1,4 @@
-// How npm start gets the official weights, against a server of our own: their host is not within everybody's reach.
+// How npm start gets the official weights, tested against a local server.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { imagenet, isCurrent } from '../../scripts/model.mjs';
 
-// Any weights do.
+// Any weights will do.
 const weights = readFileSync('models/kitchenware/kitchenware.keras');
 const md5 = createHash('md5').update(weights).digest('hex');
 
@@ -17,7 +17,7 @@ let server, folder, host, source;
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'xception-'));
   server = createServer((request, response) => {
-    // A conversion holds this process up, so that a kept connection would end just when it is used again.
+    // A conversion blocks this process, so that a kept-alive connection could expire just when it is reused.
     response.setHeader('connection', 'close');
     if (request.url === '/weights') response.end(weights);
     else if (request.url !== '/silent') response.writeHead(404).end();

@@ -1,5 +1,4 @@
-// Every state the page can be in: how it comes there, and the words it must have then. Tests assert them, `npm run screenshots` looks
-// at them.
+// Every state of the page: how to reach it, and the words it must show. Tests assert them; `npm run screenshots` takes pictures.
 import { readFileSync } from 'node:fs';
 
 const photo = (name) => `models/kitchenware/photos/${name}.jpg`;
@@ -24,7 +23,7 @@ async function says(page, id, pattern) {
 
 const models = (page, list) => page.route('**/models/index.json', (route) => route.fulfill({ json: list }));
 
-/** `query` says where the model runs: a software adapter is used only where that is asked for. */
+/** `query` sets the backend: a software adapter is used only on request. */
 async function ready(demo, page, query = '') {
   await models(page, [entry, remote]);
   await page.goto(demo.url + query);
@@ -37,14 +36,14 @@ async function answered(demo, page, query) {
   await says(page, 'status', /^0009\.jpg: cup$/);
 }
 
-/** A file that goes wrong, in front of an answer. */
+/** A file that fails while an answer is shown. */
 const refused = (name, bytes, words) => async (demo, page) => {
   await ready(demo, page);
   await demo.drop(name, bytes);
   await says(page, 'error', words);
 };
 
-/** Takes something of WebGPU away before scripts run: from the page, and from the worker that has the model. */
+/** Removes a part of WebGPU before scripts run, from the page and from the model's worker. */
 async function without(page, missing) {
   await page.addInitScript(missing);
   await page.route('**/worker.js', async (route) => {
@@ -67,7 +66,7 @@ export function pngHeader(width, height) {
 }
 
 export const states = {
-  /** A server that stops in the middle. */
+  /** A server that stops halfway. */
   async loading(demo, page) {
     await models(page, [entry]);
     await page.addInitScript(() => {
@@ -140,7 +139,7 @@ export const states = {
     await says(page, 'model', /computed on the CPU \(.*\): WebGPU finds no GPU here: enable hardware acceleration/);
     await says(page, 'hint', /Settings, System\. WebGPU report/);
   },
-  /** A GPU is chosen in the address, and none there. */
+  /** The address asks for a GPU, and there is none. */
   async needsWebGPU(demo, page) {
     await withoutWebGPU(page);
     await models(page, [entry]);
@@ -148,7 +147,7 @@ export const states = {
     await says(page, 'error', /^Kitchenware: this browser has no WebGPU: Chrome and Edge have it since 113.*flags.*Browser support/);
     await says(page, 'status', /^No model: there is no GPU for it\. Choose the CPU below\.$/);
   },
-  /** A GPU is chosen on the page, and none there. */
+  /** The page's control asks for a GPU, and there is none. */
   async needsAdapter(demo, page) {
     await withoutAdapter(page);
     await answered(demo, page);
@@ -161,7 +160,7 @@ export const states = {
     await page.goto(demo.url);
     await says(page, 'status', /^No model: drop a weights file on this page\.$/);
   },
-  /** As the browser says it, through the worker that has the device. */
+  /** Reported by the browser through the worker that has the device. */
   async lost(demo, page) {
     await page.addInitScript(() => {
       const original = MessagePort.prototype.postMessage;

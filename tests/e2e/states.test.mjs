@@ -1,5 +1,5 @@
-// Every state of the page with its words, at phone and desktop width, free of what axe-core finds; and what holds for the page as a
-// whole: its size, the keyboard, no shifting, no network.
+// Every state of the page with its words, at phone and desktop width, without findings of axe-core; and the page as a whole: size, keyboard,
+// layout shifts, offline use.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
@@ -184,7 +184,7 @@ test('a new version of the page keeps nothing of the old ones', async () => {
   const local = await serveWithModel({}, false);
   const context = await browser.newContext();
   const page = await context.newPage();
-  // A page without the service worker.
+  // The page without its service worker.
   await page.goto(`${local.url}manifest.webmanifest`);
   await page.evaluate(async () => {
     for (const name of ['page-old', 'more', 'more-old', 'more of others', 'xception-webgpu']) await (await caches.open(name)).put('/x', new Response('x'));

@@ -1,5 +1,4 @@
-// The package beyond loading and classifying a file: every kind of input, choices, embeddings, video, a worker, a lost
-// device.
+// The package's API: every kind of input, options, embeddings, video, workers, a lost device.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -15,7 +14,7 @@ before(async () => {
   browser = await launch(
     '--use-fake-device-for-media-stream',
     '--use-fake-ui-for-media-stream',
-    // A page that a test makes up comes from nowhere, and could not ask this machine.
+    // A page made up by a test has no network origin, and may not fetch from this machine.
     '--disable-features=LocalNetworkAccessChecks',
   );
 });
@@ -27,7 +26,7 @@ after(async () => {
 
 const open = () => packagePage(browser, url);
 
-/** Used on the GPU, here and in a worker, and on the CPU: what differs may only be who computes. */
+/** Run on the GPU, on the page and in a worker, and on the CPU, with the same results. */
 const useEverything = async (options) => {
   const phases = new Set();
   const model = await Xception.load({ weights, ...options, onProgress: ({ phase }) => phases.add(phase) });
@@ -149,7 +148,7 @@ for (const [place, options] of Object.entries(places)) {
     const [best, fork, crop] = result.maps;
     assert.deepEqual([best.label, fork.label, crop.label], ['cup', 'fork', 'cup']);
     assert.deepEqual(best.size, [5, 5, 25, 80, 4 * 80 * 80]);
-    // As Keras has it: golden.safetensors, explain.kitchen.0009.0.
+    // Keras's values: golden.safetensors, explain.kitchen.0009.0.
     assert.equal(best.most, 8);
     assert.ok(best.opacity > 150, `${best.opacity}`);
     assert.deepEqual(best.region, { x: 0, y: 0, width: 1, height: 1 });
@@ -245,7 +244,7 @@ test('a worker aborts, tells what fails, and takes any source of weights', async
       response: await works({ weights: await fetch(weights) }),
       request: await works({ weights: new Request(weights, { cache: 'no-store' }) }),
       blob: await works({ weights: await (await fetch(weights)).blob() }),
-      // A worker of the page's own serves one model after another.
+      // A worker supplied by the page serves several models in turn.
       own: await works({ weights, worker: own }),
       again: await works({ weights, worker: own }),
     };
@@ -338,7 +337,7 @@ test('a video that ends, breaks or is none settles', async () => {
 test('a lost device is told, and the model comes back; one that cannot says so', async () => {
   const page = await open();
   const result = await page.evaluate(async () => {
-    // The browser's own loss cannot be asked for from a page.
+    // A page cannot provoke a device loss by the browser.
     const losses = [];
     const { get } = Object.getOwnPropertyDescriptor(GPUDevice.prototype, 'lost');
     Object.defineProperty(GPUDevice.prototype, 'lost', {

@@ -1,4 +1,4 @@
-// Traps of compiled code: one of ours rejects the pending calls, and one of another script on the page is not ours.
+// Traps of compiled code: one of ours rejects the pending calls, another script's leaves them alone.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
@@ -7,7 +7,7 @@ import { launch, packagePage } from './browser.mjs';
 /** `(module (func (export "trap") unreachable))` */
 const foreign = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 8, 1, 4, 116, 114, 97, 112, 0, 0, 10, 5, 1, 3, 0, 0, 11];
 
-/** Traps again and again, each time with nobody who catches it, until it is stopped. */
+/** Traps repeatedly, uncaught, until stopped. */
 const helpers = `
   globalThis.foreignTrap = async () => {
     const modules = [
@@ -29,7 +29,7 @@ const helpers = `
     if (result.instance.exports.memory) memories.push(result.instance.exports.memory);
     return result;
   };
-  /** Takes what memory the compiled code may still grow by. */
+  /** Uses up the memory that the compiled code may still grow by. */
   globalThis.fill = () => {
     for (const memory of memories) {
       for (let pages = 65536; pages >= 1; ) {
@@ -41,7 +41,7 @@ const helpers = `
       }
     }
   };
-  /** Lets the browser throw where the compiled code expects no error, in a continuation that nobody called. */
+  /** Makes the browser throw in a continuation of the compiled code that has no caller. */
   globalThis.refuse = () => {
     const { unmap } = GPUBuffer.prototype;
     GPUBuffer.prototype.unmap = () => {

@@ -1,12 +1,12 @@
-// A worker of the page's own: several models in it, beside whatever else the page does with it; and workers that fail.
+// A worker supplied by the page: several models in it, beside the page's own messages; and workers that fail.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { launch, packagePage } from './browser.mjs';
 
-/** Workers of the page's own, by name. */
+/** Workers supplied by the page, by name. */
 const scripts = {
-  // It has messages of its own, some of which look like ours.
+  // It has its own messages, some similar to ours.
   busy: `import '/pkg/dist/worker.js';
     addEventListener('message', ({ data }) => {
       if (data !== 'chat') return;
@@ -58,7 +58,7 @@ for (const backend of ['cpu', 'webgpu']) {
         ['chat', null, undefined, 7, {}, { id: 0 }, { id: 1, call: 'dispose', values: [] }, { xception: 7 }].forEach((message) => worker.postMessage(message));
       const load = (options) => Xception.load({ weights, worker, backend, warmup: false, ...options });
       const reversed = () => load({ labels });
-      /** Calls of both models by turns. */
+      /** Alternating calls of both models. */
       const both = (first, second) => {
         chatter();
         const calls = [best(first, cup), best(second, cup), best(first, fork), best(second, fork)];
@@ -81,7 +81,7 @@ for (const backend of ['cpu', 'webgpu']) {
       );
       result.still = await both(first, second);
       if (backend === 'webgpu') {
-        // Loading takes long there: the rest is the CPU's part, of which a model may be in the same worker.
+        // Loading is slow on a software adapter: the CPU, whose model may share the worker, has the rest of the test.
         const third = await settled(load({ backend: 'cpu' }));
         result.third = await both(third, second);
         result.disposed = [await refusal(first.dispose()), ...(await both(third, second)), await refusal(second.dispose()), await settled(best(third, cup))];

@@ -1,5 +1,4 @@
-//! The network on every backend against Keras and timm: values that `tools/make_golden.py` wrote are the only oracles of a planning
-//! error.
+//! The network on every backend against values of Keras and timm, by `tools/make_golden.py`.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -25,7 +24,7 @@ const TIMM: &str = "timm.safetensors";
 const ATOL: f32 = 1e-3;
 const RTOL: f32 = 1e-3;
 
-/// As a GPU or as a software adapter would compute it.
+/// Planned for a GPU or for a software adapter.
 fn stored(storage: Dtype, software: bool) -> Options {
     Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) }
 }
@@ -35,7 +34,7 @@ fn load<B: Backend>(backend: &B, file: &[u8], how: Options) -> Classifier<B> {
     block_on(Classifier::load(backend, file, how)).unwrap()
 }
 
-/// The values that a backend will have.
+/// The storage that a backend uses.
 fn read(values: xception::error::Result<impl Readback>) -> Vec<f32> {
     block_on(values.unwrap().read()).unwrap()
 }
@@ -51,7 +50,7 @@ fn upload<B: Backend>(classifier: &mut Classifier<B>, photo: &Path) {
 struct RandomNetwork {
     file: &'static str,
     side: usize,
-    /// The tensor of which one value is changed.
+    /// The tensor with one changed value.
     change: Option<&'static str>,
 }
 
@@ -66,13 +65,13 @@ impl RandomNetwork {
         classifier
     }
 
-    /// The name that the oracle gave a layer. A .weights.h5 file does not know what its dense layer was called.
+    /// The oracle's name of a layer: a .weights.h5 file does not have the dense layer's name.
     fn golden_name(self, layer: &str) -> String {
         let layer = if layer == "dense" { "predictions" } else { layer };
         format!("{}{}.{layer}", if self.file == TIMM { "timm." } else { "" }, self.side)
     }
 
-    /// Runs the plan piece by piece and compares each layer that the oracle wrote down: 18 of them.
+    /// Runs the plan layer by layer and compares the 18 layers that the oracle has.
     fn compare_layers<B: Backend>(self, backend: &B, how: Options) {
         let classifier = self.load(backend, how);
         // f16 rounds to 11 bits, layer after layer.
@@ -119,7 +118,7 @@ fn layers_agree_with_keras_on_a_gpu() {
     }
 }
 
-/// timm pads its max pooling otherwise, which counts where a length is even: 72 and 36 at 150 pixels, 74 at 299.
+/// timm pads max pooling differently, which shows on even lengths: 72 and 36 at 150 pixels, 74 at 299.
 #[test]
 fn layers_agree_with_timm_on_a_gpu() {
     for side in [150, 299] {
@@ -197,7 +196,7 @@ fn compare_maps<B: Backend>(classifier: &mut Classifier<B>, oracle: &str, classe
     }
 }
 
-/// One dense layer, and two of which the first has a ReLU.
+/// Heads of one dense layer, and of two with a ReLU between.
 fn compare_all_maps<B: Backend>(backend: &B, storage: Dtype, software: bool, atol: f32, rtol: f32) {
     let mut random = RandomNetwork::new(KERAS, 150).load(backend, stored(storage, false));
     compare_maps(&mut random, "150", &[0, 7, 999], atol, rtol);
@@ -217,7 +216,7 @@ fn class_maps_agree_with_keras() {
     compare_all_maps(&Cpu::new(), Dtype::F16, false, 2e-1, 2e-2);
 }
 
-/// The paper's JFT head: more weights than a binding holds.
+/// The paper's JFT head, whose weights exceed one binding.
 fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
     let mut model = Model::deserialize(&random_file(KERAS, 71, None)).unwrap();
     model.meta.head[0].units = 17_000;
@@ -241,7 +240,7 @@ fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
     assert_close(&format!("logits as {storage}"), &logits, &expected, &[17_000], ATOL, RTOL);
     let best = (0..17_000).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
     assert_eq!(block_on(classifier.classify(1)).unwrap()[0].index, best);
-    // The last class's weights are in the second part of them.
+    // The last class's weights are in the second part.
     for class in [0, 16_999] {
         let map = read(classifier.explain(class));
         let mean = map.iter().sum::<f32>() / map.len() as f32;
@@ -249,7 +248,7 @@ fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
     }
 }
 
-/// With the limits that every WebGPU device grants.
+/// WebGPU's default limits are enough.
 #[test]
 fn seventeen_thousand_classes_are_answered_on_a_gpu() {
     let gpu = block_on(Gpu::with_default_limits()).unwrap();
@@ -263,7 +262,7 @@ fn seventeen_thousand_classes_are_answered_on_the_cpu() {
     answer_seventeen_thousand_classes(&Cpu::new(), Options::default());
 }
 
-/// Inputs of another length are refused, and the photo before stays; uploaded pixels survive a run.
+/// Inputs of a wrong length are refused and leave the previous photo in place; a run does not change uploaded pixels.
 fn refuse_other_inputs<B: Backend>(backend: &B) {
     let mut classifier = RandomNetwork::new(KERAS, 71).load(backend, Options::default());
     let input = block_on(classifier.input()).unwrap();
@@ -285,7 +284,7 @@ fn another_number_of_pixels_is_refused() {
     refuse_other_inputs(&Reference);
 }
 
-/// Weights that are too large for f32 are no fault of the device's.
+/// Logits that overflow f32 are reported as the weights' fault, not the device's.
 fn refuse_bad_output<B: Backend>(backend: &B) {
     let mut classifier = load(backend, &overflowing_file(), Options::default());
     classifier.upload_pixels(&pattern(71, 71)).unwrap();
@@ -299,7 +298,7 @@ fn an_output_that_is_no_number_is_refused() {
     refuse_bad_output(&Cpu::new());
 }
 
-/// However short the time, an algorithm is tried each time, and no more photos than are ever computed at once.
+/// However short its time, each tuning run tries an algorithm, with batches no larger than the plan's.
 #[test]
 fn tuning_goes_on_where_it_ended() {
     let gpu = gpu();

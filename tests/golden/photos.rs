@@ -1,4 +1,4 @@
-//! Photos of the kitchenware package: logits against Keras's, labels, and photos at once.
+//! Photos of the kitchenware package: logits against Keras's, labels, and batches.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use xception::tile::ProblemSize;
 use super::*;
 use crate::common::KITCHEN_LABELS;
 
-/// Logits of photos against Keras's, within a tolerance, and the same first class as Keras's.
+/// Logits within a tolerance of Keras's, and the same top class.
 fn compare_logits<B: Backend>(classifier: &mut Classifier<B>, what: &str, count: usize, tolerance: f32) {
     let photos = photos();
     assert_eq!(photos.len(), 18);
@@ -27,12 +27,12 @@ fn compare_logits<B: Backend>(classifier: &mut Classifier<B>, what: &str, count:
     println!("{what}: largest difference of a logit from Keras's {largest:.1e}");
 }
 
-/// The number of photos: a software adapter takes seconds for each, and the CPU takes all of them.
+/// The number of photos: all on the CPU, few on a software adapter, which takes seconds for each.
 fn count(gpu: &Gpu) -> usize {
     if gpu.is_software() { 2 } else { 18 }
 }
 
-/// Files of every dtype, stored as every dtype: i8 and f16 change logits, and no first class.
+/// Files of every dtype, loaded as every dtype: f16 and i8 change logits slightly, and never the top class.
 #[test]
 fn kitchenware_logits_agree_with_keras_on_a_gpu() {
     let gpu = gpu();
@@ -56,7 +56,7 @@ fn kitchenware_logits_agree_with_keras_on_the_cpu() {
     }
 }
 
-/// Every product from f16 too, where the device computes with it: the same first classes, and logits nearly as close.
+/// Products computed in f16, where the device has shader-f16: the same top classes, and logits nearly as close.
 #[test]
 fn kitchenware_logits_computed_in_f16_agree_with_keras() {
     let file = kitchen_file(Dtype::F16);
@@ -76,7 +76,7 @@ fn kitchenware_logits_computed_in_f16_agree_with_keras() {
     compare_logits(&mut classifier, "computed in f16", count(&gpu), 2e-2);
 }
 
-/// Photos at once get the answers that they get one after the other, on a device that was asked for fewer and for more before.
+/// A batch gets the answers of single photos, also after smaller and larger batches on the same device.
 fn compare_batches<B: Backend>(backend: &B, ranges: &[Range<usize>]) {
     let mut classifier = load(backend, &kitchen_file(Dtype::F32), Options::default());
     let all: Vec<_> = photos().values().take(3).map(|path| decode(&fs::read(path).unwrap()).unwrap()).collect();
@@ -111,7 +111,7 @@ fn compare_labels<B: Backend>(backend: &B, labelled: &[(&str, &str)]) {
         assert_eq!(five[0].label, label, "photo {name}: {five:?}");
         assert_eq!(five.len(), 5);
         assert!(five.windows(2).all(|pair| pair[0].score >= pair[1].score), "{five:?}");
-        // All classes are more than five, so they sum to one; more than there are is all of them.
+        // A top of more than the number of classes gives all of them, which sum to one.
         let all = block_on(classifier.classify(100)).unwrap();
         assert_eq!(all.len(), 6);
         assert_close("sum of probabilities", &[all.iter().map(|p| p.score).sum()], &[1.0], &[1], 1e-5, 0.0);
@@ -125,7 +125,7 @@ fn labelled_photos_are_right() {
     compare_labels(&Cpu::new(), &KITCHEN_LABELS);
 }
 
-/// A photo after a photo: nothing of the first one stays.
+/// Nothing of a photo remains in the answer to the next one.
 #[test]
 fn photos_do_not_influence_each_other() {
     let mut classifier = load(&gpu(), &kitchen_file(Dtype::F32), stored(Dtype::F32, true));

@@ -9,10 +9,10 @@ use xception::shader::Precision;
 
 use crate::common::{Random, assert_close, block_on, gpu};
 
-/// The value of a result before the operation: values that are not written must stay.
+/// The initial value of a result: elements that are not written keep it.
 const BEFORE: f32 = 1.0;
 
-/// Values behind the result that an operation must leave alone.
+/// Elements behind the result that an operation must not write.
 const GUARD: [f32; 256] = [1234.0; 256];
 
 /// How values may be stored on the GPU.
@@ -52,7 +52,7 @@ pub fn on_gpu(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<
     values
 }
 
-/// The reference on values as they are stored; its result is not rounded to that.
+/// The reference on operands rounded to their storage; its result is not rounded.
 pub fn in_reference(op: Op, storage: Dtype, images: usize, reads: &[Vec<f32>]) -> Vec<f32> {
     let buffers = op.reads();
     let stored = |(values, buffer): (&Vec<f32>, &Buffer)| {

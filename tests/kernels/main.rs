@@ -24,7 +24,7 @@ fn check(op: Op, storage: Dtype, images: usize, random: &mut Random) {
     compare(op, storage, images, &gpu, &reference);
 }
 
-/// The cases of every operation, each way of storing values with another number of images.
+/// The cases of every operation, each storage with a different batch size.
 #[test]
 fn operations_agree_with_the_reference() {
     let ops: Vec<Op> = Op::cases().into_iter().flat_map(|(_, ops)| ops).collect();
@@ -41,7 +41,7 @@ fn operations_agree_with_the_reference() {
     });
 }
 
-/// More tiles of pixels than a dimension has workgroups, of each shader that computes products; the last tile is ragged.
+/// More pixel tiles than one grid dimension holds, for each shader that computes products; the last tile is ragged.
 #[test]
 fn more_tiles_than_a_dimension_takes() {
     const LIMIT: usize = 65_535;
@@ -57,7 +57,7 @@ fn more_tiles_than_a_dimension_takes() {
     let tiled =
         Op::from(Pointwise { input, output, stride: 1, add: Add::Residual, relu_after: true, tile: Some(small) });
     for op in [direct, tiled] {
-        // f16, so that every binding is one that any device grants.
+        // f16, so that bindings stay within the default limits.
         check(op, Dtype::F16, 1, &mut random);
     }
 }
@@ -90,7 +90,7 @@ fn softmax_and_ranking() {
         let op = Op::from(SoftmaxTopk { classes, top: classes.min(10) });
         let row = classes.next_multiple_of(4);
         let scaled = [1e-30, 1.0, 80.0, 1e4, 1e30].map(|scale| random.values(row).iter().map(|x| x * scale).collect());
-        // Three values for all classes: nearly every rank is a tie, and the smaller number wins it.
+        // Only three distinct values: nearly every rank is a tie, which the smaller index wins.
         let ties = (0..row).map(|_| [-30.0, 0.5, 2.0][random.below(3)]).collect();
         let images: Vec<Vec<f32>> = scaled.into_iter().chain([ties, vec![-1e30; row], vec![0.0; row]]).collect();
         for images in [&images[..1], &images] {
@@ -122,7 +122,7 @@ fn pool([height, width]: [usize; 2], channels: [usize; 2]) -> Op {
     pointwise([height, width], channels, 2, Add::MaxPool { padding }, false)
 }
 
-/// Both ways of computing must give the literal.
+/// The GPU and the reference must both give the literal values.
 fn by_hand(op: impl Into<Op>, reads: &[Vec<f32>], expected: &[f32]) {
     let op = op.into();
     for storage in STORAGES {
@@ -131,7 +131,7 @@ fn by_hand(op: impl Into<Op>, reads: &[Vec<f32>], expected: &[f32]) {
     }
 }
 
-/// Zeros but for these values.
+/// Zeros except for these values.
 fn sparse(len: usize, values: &[(usize, f32)]) -> Vec<f32> {
     let mut out = vec![0.0; len];
     values.iter().for_each(|&(at, value)| out[at] = value);
@@ -167,7 +167,7 @@ fn convolutions_worked_out_by_hand() {
 
 #[test]
 fn the_rest_worked_out_by_hand() {
-    // A product of nothing but its bias: 10 to 80, channel by channel.
+    // Zero weights leave the bias: 10 to 80 by channel.
     let pooled = |size: [usize; 2], values: &[f32], largest: &[f32]| {
         let other = values.iter().flat_map(|&value| [value; 8]).collect();
         let bias: Vec<f32> = (1..=8).map(|n| 10.0 * n as f32).collect();

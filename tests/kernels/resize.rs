@@ -1,4 +1,4 @@
-//! Resizing on the GPU: the same values as on the CPU, in as much room as photos of late need.
+//! Resizing on the GPU: the CPU's values, in buffers sized for recent photos.
 
 use xception::backend::Readback;
 use xception::backend::gpu::{Preprocessor, Runner, Tensors};
@@ -43,7 +43,7 @@ fn the_gpu_resizes_as_the_cpu_does() {
     }
 }
 
-/// One large photo does not hold memory for ever, and photos of two sizes by turns do not make room each time.
+/// Memory for a large photo is released after a while; photos of two alternating sizes do not reallocate each time.
 #[test]
 fn room_for_a_large_photo_is_given_back() {
     let (gpu, size, preprocessing) = (gpu(), [24, 30], Preprocessing::default());
@@ -52,7 +52,7 @@ fn room_for_a_large_photo_is_given_back() {
         let plan = Plan { slots: vec![slot], ..Plan::default() };
         let runner = Runner::new(&plan, Tensors::new(&gpu, &plan).await?).await?;
         let mut preprocessor = Preprocessor::new(&gpu, preprocessing, size, runner.slot(0), Dtype::F32).await?;
-        // A large one and a small one by turns, then small ones of the same size and of others.
+        // A large and a small photo alternately, then small ones of the same and of other sizes.
         let by_turns = [[3000, 2200], [640, 480]].repeat(3);
         let small = (0..10).map(|step| [640, 480 + step / 5]);
         let mut textures = Vec::new();

@@ -22,7 +22,7 @@ use zip::CompressionMethod;
 /// A whole model in our own format, stored in each way.
 static MODELS: LazyLock<Files> = LazyLock::new(originals::own);
 
-/// Nothing needs to be repaired.
+/// No repair.
 fn leave(_: &mut [u8]) {}
 
 fn run(name: &'static str, reader: Reader, count: u64, refused: u64, originals: Files) {
@@ -34,7 +34,7 @@ fn own_headers() {
     run("own_headers", HEADER, 6000, 60, originals::headers(&MODELS));
 }
 
-/// Dense layers that no machine holds, and whose sizes wrap to 0 in 32 bits, are refused on all of them by name.
+/// Dense layers too large for any machine, whose sizes wrap to 0 in 32 bits, are refused by name on every target.
 #[test]
 fn own_headers_of_absurd_sizes() {
     let (_, file) = originals::headers(&MODELS).swap_remove(0);
@@ -52,7 +52,7 @@ fn own_headers_of_absurd_sizes() {
     (HEADER.read)(&originals::with_head(&file, &[1 << 17, 7])).unwrap();
 }
 
-/// A size that 32 bits do not hold is not what is left of it there.
+/// A size that overflows 32 bits is not truncated on 32-bit targets.
 #[test]
 fn sizes_beyond_32_bits() {
     for (reader, name, from, to, reason) in [
@@ -106,7 +106,7 @@ fn small_heads() {
     run("small_heads", HEAD, 10_000, 40, files);
 }
 
-/// Configs in an archive that is good otherwise.
+/// Damaged configs in an otherwise valid archive.
 #[test]
 fn configs() {
     static WEIGHTS: LazyLock<Vec<u8>> =

@@ -3,22 +3,22 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// An allocation that no case may come close to: 8 GiB. It is refused, which ends the process.
+/// An allocation of 8 GiB or more is refused, which ends the process.
 const ABSURD: usize = if usize::BITS > 32 { usize::MAX >> 31 } else { usize::MAX };
 
 thread_local! {
-    /// Bytes that this thread has taken, and the most since a case began. The readers start no threads.
+    /// Bytes allocated by this thread, and the peak since a case began. Readers start no threads.
     static TAKEN: Cell<isize> = const { Cell::new(0) };
     static MOST: Cell<isize> = const { Cell::new(0) };
     static CASE: Cell<(&'static str, u64)> = const { Cell::new(("", 0)) };
 }
 
-/// The system's allocator, which counts.
+/// The system's allocator with counters.
 struct Counting;
 
 impl Counting {
     fn count(size: isize) {
-        // A thread that ends has no counters any more.
+        // The counters of an ending thread are gone.
         let _ = TAKEN.try_with(|taken| {
             taken.set(taken.get() + size);
             let _ = MOST.try_with(|most| most.set(most.get().max(taken.get())));

@@ -126,7 +126,7 @@ fn change(original: &Original, file: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Overwrites a number of 1 to 8 bytes with one that a length, a count or an offset had better not be.
+/// Overwrites a number of 1 to 8 bytes with an extreme length, count or offset.
 fn number(original: &Original, file: &mut [u8], at: usize, random: &mut Random) {
     let width = pick(&[1, 2, 4, 4, 8, 8, 8], random);
     // Most formats align their numbers.

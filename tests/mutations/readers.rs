@@ -19,7 +19,7 @@ use xception::{image, photo};
 pub struct Reader {
     /// Reads it.
     pub read: fn(&[u8]) -> Result<()>,
-    /// The most bytes of memory that reading a file may take at once.
+    /// The limit of memory for reading a file, in bytes.
     pub limit: fn(&[u8]) -> usize,
 }
 
@@ -47,7 +47,7 @@ pub const OWN: Reader = Reader {
     },
 };
 
-/// The header of our own format, of a file of which nothing else has come: what it describes is planned too.
+/// The header of our own format before any tensor has arrived: the plan is made from it too.
 pub const HEADER: Reader = Reader {
     read: |file| {
         let Header { network, .. } = Header::parse(file)?;
@@ -87,8 +87,8 @@ pub const LABELS: Reader = Reader {
     limit: |file| 128 * file.len() + BASE,
 };
 
-/// Photos: three times the pixels where they have 16 bits and are turned. A lossy WebP has lengths of 24 bits, for which
-/// its decoder takes memory before it reads.
+/// Photos: three times the pixels where 16-bit samples are rotated. A lossy WebP has 24-bit lengths, for which its decoder allocates before
+/// it reads.
 pub const IMAGE: Reader = Reader {
     read: |file| {
         photo::check(file)?;

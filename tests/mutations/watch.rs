@@ -1,4 +1,4 @@
-//! Runs a reader on one file after another under watch: it may not panic, hang, or take more memory than allowed.
+//! A watchdog for readers: a file may not make one panic, hang or exceed its memory limit.
 
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
@@ -12,13 +12,13 @@ use crate::memory::measured;
 use crate::mutate::{Original, mutate};
 use crate::readers::Reader;
 
-/// How long a file may take. Whole models take half a second.
+/// The time limit for a file. Whole models take half a second.
 const HANG: Duration = Duration::from_secs(60);
 
-/// The stack that WebAssembly has.
+/// WebAssembly's stack size.
 const STACK: usize = 1 << 20;
 
-/// The cases that run now: since when, and what they are.
+/// The running cases, with their start.
 static RUNNING: LazyLock<Mutex<HashMap<ThreadId, (Instant, String)>>> = LazyLock::new(|| {
     let watch = || {
         loop {
@@ -30,7 +30,7 @@ static RUNNING: LazyLock<Mutex<HashMap<ThreadId, (Instant, String)>>> = LazyLock
             }
         }
     };
-    // WebAssembly has no threads: scripts/wasi.mjs watches there.
+    // WebAssembly has no threads: scripts/wasi.mjs enforces the limit there.
     let _ = thread::Builder::new().spawn(watch);
     Mutex::default()
 });
@@ -39,7 +39,7 @@ static RUNNING: LazyLock<Mutex<HashMap<ThreadId, (Instant, String)>>> = LazyLock
 pub struct Outcome {
     /// Whether it was accepted; `None` where the reader panicked.
     pub accepted: Option<bool>,
-    /// The most memory that was taken, in bytes.
+    /// The peak memory, in bytes.
     pub memory: usize,
 }
 
@@ -53,15 +53,15 @@ pub fn watched(name: &'static str, seed: u64, file: &[u8], reader: &Reader) -> O
     Outcome { accepted: result.ok(), memory }
 }
 
-/// How a run is judged.
+/// A run over one kind of file.
 pub struct Run {
     /// The printed name.
     pub name: &'static str,
     /// The reader.
     pub reader: Reader,
-    /// How many mutated files.
+    /// The number of mutated files.
     pub count: u64,
-    /// The least share of them in percent that must be refused: else the mutations miss.
+    /// The percentage of them that must be refused at least: otherwise mutations miss the structure.
     pub refused: u64,
     /// The repair behind a mutation, such as new checksums.
     pub repair: fn(&mut [u8]),
@@ -75,7 +75,7 @@ impl Run {
     /// If one is read wrongly; the file is then in `target/crashes`.
     pub fn over(self, originals: Vec<(String, Vec<u8>)>) {
         if cfg!(target_arch = "wasm32") {
-            // A panic ends the program there, so it tells which case it was. The stack is as small by itself.
+            // A panic ends the process there, so each case is printed first. The stack is that small by default.
             panic::set_hook(Box::new(|panic| {
                 let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
                 running.values().for_each(|(_, case)| eprintln!("{case}"));
@@ -102,7 +102,7 @@ impl Run {
         let only: Option<u64> = env::var("SEED").ok().and_then(|seed| seed.parse().ok());
         let (mut refused, mut slowest, mut dearest) = (0, Duration::ZERO, (0, 0, 0));
         let mut failures = Vec::new();
-        // The rest of them shows nothing more with 32 bits.
+        // More of them would not test 32 bits further.
         let count = if cfg!(target_arch = "wasm32") { self.count / 4 } else { self.count };
         let seeds = only.map_or(0..count, |seed| seed..seed + 1);
         for seed in seeds {
