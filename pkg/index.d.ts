@@ -28,7 +28,8 @@ export type Fit = 'squash' | 'crop';
 export interface LoadOptions {
   /**
    * The weights: a URL, or a file in memory. This project's `.safetensors` streams to the GPU as it arrives; Keras's
-   * `.keras`, `.weights.h5` and `.h5` and timm's `.safetensors` are gathered and converted first.
+   * `.keras`, `.weights.h5` and `.h5` and timm's `.safetensors` are gathered and converted first. What follows the backbone may be any
+   * list of pooling, Flatten, dense layers, batch norms and activation functions.
    *
    * A download from a URL or a GET `Request` that breaks off goes on where it was, after 0.5, 1 and 2 seconds; the fourth
    * break of a file rejects with the code `fetch`, as do a server that refuses, a file that changes meanwhile, and a web
@@ -78,8 +79,24 @@ export interface LoadOptions {
   filter?: Filter;
   /** What happens to other aspect ratios, instead of what the file says. */
   fit?: Fit;
-  /** Side of the network's input in pixels, for files of weights alone, which do not tell; else 299. */
-  inputSize?: number;
+  /** The share of the largest possible centre that `crop` keeps with Pillow's filters, such as timm's `crop_pct`. */
+  crop?: number;
+  /**
+   * The scale of pixel values, instead of the file's own, or of `tf` where that does not tell: −1 to 1 (`tf`); 0 to 1 less ImageNet's mean
+   * by its deviation (`torch`); BGR from 0 to 255 less ImageNet's mean (`caffe`); 0 to 1 (`unit`); or 0 to 255 (`raw`).
+   */
+  pixels?: 'tf' | 'torch' | 'caffe' | 'unit' | 'raw';
+  /** The mean of pixels from 0 to 1, for all channels or each, in place of `pixels`; with `std`. */
+  mean?: number | Iterable<number>;
+  /** The deviation of pixels from 0 to 1, for all channels or each; with `mean`. */
+  std?: number | Iterable<number>;
+  /**
+   * The activation behind the last layer, instead of the file's own. Where that does not tell, softmax is assumed, and sigmoid of a single
+   * output; a whole Keras model that ends in one linear output is a regression.
+   */
+  activation?: 'softmax' | 'sigmoid' | 'linear';
+  /** Side, or height and width, of the network's input in pixels, for files of weights alone, which do not tell; else 299. */
+  inputSize?: number | Iterable<number>;
   /**
    * Whether to try which shaders are fastest on this GPU: `auto`, the default, once for each GPU, driver and browser version, at
    * most 1.5 s a load until all were tried, remembered in the browser's Cache API and never on software adapters; `again` in any case;
@@ -126,7 +143,10 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-/** A class and its probability. A model that ends in the sigmoid of a single output has two classes, of which that is the second. */
+/**
+ * A class and its probability. A model that ends in the sigmoid of a single output has two classes, of which that is the second; in the
+ * sigmoid of several, each class has a probability of its own, and they do not sum to 1.
+ */
 export interface Prediction {
   /** The class's number, from 0. */
   index: number;
@@ -157,15 +177,20 @@ export interface Classification {
 
 /** Which parts of an image speak for a class: its class activation map. */
 export interface ClassMap {
-  /** The class that is explained. */
+  /** The class that is explained; of a model without classes the output, whose `score` is its value. */
   prediction: Prediction;
+  /**
+   * Whether the map is exact: what follows the backbone is linear piece by piece (pooling, dense layers, batch norms, ReLU). With other
+   * activation functions it is the gradient at this image.
+   */
+  exact: boolean;
   /** Columns of the map. */
   width: number;
   /** Rows of the map. */
   height: number;
   /**
-   * What each place contributes to the class's logit, row by row; less than 0 where it speaks against the class. Their mean is
-   * the logit, but for the biases of the dense layers.
+   * What each place contributes to the class's logit, row by row; less than 0 where it speaks against the class. Of an exact map the mean
+   * is the logit, but for what biases add.
    */
   values: Float32Array;
   /** The part of the image (of `roi`, where that is given) that the map covers, in shares of its width and height. */
@@ -236,7 +261,7 @@ export interface Assumption {
   /** What is assumed, in words: `299×299`. */
   readonly value: string;
   /** The option of `load` that says it; none where only another file can: a whole Keras model (`.keras`, `.h5`), which tells it. */
-  readonly option?: 'inputSize' | 'filter' | 'fit' | 'labels';
+  readonly option?: 'inputSize' | 'pixels' | 'filter' | 'fit' | 'activation' | 'labels';
 }
 
 /** What a loaded model is. */
@@ -247,16 +272,30 @@ export interface ModelInfo {
   readonly reason: string;
   /** Height and width of the network's input, in pixels. */
   readonly inputSize: readonly [number, number];
+  /**
+   * What the model gives: probabilities of classes of which one is right (`softmax`), or of which each is right or wrong by itself
+   * (`sigmoid`), numbers (`linear`), or `features` where it has no head.
+   */
+  readonly output: 'softmax' | 'sigmoid' | 'linear' | 'features';
+  /** How many values `predict` gives. */
+  readonly outputs: number;
+  /** The number of classes: 0 where the outputs are numbers or features, 2 of a single sigmoid. */
   readonly classes: number;
-  /** A name for each class, or empty. */
+  /** Height, width and channels of the backbone's last activation. */
+  readonly features: readonly [number, number, number];
+  /** A name for each class, or output without classes; or empty. */
   readonly labels: readonly string[];
   readonly preprocessing: {
     readonly filter: Filter;
     readonly fit: Fit;
     /** The share of the largest possible centre that `crop` keeps with Pillow's filters: timm's `crop_pct`. */
     readonly crop: number;
-    readonly scale: number;
-    readonly offset: number;
+    /** What each channel of a pixel's levels, 0 to 255, is multiplied by. */
+    readonly scale: readonly [number, number, number];
+    /** What is added to each channel then. */
+    readonly offset: readonly [number, number, number];
+    /** Whether the channels are blue, green and red. */
+    readonly bgr: boolean;
   };
   /** What kind of file the weights came from, that file's SHA-256 in hex digits, and a note on its licence. */
   readonly source: { readonly kind: string; readonly sha256: string; readonly license: string };
@@ -379,7 +418,7 @@ export class Xception extends EventTarget {
   readonly info: ModelInfo;
   /**
    * Names the `topK` (5) most likely classes of an image. EXIF orientation is honoured; transparency is composited on
-   * white.
+   * white. Of a model without classes it rejects with `bad-argument`: `predict` has its output.
    */
   classify(image: ImageInput, options?: ClassifyOptions): Promise<Classification>;
   /**
@@ -388,14 +427,19 @@ export class Xception extends EventTarget {
    */
   classifyBatch(images: Iterable<ImageInput>, options?: ClassifyOptions & { batchSize?: number }): Promise<{ predictions: Prediction[][]; timings: Timings }>;
   /**
-   * The 2048 features that the network makes of an image, before the dense layers: images of the same kind are near one another
-   * (by the cosine of the angle between them, say), whatever the classes are.
+   * The model's own output for an image, `info.outputs` values, as its framework gives it: the probability of each class, logits where
+   * the model ends without an activation, numbers, or features.
+   */
+  predict(image: ImageInput, options?: ViewOptions): Promise<Float32Array>;
+  /**
+   * The features that the network makes of an image, before the dense layers: the 2048 means, or what else the model pools or flattens.
+   * Images of the same kind are near one another (by the cosine of the angle between them, say), whatever the classes are.
    */
   embed(image: ImageInput, options?: ViewOptions): Promise<Float32Array>;
   /**
-   * Why an image gets a class, `classIndex`, or by default the most likely one: what each place contributes to the class's
-   * logit. With one dense layer behind the mean that is the class activation map; with more, Grad-CAM's, which is exact here, as
-   * the layers are linear in the mean at this image.
+   * Why an image gets a class, `classIndex`, or by default the most likely one (of a model without classes the first output): what each
+   * place contributes to its logit. With one dense layer behind the mean that is the class activation map; behind other heads it is
+   * exact where they are linear piece by piece, and a gradient elsewhere, which `exact` tells.
    */
   explain(image: ImageInput, options?: ViewOptions & { classIndex?: number }): Promise<ClassMap>;
   /**
@@ -405,8 +449,7 @@ export class Xception extends EventTarget {
   profile(image: ImageInput, options?: ViewOptions & { runs?: number }): Promise<Profile>;
   /**
    * What a layer of `info.layers` makes of an image: `[height, width, channels]`, row by row, with what is added to it and the
-   * ReLU that follows, if any. A block's last layer has the block's result. Where the model ends in the sigmoid of a single output z,
-   * its last layer has two, −z/2 and z/2, whose softmax is the same.
+   * activation function that follows, if any. A block's last layer has the block's result.
    */
   activations(
     image: ImageInput,

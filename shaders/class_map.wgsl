@@ -1,9 +1,9 @@
 // Class activation map: what each pixel of the last activation contributes to a class.
 //
-//   output[p] = Σ_c input[p, c] · weight[c]
+//   output[p] = Σ_c input[p, c] · weight[c] where SHARED, else PIXELS · Σ_c input[p, c] · weight[p, c]
 //
 // input   [images][PIXELS][CHANNELS/4] vec4
-// weight  [images][CHANNELS/4] vec4: how much the class's logit changes with each channel's mean
+// weight  [images][CHANNELS/4] vec4: how much the class's logit changes with each channel's mean; or of each pixel, as input
 // output  [images][PIXELS]; its mean over the pixels is the logit, but for the biases
 //
 // A workgroup computes one pixel (x) of one image (y); each of its 64 invocations sums every 64th vec4 of channels, and the first of
@@ -11,6 +11,7 @@
 
 override PIXELS: u32;
 override CHANNELS: u32;
+override SHARED: bool;
 
 // #include "storage.wgsl"
 
@@ -26,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     let p = group.y * PIXELS + group.x;
     var sum = 0.0;
     for (var c = lane; c < c_count; c += 64) {
-        sum += dot(unpack(input[p * c_count + c]), weight[group.y * c_count + c]);
+        sum += dot(unpack(input[p * c_count + c]), weight[select(p, group.y, SHARED) * c_count + c]);
     }
     partial[lane] = sum;
     workgroupBarrier();
@@ -35,6 +36,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         for (var i = 0u; i < 64; i++) {
             total += partial[i];
         }
-        output[p] = total;
+        output[p] = total * select(f32(PIXELS), 1.0, SHARED);
     }
 }

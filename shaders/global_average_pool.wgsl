@@ -1,14 +1,16 @@
 // Mean over all pixels (global average pooling).
 //
-//   output[c] = Σ_p input[p, c] / PIXELS
+//   output[FIRST + c] = Σ_p input[p, c] / PIXELS
 //
 // input   [images][PIXELS][CHANNELS/4] vec4
-// output  [images][CHANNELS/4] vec4
+// output  [images][ALL/4] vec4, of which FIRST and on are written
 //
 // One invocation computes 4 channels; x: channels, y: images.
 
 override PIXELS: u32;
 override CHANNELS: u32;
+override FIRST: u32;
+override ALL: u32;
 
 // #include "storage.wgsl"
 
@@ -26,5 +28,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     for (var p = 0u; p < PIXELS; p++) {
         sum += unpack(input[(id.y * PIXELS + p) * c_count + c]);
     }
-    output[id.y * c_count + c] = sum / f32(PIXELS);
+    output[id.y * (ALL / 4) + FIRST / 4 + c] = sum / f32(PIXELS);
 }

@@ -1,14 +1,16 @@
 // Maximum over all pixels (global max pooling).
 //
-//   output[c] = max_p input[p, c]
+//   output[FIRST + c] = max_p input[p, c]
 //
 // input   [images][PIXELS][CHANNELS/4] vec4
-// output  [images][CHANNELS/4] vec4
+// output  [images][ALL/4] vec4, of which FIRST and on are written
 //
 // One invocation computes 4 channels; x: channels, y: images.
 
 override PIXELS: u32;
 override CHANNELS: u32;
+override FIRST: u32;
+override ALL: u32;
 
 // #include "storage.wgsl"
 
@@ -27,5 +29,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     for (var p = 1u; p < PIXELS; p++) {
         largest = max(largest, unpack(input[(first + p) * c_count + c]));
     }
-    output[id.y * c_count + c] = largest;
+    output[id.y * (ALL / 4) + FIRST / 4 + c] = largest;
 }

@@ -2,22 +2,21 @@
 //
 //   upper = mix(p[top, left], p[top, right], share[x])
 //   lower = mix(p[bottom, left], p[bottom, right], share[x])
-//   output[y, x] = SCALE · mix(upper, lower, share[y]) + OFFSET
+//   output[y, x] = normalise(mix(upper, lower, share[y]))
 //
 // photo   rgba8unorm texture; p = 255 · photo, where transparency is composited on white and rounded to 8 bits
 // across  1, first_row, rows, image; then [WIDTH] pairs of (left column, 2, or 1 where it is the right one too); then
 //         [WIDTH] shares of the right column as the bits of f32
 // down    rows likewise: [HEIGHT] pairs and shares
-// output  [images][HEIGHT][WIDTH] vec4: RGB and 0
+// output  [images][HEIGHT][WIDTH] vec4: three channels and 0
 //
 // One invocation computes 1 pixel; x: columns, y: rows.
 
 override WIDTH: u32;
 override HEIGHT: u32;
-override SCALE: f32;
-override OFFSET: f32;
 
 // #include "storage.wgsl"
+// #include "normalise.wgsl"
 
 @group(0) @binding(0) var photo: texture_2d<f32>;
 @group(0) @binding(1) var<storage, read> across: array<u32>;
@@ -43,5 +42,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let upper = mix(white(left, top), white(right, top), share.x);
     let lower = mix(white(left, bottom), white(right, bottom), share.x);
     let level = mix(upper, lower, share.y);
-    output[(across[3] * HEIGHT + id.y) * WIDTH + id.x] = pack(vec4f(level * SCALE + OFFSET, 0.0));
+    output[(across[3] * HEIGHT + id.y) * WIDTH + id.x] = pack(normalise(level));
 }

@@ -7,10 +7,14 @@
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::network::Network;
 use crate::network::activation::Function;
-use crate::network::layer::{Layer, Operation, Shape, Tensor, ValueId, Window};
-use crate::network::{MAX_UNITS, Network};
-use crate::ops::{Add, Conv, Dense, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
+use crate::network::head::{MAX_INPUTS, Output};
+use crate::network::layer::{Layer, Operation, Section, Shape, Tensor, ValueId, Window};
+use crate::ops::{
+    Activation, Add, Conv, Dense, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Pointwise, Pool, Prelu,
+    ScaleShift, Sepconv, SoftmaxTopk, Values,
+};
 use crate::shader::PipelineDescriptor;
 use crate::tile::{Algorithm, ProblemSize, Tile, Tuning};
 
@@ -83,19 +87,27 @@ pub struct Plan {
     pub tensors: Vec<Tensor>,
     /// How many images it can compute at once.
     pub batch: usize,
-    /// How weights and activations are stored; what follows the mean is always f32.
+    /// How weights and activations are stored; vectors, which follow the pooling, are always f32.
     pub storage: Dtype,
     /// The slot that takes the normalised image: `[height, width, 4]`, the fourth channel zero.
     pub image: usize,
-    /// The slot with the mean of the last activation, the embedding: `[2048]`.
+    /// The slot with the backbone's last activation.
+    pub features: usize,
+    /// The shape of that.
+    pub features_shape: Shape,
+    /// The number of layers up to it.
+    pub backbone: usize,
+    /// The slot with the embedding, the first vector: what pooling or Flatten gives. Without one the last activation.
     pub embedding: usize,
-    /// The slot with the logits: `[classes]`, padded to whole `vec4`s.
+    /// The slot with the last layer's values, such as logits: `[outputs]`, padded to whole `vec4`s.
     pub logits: usize,
-    /// The number of classes.
-    pub classes: usize,
-    /// The slot with the answer: [`SoftmaxTopk`] tells its layout.
+    /// What they are.
+    pub output: Output,
+    /// The number of outputs.
+    pub outputs: usize,
+    /// The slot with the answer: after softmax as [`SoftmaxTopk`] has it, else `[outputs]`.
     pub answer: usize,
-    /// How many classes are ranked: [`TOP`], or all where there are fewer.
+    /// How many classes are ranked after softmax: [`TOP`], or all where there are fewer. Else 0.
     pub top: usize,
 }
 
@@ -103,8 +115,8 @@ impl Plan {
     /// Lowers a network to passes and slots for up to `batch` images at once, with weights and activations stored as
     /// `storage` (f32 or f16).
     pub fn new(network: &Network, storage: Dtype, tuning: &Tuning, batch: usize) -> Self {
-        let (tensors, classes) = (network.tensors(), network.classes());
-        let plan = Self { tensors, batch, storage, classes, top: classes.min(TOP), ..Self::default() };
+        let (tensors, output, outputs) = (network.tensors(), network.output, network.outputs());
+        let plan = Self { tensors, batch, storage, output, outputs, ..Self::default() };
         let tuning = tuning.clone();
         let mut lowering = Lowering { plan, tuning, ..Lowering::default() };
         let image = network.layers[0].input.stored();
@@ -113,24 +125,24 @@ impl Plan {
         for (index, layer) in network.layers.iter().enumerate() {
             lowering.layer = Some(index);
             lowering.lower(network, index, layer);
+            if layer.section != Section::HEAD {
+                lowering.plan.backbone = index + 1;
+                lowering.plan.features_shape = layer.output;
+                lowering.plan.features = lowering.values[index + 1];
+            }
         }
         lowering.layer = None;
-        let op = Op::from(SoftmaxTopk { classes, top: lowering.plan.top });
-        let reads = vec![Binding::Slot(lowering.plan.logits)];
-        lowering.plan.answer = lowering.fresh(op.output_len());
-        lowering.pass("softmax_topk".to_owned(), op, reads, lowering.plan.answer);
+        lowering.answer();
         lowering.plan
     }
 
     /// The passes of one separable convolution by some algorithm, on a slot of its own, to be timed. There is no answer.
     pub fn of_layer(layer: &Layer, algorithm: Algorithm, storage: Dtype, batch: usize) -> Self {
         let add = layer.add.filter(|_| layer.input == layer.output).map(|_| 0);
-        let network = Network { layers: vec![Layer { from: 0, add, ..layer.clone() }] };
+        let network = Network { layers: vec![Layer { from: 0, add, ..layer.clone() }], output: Output::Features };
         let mut tuning = Tuning::default();
         ProblemSize::of(layer, batch).into_iter().for_each(|size| tuning.insert(size, algorithm));
-        let mut plan = Self::new(&network, storage, &tuning, batch);
-        plan.passes.pop();
-        plan
+        Self::new(&network, storage, &tuning, batch)
     }
 
     /// The pipelines of some passes, one for each operation, and which of them each pass has.
@@ -150,9 +162,15 @@ impl Plan {
         (pipelines, of_pass)
     }
 
-    /// The number of the pass that writes the embedding.
-    pub fn embedding_pass(&self) -> usize {
-        self.passes.iter().position(|pass| pass.writes == self.embedding).unwrap_or_default()
+    /// The number of the last pass that writes the embedding, and the embedding's length.
+    pub fn embedding_pass(&self) -> (usize, usize) {
+        let pass = self.passes.iter().rposition(|pass| pass.writes == self.embedding).unwrap_or_default();
+        (pass, self.passes.get(pass).map_or(0, |pass| pass.op.output().len()))
+    }
+
+    /// The values of an answer for one image: all of them, and before them ranked classes after softmax.
+    pub fn answer_len(&self) -> usize {
+        2 * self.top + self.outputs
     }
 
     /// The number of the last pass of a layer whose result can be read, and that result's shape; none of shortcuts, which are
@@ -212,6 +230,8 @@ struct Lowering {
     next_tensor: usize,
     /// The number of the layer at hand.
     layer: Option<usize>,
+    /// Whether values are a vector by now.
+    is_vector: bool,
 }
 
 impl Lowering {
@@ -233,7 +253,7 @@ impl Lowering {
         slot
     }
 
-    /// A slot of f32 of its own, as the mean, the dense layers and the answer have: it can be read after the last pass.
+    /// A slot of f32 of its own, as vectors and the answer have: it can be read after the last pass.
     fn fresh(&mut self, len: usize) -> usize {
         self.plan.slots.push(Slot { len: len * self.plan.batch, dtype: Dtype::F32 });
         self.plan.slots.len() - 1
@@ -287,21 +307,98 @@ impl Lowering {
                 [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
-            Operation::GlobalAveragePool => {
-                self.plan.embedding = self.fresh(output.stored());
-                self.pass(label, GlobalAveragePool { input }, vec![from], self.plan.embedding);
-                self.release(network, index, layer.from);
-                self.plan.embedding
-            }
-            Operation::Dense => {
-                self.plan.logits = self.fresh(output.stored());
-                self.dense(layer, from, self.plan.logits);
-                self.plan.logits
-            }
             // Without the operation: printing floats is 5 % of the core's wasm.
-            _ => unreachable!("no kernel computes the layer {} of a table", layer.name),
+            Operation::Conv(_) | Operation::SeparableConv(_) => {
+                unreachable!("no kernel computes the layer {} of a table", layer.name)
+            }
+            _ => self.head(layer, from),
         };
         self.values.push(writes);
+    }
+
+    /// A layer behind the backbone, whose activations all stay.
+    fn head(&mut self, layer: &Layer, from: Binding) -> usize {
+        let Layer { input, output, operation, activation_after, .. } = *layer;
+        let label = || layer.name.clone();
+        self.is_vector |= layer.makes_vector();
+        let values = Values { shape: output, is_vector: self.is_vector };
+        let writes = match operation {
+            Operation::Activation => None,
+            _ if self.is_vector => Some(self.fresh(output.stored())),
+            _ => Some(self.allocate(output.stored())),
+        };
+        if let Some(writes) = writes {
+            if layer.makes_vector() {
+                self.plan.embedding = writes;
+            }
+            match operation {
+                Operation::GlobalPool(pool) => {
+                    let parts = pool.parts();
+                    for (part, &is_mean) in parts.iter().enumerate() {
+                        let (first, all) = (part * input.channels, output.channels);
+                        let (name, op) = if is_mean {
+                            ("average", Op::from(GlobalAveragePool { input, first, all }))
+                        } else {
+                            ("max", Op::from(GlobalMaxPool { input, first, all }))
+                        };
+                        let label = if parts.len() == 1 { label() } else { format!("{}.{name}", layer.name) };
+                        self.pass(label, op, vec![from], writes);
+                    }
+                }
+                Operation::Flatten => self.pass(label(), Flatten { input }, vec![from], writes),
+                Operation::AveragePool(window) => {
+                    self.pass(label(), Pool { input, window, is_mean: true }, vec![from], writes);
+                }
+                Operation::MaxPool(window) => {
+                    self.pass(label(), Pool { input, window, is_mean: false }, vec![from], writes);
+                }
+                Operation::ScaleShift => {
+                    let reads = vec![from, self.tensor(), self.tensor()];
+                    self.pass(label(), ScaleShift { values }, reads, writes);
+                }
+                Operation::Prelu { is_shared } => {
+                    let reads = vec![from, self.tensor()];
+                    self.pass(label(), Prelu { values, is_shared }, reads, writes);
+                }
+                _ => self.dense(layer, from, writes),
+            }
+        }
+        match activation_after {
+            // The kernel of dense layers has a ReLU.
+            Some(function) if operation != Operation::Dense || function != Function::Relu => {
+                let result = if self.is_vector { self.fresh(output.stored()) } else { self.allocate(output.stored()) };
+                let label = if writes.is_some() { format!("{}.activation", layer.name) } else { label() };
+                let from = writes.map_or(from, Binding::Slot);
+                self.pass(label, Activation { values, function }, vec![from], result);
+                result
+            }
+            // A layer of no function is none.
+            _ => writes.unwrap_or(self.values[layer.from]),
+        }
+    }
+
+    /// What makes the output of the last layer's values.
+    fn answer(&mut self) {
+        let outputs = self.plan.outputs;
+        self.plan.logits = self.values.last().copied().unwrap_or_default();
+        if !self.is_vector {
+            self.plan.embedding = self.plan.logits;
+        }
+        let (label, op) = match self.plan.output {
+            Output::Softmax => {
+                self.plan.top = outputs.min(TOP);
+                ("softmax_topk", Op::from(SoftmaxTopk { classes: outputs, top: self.plan.top }))
+            }
+            Output::Sigmoid => {
+                ("sigmoid", Activation { values: Values::vector(outputs), function: Function::Sigmoid }.into())
+            }
+            Output::Linear | Output::Features => {
+                self.plan.answer = self.plan.logits;
+                return;
+            }
+        };
+        self.plan.answer = self.fresh(op.output_len());
+        self.pass(label.to_owned(), op, vec![Binding::Slot(self.plan.logits)], self.plan.answer);
     }
 
     /// A separable convolution, in one pass or two.
@@ -348,7 +445,7 @@ impl Lowering {
         let (inputs, outputs) = (layer.input.len(), layer.output.len());
         let row = self.plan.tensors[weight].bytes(self.plan.storage) / outputs;
         // Multiples of 64 rows begin where a binding may; one of them always fits.
-        const { assert!(MAX_BINDING >= 64 * 4 * MAX_UNITS) };
+        const { assert!(MAX_BINDING >= 64 * 4 * MAX_INPUTS) };
         let most = (MAX_BINDING / row / 64 * 64).min(outputs);
         for first in (0..outputs).step_by(most) {
             let count = most.min(outputs - first);
@@ -357,7 +454,8 @@ impl Lowering {
                 _ if count == outputs => (layer.name.clone(), Binding::Tensor(weight)),
                 _ => (format!("{}[{first}..{}]", layer.name, first + count), rows),
             };
-            let op = Dense { inputs, first, outputs: count, all: outputs, relu_after: relu(layer.activation_after) };
+            let relu_after = layer.activation_after == Some(Function::Relu);
+            let op = Dense { inputs, first, outputs: count, all: outputs, relu_after };
             self.pass(label, op, vec![from, rows, Binding::Tensor(bias)], writes);
         }
     }

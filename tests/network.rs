@@ -4,20 +4,26 @@ mod common;
 
 use std::time::Duration;
 
-use common::Random;
+use common::{Random, dense_head};
 use xception::dtype::Dtype;
-use xception::network::layer::{Layer, Operation, Role, Shape, Tensor, Window};
-use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MAX_WEIGHTS, Network, Preset};
-use xception::ops::{Add, Conv, Dense as DenseOp, Depthwise, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk};
+use xception::network::activation::Function;
+use xception::network::head::MAX_UNITS;
+use xception::network::layer::{GlobalPool, Layer, Operation, Role, Shape, Tensor, Window};
+use xception::network::{HeadLayer, MAX_SIDE, MAX_WEIGHTS, Network, Output, Preset};
+use xception::ops::{
+    Activation, Add, Conv, Dense as DenseOp, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Pointwise, Pool,
+    Prelu, ScaleShift, Sepconv, SoftmaxTopk, Values,
+};
 use xception::plan::{Binding, MAX_BINDING, Pass, Plan};
 use xception::tile::{Algorithm, ProblemSize, TILES, Tuning};
 
-fn dense(name: &str, units: usize, relu: bool) -> Dense {
-    Dense { name: name.to_owned(), units, relu }
+/// The network with dense layers of these names and units.
+fn network(size: [usize; 2], dense: &[(&str, usize)]) -> Network {
+    Network::new(size, &dense_head(dense), Output::Softmax, Preset::Keras).unwrap()
 }
 
 fn imagenet(size: [usize; 2]) -> Network {
-    Network::new(size, &[dense("predictions", 1000, false)], Preset::Keras).unwrap()
+    network(size, &[("predictions", 1000)])
 }
 
 /// The plan for one image on a GPU.
@@ -48,8 +54,7 @@ fn layers_are_the_published_ones() {
     assert_eq!(count(Layer::is_joining_pool), 4);
     assert_eq!(network.layers.iter().filter(|layer| layer.add.is_some()).count(), 12);
     assert_eq!(format!("{:.3}", network.macs() as f64 / 1e9), "8.357");
-    let mean = network.layers.iter().find(|layer| layer.operation == Operation::GlobalAveragePool).unwrap();
-    assert_eq!(mean.input, Shape::new(10, 10, 2048));
+    assert_eq!(network.features(), Shape::new(10, 10, 2048));
 }
 
 #[test]
@@ -83,15 +88,17 @@ fn blocks_have_the_sides_that_keras_computes() {
 #[test]
 fn any_list_of_dense_layers_makes_a_head() {
     for units in [&[1][..], &[7], &[64, 7], &[512, 256, 17_000], &[1, MAX_UNITS], &[250_000]] {
-        let head: Vec<_> =
-            units.iter().enumerate().map(|(i, &units)| dense(&format!("fc{i}"), units, i + 1 < units)).collect();
-        let network = Network::new([71, 71], &head, Preset::Keras).unwrap();
-        assert_eq!(network.classes(), *units.last().unwrap());
+        let names: Vec<String> = (0..units.len()).map(|layer| format!("fc{layer}")).collect();
+        let dense: Vec<(&str, usize)> = names.iter().map(|name| &**name).zip(units.iter().copied()).collect();
+        let (head, last) = (dense_head(&dense), *units.last().unwrap());
+        let output = if last == 1 { Output::Sigmoid } else { Output::Softmax };
+        let network = Network::new([71, 71], &head, output, Preset::Keras).unwrap();
+        assert_eq!((network.outputs(), network.classes()), (last, last.max(2)));
         let inputs = [&[2048], units].concat();
         for (layer, (dense, inputs)) in
-            network.layers[network.layers.len() - head.len()..].iter().zip(head.iter().zip(inputs))
+            network.layers[network.layers.len() - units.len()..].iter().zip(head[1..].iter().zip(inputs))
         {
-            assert_eq!((&layer.name, layer.activation_after.is_some()), (&dense.name, dense.relu));
+            assert_eq!((&layer.name, layer.activation_after), (&dense.name, dense.activation));
             assert_eq!((layer.input.len(), layer.output.len()), (inputs, dense.units));
         }
     }
@@ -99,9 +106,10 @@ fn any_list_of_dense_layers_makes_a_head() {
 
 #[test]
 fn what_is_no_network_is_refused() {
-    let one = [dense("predictions", 7, false)];
-    let refused = |size, head: &[Dense], reason: &str| {
-        let error = Network::new(size, head, Preset::Keras).unwrap_err().to_string();
+    let one = dense_head(&[("predictions", 7)]);
+    let average = || HeadLayer::average();
+    let refused = |size, head: &[HeadLayer], reason: &str| {
+        let error = Network::new(size, head, Output::Softmax, Preset::Keras).unwrap_err().to_string();
         assert!(error.contains(reason), "{error:?} does not mention {reason:?}");
     };
     refused([70, 71], &one, "70×71");
@@ -109,12 +117,39 @@ fn what_is_no_network_is_refused() {
     refused([MAX_SIDE + 1, 299], &one, "4097×299");
     refused([299, usize::MAX], &one, &usize::MAX.to_string());
     refused([299, 299], &[], "no classification head");
-    refused([299, 299], &[dense("fc1", 0, true), one[0].clone()], "fc1 has 0 units");
-    refused([299, 299], &[dense("fc1", MAX_UNITS + 1, true)], "fc1 has 262145 units");
-    refused([299, 299], &[one[0].clone(), one[0].clone()], "two dense layers have the name predictions");
-    let huge = [dense("fc1", MAX_UNITS, true)];
+    refused([299, 299], &dense_head(&[("fc1", 0), ("predictions", 7)]), "fc1 has 0 units");
+    refused([299, 299], &dense_head(&[("fc1", MAX_UNITS + 1)]), "fc1 has 262145 units");
+    refused([299, 299], &dense_head(&[("fc", 7), ("fc", 7)]), "two layers behind the backbone have the name fc");
+    refused([299, 299], &dense_head(&[("fc", 1)]), "softmax of its single output");
+    refused([299, 299], &one[1..], "predictions is a dense layer before pooling");
+    refused(
+        [299, 299],
+        &[average(), HeadLayer::new("flat", Operation::Flatten)],
+        "flat pools or flattens what has no pixels",
+    );
+    let pool = |window| HeadLayer::new("pool", Operation::MaxPool(window));
+    for window in [
+        Window::valid(11, 1),
+        Window::valid(0, 1),
+        Window::valid(2, 0),
+        Window::padded(2, 1, 2),
+        Window::valid(usize::MAX, 1),
+    ] {
+        refused([299, 299], &[pool(window)], "pool pools by a window that does not fit 10×10×2048");
+    }
+    refused([299, 299], &[HeadLayer::new("conv", Operation::Conv(Window::valid(1, 1)))], "conv is a convolution");
+    refused([299, 299], &[average(), HeadLayer::new("act", Operation::Activation)], "act has no activation function");
+    let flat = [HeadLayer::new("flat", Operation::Flatten), HeadLayer::dense("fc", 2, None)];
+    refused([600, 600], &flat, "fc has 739328 inputs: up to 524288");
+    let names: Vec<String> = (0..64).map(|layer| layer.to_string()).collect();
+    refused(
+        [299, 299],
+        &dense_head(&names.iter().map(|name| (&**name, 1)).collect::<Vec<_>>()),
+        "65 layers behind the backbone",
+    );
+    let huge = dense_head(&[("fc1", MAX_UNITS)]);
     refused([299, 299], &huge, &format!("fc1.weight has {} bytes", 4_u64 * 2048 * MAX_UNITS as u64));
-    let many: Vec<Dense> = (0..4).map(|layer| dense(&format!("fc{layer}"), 16_000, true)).collect();
+    let many = dense_head(&[("fc0", 16_000), ("fc1", 16_000), ("fc2", 16_000), ("fc3", 16_000)]);
     refused(
         [299, 299],
         &many,
@@ -134,8 +169,7 @@ fn the_plan_for_imagenet_has_its_size() {
         let len = |slot: usize| plan.slots[slot].len;
         assert_eq!((plan.top, len(plan.answer), len(plan.logits), len(plan.embedding)), (10, 1020, 1000, 2048));
     }
-    let network =
-        Network::new([150, 150], &[dense("fc1", 64, true), dense("predictions", 7, false)], Preset::Keras).unwrap();
+    let network = self::network([150, 150], &[("fc1", 64), ("predictions", 7)]);
     let plan = gpu_plan(&network, Dtype::F32);
     assert_eq!((plan.passes.len(), plan.top, plan.slots[plan.answer].len), (44, 7, 21));
 }
@@ -275,7 +309,7 @@ fn f16_halves_gpu_memory() {
 /// The paper's JFT head in f32 exceeds WebGPU's default binding size: it becomes two passes over whole rows.
 #[test]
 fn a_large_head_is_bound_in_parts() {
-    let network = Network::new([299, 299], &[dense("predictions", 17_000, false)], Preset::Keras).unwrap();
+    let network = network([299, 299], &[("predictions", 17_000)]);
     let plan = gpu_plan(&network, Dtype::F32);
     let [.., first, second, _] = &plan.passes[..] else { panic!("no passes") };
     let most = MAX_BINDING / (4 * 2048);
@@ -348,7 +382,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
                 (format!("{name}.pointwise"), with(half), weights, result, pointwise),
             ]
         }
-        Operation::MaxPool(window) => {
+        Operation::MaxPool(window) if layer.add.is_some() => {
             let shortcut = &layers[layer.add.unwrap() - 1];
             let tile = if let Algorithm::Fused(tile) = tuning.algorithm(shortcut, 1) { Some(tile) } else { None };
             let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
@@ -357,23 +391,69 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
             let op = Pointwise { input, output, stride: 2, add, relu_after, tile }.into();
             vec![(label, vec![Content::ValueId(shortcut.from), from], weights, result, op)]
         }
-        Operation::GlobalAveragePool => vec![(label, vec![from], vec![], result, GlobalAveragePool { input }.into())],
-        Operation::Dense => {
-            let (first, outputs) = (0, output.len());
-            let op = DenseOp { inputs: input.len(), first, outputs, all: outputs, relu_after }.into();
-            vec![(label, vec![from], both, result, op)]
-        }
+        _ => head_wants(index, layers),
     }
+}
+
+/// The same of a layer behind the backbone.
+fn head_wants(index: usize, layers: &[Layer]) -> Vec<Want> {
+    let layer = &layers[index];
+    let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
+    let (name, input, output) = (&layer.name, layer.input, layer.output);
+    let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
+    let values = Values { shape: output, is_vector: layers[..=index].iter().any(Layer::makes_vector) };
+    let function = layer.activation_after;
+    let is_fused = function.is_none() || (layer.operation == Operation::Dense && function == Some(Function::Relu));
+    let (all, relu_after) = (output.len(), layer.operation == Operation::Dense && function == Some(Function::Relu));
+    let (op, weights): (Op, &[&str]) = match layer.operation {
+        Operation::GlobalPool(GlobalPool::Average) => (GlobalAveragePool { input, first: 0, all }.into(), &[]),
+        Operation::GlobalPool(GlobalPool::MaxAverage) => {
+            let max = GlobalMaxPool { input, first: 0, all }.into();
+            let mean = GlobalAveragePool { input, first: 2048, all }.into();
+            let pass = |name: String, op| (name, vec![from], vec![], result, op);
+            return vec![pass(format!("{name}.max"), max), pass(format!("{name}.average"), mean)];
+        }
+        Operation::Flatten => (Flatten { input }.into(), &[]),
+        Operation::MaxPool(window) => (Pool { input, window, is_mean: false }.into(), &[]),
+        Operation::AveragePool(window) => (Pool { input, window, is_mean: true }.into(), &[]),
+        Operation::ScaleShift => (ScaleShift { values }.into(), &["scale", "shift"]),
+        Operation::Prelu { is_shared } => (Prelu { values, is_shared }.into(), &["slope"]),
+        Operation::Activation => {
+            let op = Activation { values, function: function.unwrap() }.into();
+            return vec![(name.clone(), vec![from], vec![], result, op)];
+        }
+        Operation::Dense => {
+            (DenseOp { inputs: input.len(), first: 0, outputs: all, all, relu_after }.into(), &["weight", "bias"])
+        }
+        operation => panic!("{operation:?}"),
+    };
+    if is_fused {
+        return vec![(name.clone(), vec![from], tensors(weights), result, op)];
+    }
+    let half = Content::Half(index);
+    let activation = Activation { values, function: function.unwrap() }.into();
+    vec![
+        (name.clone(), vec![from], tensors(weights), half, op),
+        (format!("{name}.activation"), vec![half], vec![], result, activation),
+    ]
 }
 
 /// Simulates the plan symbolically: an error where a slot does not hold what the pass reads.
 fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), String> {
     let last = Content::ValueId(network.layers.len());
-    let top = network.classes().min(10);
-    let softmax = SoftmaxTopk { classes: network.classes(), top }.into();
+    let outputs = network.outputs();
+    let (label, op) = match network.output {
+        Output::Softmax => ("softmax_topk", Some(SoftmaxTopk { classes: outputs, top: outputs.min(10) }.into())),
+        Output::Sigmoid => {
+            let values = Values::vector(outputs);
+            ("sigmoid", Some(Activation { values, function: Function::Sigmoid }.into()))
+        }
+        _ => ("", None),
+    };
+    let answer = if op.is_some() { Content::Half(usize::MAX) } else { last };
     let layers = 0..network.layers.len();
     let mut wanted: Vec<Want> = layers.flat_map(|layer| wants(layer, &network.layers, tuning)).collect();
-    wanted.push(("softmax_topk".to_owned(), vec![last], vec![], Content::Half(usize::MAX), softmax));
+    wanted.extend(op.map(|op| (label.to_owned(), vec![last], vec![], answer, op)));
     let mut contents = vec![None; plan.slots.len()];
     contents[plan.image] = Some(Content::ValueId(0));
     if wanted.len() != plan.passes.len() {
@@ -401,10 +481,12 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
         }
         contents[*writes] = Some(result);
     }
-    let mean =
-        network.layers.iter().position(|layer| layer.operation == Operation::GlobalAveragePool).ok_or("no mean")?;
+    let vector = network.layers.iter().position(Layer::makes_vector).unwrap_or(network.layers.len() - 1);
     let kept = [plan.embedding, plan.logits, plan.answer].map(|slot| contents[slot]);
-    let want = [Content::ValueId(mean + 1), last, Content::Half(usize::MAX)].map(Some);
+    // The embedding is what pooling gives, before a function is applied to it.
+    let is_half = network.layers[vector].makes_vector() && network.layers[vector].activation_after.is_some();
+    let embedding = if is_half { Content::Half(vector) } else { Content::ValueId(vector + 1) };
+    let want = [embedding, last, answer].map(Some);
     if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }
 }
 
@@ -418,10 +500,36 @@ fn tunings(network: &Network) -> [Tuning; 3] {
 
 #[test]
 fn every_pass_reads_what_its_layer_wants() {
-    let heads = [vec![dense("predictions", 1000, false)], vec![dense("fc1", 64, true), dense("predictions", 7, false)]];
+    let layer = |name: &str, operation, activation| HeadLayer { activation, ..HeadLayer::new(name, operation) };
+    let every = vec![
+        layer("norm", Operation::ScaleShift, Some(Function::Selu)),
+        layer("max", Operation::MaxPool(Window::valid(2, 1)), None),
+        layer("prelu", Operation::Prelu { is_shared: true }, None),
+        layer("mean", Operation::AveragePool(Window::padded(2, 1, 1)), Some(Function::Tanh)),
+        layer("pools", Operation::GlobalPool(GlobalPool::MaxAverage), None),
+        layer("elu", Operation::Activation, Some(Function::Elu(1.0))),
+        HeadLayer::dense("fc1", 6, Some(Function::Gelu)),
+        layer("prelu_2", Operation::Prelu { is_shared: false }, None),
+        HeadLayer::dense("fc2", 3, None),
+    ];
+    let flat = vec![layer("flat", Operation::Flatten, Some(Function::Silu)), HeadLayer::dense("fc", 1, None)];
+    let heads = [
+        (dense_head(&[("predictions", 1000)]), Output::Softmax),
+        (dense_head(&[("fc1", 64), ("predictions", 7)]), Output::Softmax),
+        (every[..4].to_vec(), Output::Features),
+        (every, Output::Sigmoid),
+        (flat, Output::Linear),
+        (vec![], Output::Features),
+    ];
     for size in [[299, 299], [150, 150], [71, 71], [71, 400], [MAX_SIDE, MAX_SIDE]] {
-        for head in &heads {
-            let network = Network::new(size, head, Preset::Keras).unwrap();
+        for (head, output) in &heads {
+            // A dense layer takes no more pixels than 256.
+            let (is_flat, is_small) =
+                (head.iter().any(|layer| layer.name == "flat"), size.iter().all(|side| *side < 500));
+            if !is_small && is_flat {
+                continue;
+            }
+            let network = Network::new(size, head, *output, Preset::Keras).unwrap();
             for tuning in tunings(&network) {
                 let plan = Plan::new(&network, Dtype::F32, &tuning, 1);
                 simulate(&network, &plan, &tuning).unwrap_or_else(|error| panic!("{size:?}: {error}"));

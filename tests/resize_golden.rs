@@ -38,7 +38,14 @@ impl Case {
 
 /// Levels from 0 to 255, unscaled.
 fn plain(filter: &str, fit: &str, crop: f64) -> Preprocessing {
-    Preprocessing { filter: filter.parse().unwrap(), fit: fit.parse().unwrap(), crop, scale: 1.0, offset: 0.0 }
+    Preprocessing {
+        filter: filter.parse().unwrap(),
+        fit: fit.parse().unwrap(),
+        crop,
+        scale: [1.0; 3],
+        offset: [0.0; 3],
+        bgr: false,
+    }
 }
 
 /// The cases of `tests/data/resize.txt`, with the SHA-256 of their bytes.

@@ -9,11 +9,13 @@ use hdf5_pure::FileBuilder;
 use safetensors::tensor::{TensorView, serialize};
 use xception::dtype::Dtype;
 use xception::error::Result;
-use xception::network::layer::Role;
+use xception::network::Output;
+use xception::network::layer::{Role, Shape};
 use xception::resize::Filter;
+use xception::weights::head::Prefix;
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::stream_decoder::StreamDecoder;
-use xception::weights::{Overrides, convert, keras, timm};
+use xception::weights::{Overrides, convert, keras, torch};
 
 fn stored(dtype: Dtype) -> Overrides {
     Overrides { dtype: Some(dtype), ..Overrides::default() }
@@ -142,7 +144,7 @@ fn weights_beyond_f16_are_refused() {
 }
 
 /// A PyTorch state dict of linear layers `[out, in]` and vectors, of zeros.
-fn torch(shapes: &[(&str, &[usize])]) -> Vec<u8> {
+fn state_dict(shapes: &[(&str, &[usize])]) -> Vec<u8> {
     let zeros = vec![0; 4 * 64 * 2048];
     let tensors = shapes.iter().map(|&(name, shape)| {
         let bytes = &zeros[..4 * shape.iter().product::<usize>()];
@@ -155,11 +157,12 @@ fn torch(shapes: &[(&str, &[usize])]) -> Vec<u8> {
 fn heads_are_ordered_as_people_count_or_refused() {
     let layers = [("b.10.weight", &[64, 64][..]), ("b.8.weight", &[64, 64]), ("b.0.weight", &[64, 2048])];
     let named = [&layers[..], &[("b.12.weight", &[7, 64])]].concat();
-    let dense = timm::read_head(&torch(&named)).unwrap().dense;
-    let names: Vec<&str> = dense.iter().map(|dense| &*dense.name).collect();
-    assert_eq!(names, ["b.0", "b.8", "b.10", "b.12"]);
+    let prefix = Prefix::none(Shape::new(10, 10, 2048));
+    let layers = torch::read_head(&state_dict(&named), &prefix).unwrap().layers;
+    let names: Vec<&str> = layers.iter().map(|layer| &*layer.name).collect();
+    assert_eq!(names, ["avg_pool", "b.0", "b.8", "b.10", "b.12"]);
     let refused = |more: (&'static str, &'static [usize]), reason: &str| {
-        let error = timm::read_head(&torch(&[&named[..], &[more]].concat())).unwrap_err().to_string();
+        let error = torch::read_head(&state_dict(&[&named[..], &[more]].concat()), &prefix).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     };
     refused(("norm.weight", &[64]), "norm.weight is not part of a head of linear layers");
@@ -167,10 +170,10 @@ fn heads_are_ordered_as_people_count_or_refused() {
     refused(("c.weight", &[9, 9]), "c does not follow");
     let many: Vec<String> = (0..40).map(|layer| format!("{layer}.weight")).collect();
     let many: Vec<(&str, &[usize])> = many.iter().map(|name| (&**name, &[1, 1][..])).collect();
-    let error = timm::read_head(&torch(&many)).unwrap_err().to_string();
+    let error = torch::read_head(&state_dict(&many), &prefix).unwrap_err().to_string();
     assert!(error.contains("40 arrays are more than"), "{error}");
-    let norm = keras::read_head(batch_norm_head()).unwrap_err().to_string();
-    assert!(norm.contains("batch norm is not part"), "{norm}");
+    let norm = keras::read_head(batch_norm_head(), prefix).unwrap_err().to_string();
+    assert!(norm.contains("weights alone do not tell where the others belong"), "{norm}");
 }
 
 /// A Keras head with a batch norm, in a file without a config.
@@ -203,11 +206,13 @@ fn scales_that_make_infinities_are_refused() {
 fn a_head_of_its_own_file() {
     let whole = read(fixture("sequential.keras")).unwrap();
     let with = |head| Overrides { head: Some(head), ..Overrides::default() };
-    let error = read(fixture("notop.h5")).unwrap_err().to_string();
-    assert!(error.contains("no classification head") && error.contains("head"), "{error}");
+    let features = read(fixture("notop.h5")).unwrap();
+    assert_eq!((features.meta.output, features.meta.network().unwrap().classes()), (Output::Features, 0));
     for name in ["head.keras", "head.h5", "head.weights.h5"] {
         let model = Model::deserialize(&convert(fixture("notop.h5"), with(fixture(name))).unwrap()).unwrap();
-        let units = |model: &Model| model.meta.head.iter().map(|dense| (dense.units, dense.relu)).collect::<Vec<_>>();
+        let units = |model: &Model| {
+            model.meta.head[1..].iter().map(|dense| (dense.units, dense.activation.is_some())).collect::<Vec<_>>()
+        };
         assert_eq!(units(&model), units(&whole), "{name}");
         assert_eq!(model.meta.input_size, [150, 150]);
         assert!(model.tensors == whole.tensors, "{name}");
@@ -227,7 +232,7 @@ fn a_head_of_its_own_file() {
         assert!(model.meta.labels.is_empty(), "labels are the head's");
     }
     let error = convert(fixture("notop.h5"), with(fixture("timm.safetensors"))).map(|file| read(file).unwrap());
-    assert_eq!(error.unwrap().meta.head[0].units, 1000, "a whole model's head will do");
+    assert_eq!(error.unwrap().meta.head[1].units, 1000, "a whole model's head will do");
     let error = convert(fixture("notop.h5"), with(b"no weights".to_vec())).unwrap_err().to_string();
     assert!(error.starts_with("the head: not a weights file"), "{error}");
 }

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use common::Random;
+use common::{Random, dense_head};
 use naga::back::pipeline_constants::process_overrides;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage, SourceLocation, StorageAccess};
 use xception::dtype::Dtype;
 use xception::explain::Explanation;
-use xception::network::{Dense, MAX_SIDE, MAX_UNITS, MIN_SIDE, Network, Preset};
+use xception::network::head::MAX_UNITS;
+use xception::network::{MAX_SIDE, MIN_SIDE, Network, Output, Preset};
 use xception::ops::Op;
 use xception::plan::{BATCH, Plan};
 use xception::shader::{
@@ -35,9 +36,9 @@ fn ops() -> Vec<Op> {
     for (size, units) in
         [([299, 299], &[1000][..]), ([71, 150], &[64, 7]), ([150, 71], &[1]), ([MAX_SIDE; 2], &[17_000])]
     {
-        let dense = |(i, &units): (usize, &usize)| Dense { name: format!("fc{i}"), units, relu: i + 1 < units };
-        let head: Vec<Dense> = units.iter().enumerate().map(dense).collect();
-        let network = Network::new(size, &head, Preset::Keras).unwrap();
+        let dense: Vec<(&str, usize)> = ["fc0", "fc1"].into_iter().zip(units.iter().copied()).collect();
+        let output = if units == [1] { Output::Sigmoid } else { Output::Softmax };
+        let network = Network::new(size, &dense_head(&dense), output, Preset::Keras).unwrap();
         let algorithms = |algorithm| {
             let mut tuning = Tuning::untuned(false);
             let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));
@@ -49,8 +50,9 @@ fn ops() -> Vec<Op> {
             [299, 299] => Algorithm::all().map(algorithms).collect(),
             _ => [true, false].map(Tuning::untuned).into(),
         };
-        for pass in
-            tunings.iter().flat_map(|tuning| Explanation::new(&Plan::new(&network, Dtype::F32, tuning, 1)).plan.passes)
+        for pass in tunings
+            .iter()
+            .flat_map(|tuning| Explanation::new(&Plan::new(&network, Dtype::F32, tuning, 1)).unwrap().plan.passes)
         {
             if !ops.contains(&pass.op) {
                 ops.push(pass.op);
@@ -62,7 +64,9 @@ fn ops() -> Vec<Op> {
 
 /// Every kernel with the precision and constants that plans use.
 fn uses() -> Vec<(&'static Kernel, Precision, Constants)> {
-    let normalising = vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("SCALE", 1.0 / 127.5), ("OFFSET", -1.0)];
+    let mut normalising = vec![("WIDTH", 299.0), ("HEIGHT", 150.0), ("BGR", 0.0)];
+    normalising.extend(["SCALE_0", "SCALE_1", "SCALE_2"].map(|name| (name, 1.0 / 127.5)));
+    normalising.extend(["OFFSET_0", "OFFSET_1", "OFFSET_2"].map(|name| (name, -1.0)));
     let others = [
         (&RESIZE_HORIZONTAL, vec![("OUT_WIDTH", 299.0)]),
         (&RESIZE_VERTICAL, normalising.clone()),
@@ -152,7 +156,7 @@ fn half_precision_is_a_third_source() {
 fn f16_is_another_source() {
     for kernel in KERNELS {
         let [single, half] = [Precision::Single, Precision::Stored].map(|precision| kernel.source(precision));
-        let same = ["activation", "softmax_topk", "resize_horizontal", "copy", "fma"].contains(&kernel.name);
+        let same = ["scale_gradient", "softmax_topk", "resize_horizontal", "copy", "fma"].contains(&kernel.name);
         assert_eq!(half == single, same, "{}", kernel.name);
         assert_eq!(half.contains("unpack2x16float"), !same, "{}", kernel.name);
     }
@@ -245,8 +249,8 @@ fn no_dispatch_exceeds_the_limit() {
     let mut worst = BTreeSet::new();
     for (index, size) in sizes.into_iter().enumerate() {
         let units = [1, 1000, 17_000, MAX_UNITS / 2][index % 4];
-        let head = [Dense { name: "predictions".to_owned(), units, relu: false }];
-        let network = Network::new(size, &head, Preset::Keras).unwrap();
+        let output = if units == 1 { Output::Sigmoid } else { Output::Softmax };
+        let network = Network::new(size, &dense_head(&[("predictions", units)]), output, Preset::Keras).unwrap();
         let sizes = |batch| network.layers.iter().filter_map(move |layer| ProblemSize::of(layer, batch));
         let algorithms = Algorithm::all().flat_map(|algorithm| {
             [1, BATCH].map(|batch| {
@@ -258,7 +262,7 @@ fn no_dispatch_exceeds_the_limit() {
         let guesses = (1..=BATCH).flat_map(|batch| [false, true].map(|software| (Tuning::untuned(software), batch)));
         for (tuning, batch) in algorithms.chain(guesses) {
             for storage in [Dtype::F32, Dtype::F16] {
-                let plan = Explanation::new(&Plan::new(&network, storage, &tuning, batch)).plan;
+                let plan = Explanation::new(&Plan::new(&network, storage, &tuning, batch)).unwrap().plan;
                 for pass in &plan.passes {
                     let grid = pass.op.grid(batch);
                     if grid.into_iter().any(|groups| groups > MAX_WORKGROUPS) {

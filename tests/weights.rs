@@ -6,13 +6,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use common::{Random, assert_close, fixture};
+use common::{Random, assert_close, dense_head, fixture};
 use hdf5_pure::FileBuilder;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use xception::dtype::Dtype as Stored;
 use xception::error::{Error, Result};
-use xception::network::{Dense, Preset};
+use xception::network::layer::Shape;
+use xception::network::{Output, Preset};
 use xception::resize::{Filter, Fit, Preprocessing};
+use xception::weights::head::Prefix;
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::stream_decoder::StreamDecoder;
 use xception::weights::{Overrides, convert, keras, labels};
@@ -53,20 +55,26 @@ fn replaced(file: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 fn every_layout_gives_the_same_tensors() {
     let expected = Model::deserialize(&OWN).unwrap();
     assert_eq!(expected.meta.input_size, [299, 299]);
-    assert_eq!(expected.meta.head, [Dense { name: "predictions".to_owned(), units: 1000, relu: false }]);
+    assert_eq!((&expected.meta.head, expected.meta.output), (&dense_head(&[("predictions", 1000)]), Output::Softmax));
     for name in ["keras3.weights.h5", "keras1.h5"] {
         let model = read(fixture(name)).unwrap();
         assert_eq!(model.meta.network().unwrap().classes(), 1000, "{name}");
         assert!(model.tensors == expected.tensors, "{name} has other tensors");
     }
     let backbone = expected.tensors.len() - 2;
-    let dense = |name: &str, units, relu| Dense { name: name.to_owned(), units, relu };
-    let head = vec![dense("dense_1", 64, true), dense("dense", 64, true), dense("predictions", 7, false)];
+    let head = dense_head(&[("dense_1", 64), ("dense", 64), ("predictions", 7)]);
     let nested = ["keras2.h5", "sequential.keras"].map(|name| {
         let model = read(fixture(name)).unwrap();
-        assert_eq!((model.meta.input_size, &model.meta.head), ([150, 150], &head), "{name}");
+        assert_eq!((model.meta.input_size, &model.meta.head[1..]), ([150, 150], &head[1..]), "{name}");
         let Preprocessing { scale, offset, .. } = model.meta.preprocessing;
-        assert_close("scale and offset", &[scale, offset], &[1.0 / 127.5, -1.0], &[2], 0.0, 1e-6);
+        assert_close(
+            "scale and offset",
+            &[scale, offset].concat(),
+            &[[1.0 / 127.5; 3], [-1.0; 3]].concat(),
+            &[6],
+            0.0,
+            1e-6,
+        );
         assert!(model.tensors[..backbone] == expected.tensors[..backbone], "{name} has another backbone");
         model
     });
@@ -181,8 +189,8 @@ fn a_wrong_tensor_is_named() {
     for (from, to, reason) in [
         (r#""block5_sepconv1.pointwise.bias""#, r#""block5_sepconv1.pointwise.bibs""#, "pointwise.bias is missing"),
         ("[3,3,3,32]", "[3,3,32,3]", "block1_conv1.weight is F32 [3, 3, 32, 3] and must be F32 [3, 3, 3, 32]"),
-        (r#"\"version\":2"#, r#"\"version\":1"#, "format version 1, and version 2 is read here: convert"),
-        (r#"\"version\":2"#, r#"\"version\":3"#, "format version 3, and version 2 is read here: update"),
+        (r#"\"version\":3"#, r#"\"version\":1"#, "format version 1, and versions 2 to 3 are read here: convert"),
+        (r#"\"version\":3"#, r#"\"version\":4"#, "format version 4, and versions 2 to 3 are read here: update"),
         (r#"\"dtype\":\"f32"#, r#"\"dtype\":\"f16"#, "block1_conv1.weight is F32 [3, 3, 3, 32] and must be F16"),
         (r#"\"dtype\":\"f32"#, r#"\"dtype\":\"f64"#, "dtype is missing, or no such thing"),
         (r#""xception-webgpu":"#, r#""xception-webGPU":"#, "not made by this project"),
@@ -308,9 +316,9 @@ fn hostile_headers_are_refused() {
             *model = description.to_string().into();
         })
     };
-    let dense = |i| serde_json::json!({"name": format!("d{i}"), "units": 1, "relu": true});
+    let dense = |i| serde_json::json!({"name": format!("d{i}"), "operation": "dense", "units": 1});
     let many = with_meta(&|meta| meta["head"] = (0..100_000).map(dense).collect());
-    refused("a hundred thousand layers", Header::parse(&many), "100000 dense layers");
+    refused("a hundred thousand layers", Header::parse(&many), "100000 layers");
     let infinite = with_meta(&|meta| meta["preprocessing"]["scale"] = 1e39.into());
     refused("an infinite scale", Header::parse(&infinite), "not finite");
     let huge = with_meta(&|meta| meta["input_size"] = serde_json::json!([4_000_000_000_u32, 299]));
@@ -332,10 +340,14 @@ fn hostile_hdf5_is_refused() {
     let kernel = group.create_dataset("kernel:0").with_f32_data(&vec![0.0; 2048 * 1024]).with_shape(&[2048, 1024]);
     kernel.with_chunks(&[2048, 1024]).with_deflate(9);
     file.add_group(group.finish());
-    refused("a bomb", keras::read_head(file.finish().unwrap()), "claim more than it holds");
+    refused(
+        "a bomb",
+        keras::read_head(file.finish().unwrap(), Prefix::none(Shape::new(10, 10, 2048))),
+        "claim more than it holds",
+    );
     refused("a dense layer of rank 1", read(vector("dense")), "not a whole Xception");
     let head = Overrides { head: Some(vector("dense")), ..Overrides::default() };
-    refused("a head of rank 1", convert(fixture("notop.h5"), head), "no classification head");
+    refused("a head of rank 1", convert(fixture("notop.h5"), head), "it holds /dense");
 }
 
 #[test]

@@ -30,11 +30,11 @@ def weights_of(name, array, shape):
     return np.resize(table.astype(np.float32), shape)
 
 
-def keep(path):
-    """Compresses a file of the scratch folder into tests/data."""
+def keep(path, folder=DATA):
+    """Compresses a file of the scratch folder into tests/data, or another one."""
     with open(path, "rb") as file:
         packed = zstandard.ZstdCompressor(level=19, write_content_size=True).compress(file.read())
-    name = os.path.join(DATA, os.path.basename(path) + ".zst")
+    name = os.path.join(folder, os.path.basename(path) + ".zst")
     with open(name, "wb") as file:
         file.write(packed)
     print(f"{name}: {len(packed)} bytes")

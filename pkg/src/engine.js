@@ -53,16 +53,19 @@ export class Engine {
     return { predictions, timings };
   }
 
-  /** The 2048 features that the network makes of an image. */
-  async embed(image, options) {
-    const embedding = await this.#next(
+  predict = (image, options) => this.#values('predict', image, options);
+  embed = (image, options) => this.#values('embed', image, options);
+
+  /** The values that a method of the model gives for an image. */
+  async #values(call, image, options) {
+    const values = await this.#next(
       async (model, lap, timings) => {
         await this.#bring(model, image, options, lap, timings);
-        return this.#core(() => model.embed());
+        return this.#core(() => model[call]());
       },
       [image],
     );
-    return this.#read(embedding);
+    return this.#read(values);
   }
 
   explain = (image, options) => this.#interpret('explain', image, options);

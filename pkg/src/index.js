@@ -45,7 +45,7 @@ export class Xception extends EventTarget {
   }
 
   async classify(image, options) {
-    const { predictions, timings } = await this.#predict([image], take(options, CLASSIFY), false);
+    const { predictions, timings } = await this.#classify([image], take(options, CLASSIFY), false);
     return { predictions: predictions[0], timings };
   }
 
@@ -57,7 +57,7 @@ export class Xception extends EventTarget {
     let before;
     for (let at = 0; at < all.length; at += size) {
       // The next batch is decoded while the GPU computes this one; later batches are not in memory yet.
-      const answer = this.#predict(all.slice(at, at + size), chosen, true);
+      const answer = this.#classify(all.slice(at, at + size), chosen, true);
       answer.catch(() => {});
       if (before) answers.push(await before);
       before = answer;
@@ -68,6 +68,11 @@ export class Xception extends EventTarget {
     return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
   }
 
+  async predict(image, options) {
+    const { signal, ...view } = take(options, VIEW);
+    return this.#run([image], signal, (engine, [ready]) => engine.predict(ready, view));
+  }
+
   async embed(image, options) {
     const { signal, ...view } = take(options, VIEW);
     return this.#run([image], signal, (engine, [ready]) => engine.embed(ready, view));
@@ -75,8 +80,10 @@ export class Xception extends EventTarget {
 
   async explain(image, options) {
     const { signal, ...chosen } = take(options, EXPLAIN);
-    const { classes } = this.info;
-    if (chosen.classIndex >= classes) throw new XceptionError('bad-argument', `classIndex must be the number of a class, less than ${classes}`);
+    const { classes, outputs, output } = this.info;
+    if (output === 'features') throw new XceptionError('bad-argument', 'the model has no output but its features: there is nothing to explain');
+    const count = classes || outputs;
+    if (chosen.classIndex >= count) throw new XceptionError('bad-argument', `classIndex must be the number of a class or output, less than ${count}`);
     return this.#run([image], signal, async (engine, [ready]) => {
       const map = await engine.explain(ready, chosen);
       const { heat } = await lazyImport(import('./heat.js'));
@@ -119,7 +126,9 @@ export class Xception extends EventTarget {
     return this.dispose();
   }
 
-  async #predict(images, { roi, fit, signal, ...chosen }, batch) {
+  async #classify(images, { roi, fit, signal, ...chosen }, batch) {
+    const { classes, output } = this.info;
+    if (!classes) throw new XceptionError('bad-argument', `the model has no classes, its output is ${output}: call predict()`);
     const { count, choose } = select(/** @type {any} */ (chosen), this.info);
     return this.#run(images, signal, async (engine, ready) => {
       const { predictions, timings } = await engine.classify(ready, { count, batch, roi, fit });

@@ -7,14 +7,19 @@ import { lazyImport, XceptionError } from './errors.js';
 
 /** A class activation map: `ClassMap` without its colours. */
 export async function explain({ model, info, size, read, lap, timings }, { classIndex, fit }) {
-  const { classes, layers } = info;
-  const [predictions] = await read(() => model.start(classes));
+  const [height, width] = info.features;
+  const predictions = info.classes ? (await read(() => model.start(info.classes)))[0] : await outputs(model, info, read);
   const prediction = predictions.find(({ index }) => index === (classIndex ?? index));
-  const values = await read(() => model.explain(classIndex ?? prediction.index));
-  const [height, width] = layers[layers.findIndex(({ name }) => name === 'avg_pool') - 1].shape;
+  const values = await read(() => model.explain(prediction.index));
   timings.inference = lap();
   timings.total = timings.decode + timings.preprocess + timings.inference;
-  return { prediction, width, height, values, region: model.region(size.width, size.height, fit), timings };
+  return { prediction, exact: model.isExact(), width, height, values, region: model.region(size.width, size.height, fit), timings };
+}
+
+/** The outputs of a model without classes, in their order, as predictions. */
+async function outputs(model, { labels }, read) {
+  const values = await read(() => model.predict());
+  return Array.from(values, (score, index) => ({ index, label: labels[index] ?? `output ${index}`, score }));
 }
 
 /** The activations of a layer. */

@@ -15,7 +15,7 @@ export async function load({ module, loaderFor = onGpu }, options) {
   const { weights, wasm, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
   // A Request may bring its own signal.
   const signal = AbortSignal.any([options.signal, weights?.signal].filter(Boolean));
-  const { labels, filter, fit, inputSize, head } = options;
+  const { labels, filter, fit, crop, pixels, mean, std, activation, inputSize, head } = options;
   const job = {
     module,
     loaderFor,
@@ -25,7 +25,7 @@ export async function load({ module, loaderFor = onGpu }, options) {
     warmup,
     onProgress,
     signal,
-    overrides: JSON.stringify({ labels, filter, fit, inputSize: inputSize && [inputSize, inputSize] }),
+    overrides: JSON.stringify({ labels, filter, fit, crop, pixels, mean, std, activation, inputSize }),
   };
   core.source ??= wasm;
   return abortable(signal, async () => {

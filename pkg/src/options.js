@@ -29,6 +29,13 @@ const positive = option(
 );
 const flag = option('true or false', Boolean, isUndefined);
 const fit = either('squash', 'crop');
+const share = (value) => typeof value === 'number' && value > 0 && value <= 1;
+const isSide = (value) => Number.isInteger(value) && value > 0;
+/** A number for all channels, or one for each. */
+const byChannel = option('a number, or an array of three: red, green, blue', (value) => {
+  const numbers = typeof value === 'number' ? [value, value, value] : Array.from(that(isList)(value), that(Number.isFinite));
+  return that(() => numbers.length === 3 && numbers.every(Number.isFinite))(numbers);
+});
 const signal = option(
   'an AbortSignal',
   that((value) => AbortSignal.any([value])),
@@ -75,7 +82,15 @@ export const LOAD = {
   labels: option('an array of texts, one for each class', list(text)),
   filter: either('nearest', 'box', 'bilinear', 'hamming', 'bicubic', 'lanczos', 'tf-bilinear', 'tf-nearest'),
   fit,
-  inputSize: positive,
+  crop: option('a share, above 0 and at most 1', that(share)),
+  pixels: either('tf', 'torch', 'caffe', 'unit', 'raw'),
+  mean: byChannel,
+  std: byChannel,
+  activation: either('softmax', 'sigmoid', 'linear'),
+  inputSize: option('an integer of at least 1, or an array of height and width', (value) => {
+    const sides = typeof value === 'number' ? [value, value] : Array.from(that(isList)(value));
+    return that(() => sides.length === 2 && sides.every(isSide))(sides);
+  }),
   tune: either('auto', 'again', 'off'),
   worker: option('true, false or a Worker', (value) => {
     if (typeof value === 'boolean') return value;
@@ -103,7 +118,7 @@ export const VIEW = { roi, fit, signal };
 export const EXPLAIN = {
   ...VIEW,
   classIndex: option(
-    'the number of a class',
+    'the number of a class or output',
     that((value) => Number.isInteger(value) && value >= 0),
   ),
 };

@@ -96,6 +96,7 @@ export class Remote {
     return this.#call('classify', [ready, options], ready.flatMap(transferable));
   }
 
+  predict = (image, options) => this.#one('predict', image, options);
   embed = (image, options) => this.#one('embed', image, options);
   explain = (image, options) => this.#one('explain', image, options);
   profile = (image, options) => this.#one('profile', image, options);

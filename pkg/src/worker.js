@@ -34,6 +34,10 @@ async function serve(port, lock) {
         options,
       ),
     }),
+    async predict(image, options) {
+      const value = await engine.predict(Promise.resolve(image), options);
+      return { value, transfer: [value.buffer] };
+    },
     async embed(image, options) {
       const value = await engine.embed(Promise.resolve(image), options);
       return { value, transfer: [value.buffer] };

@@ -10,7 +10,7 @@ use crate::backend::{Backend, Engine, Readback, Weights};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::explain::Explanation;
-use crate::network::{FEATURES, Network};
+use crate::network::{Network, head};
 use crate::plan::Plan;
 use crate::prediction::{Prediction, rank};
 use crate::resize::{Fit, Rgba};
@@ -220,25 +220,47 @@ impl<B: Backend> Classifier<B> {
     /// that were reserved. More may be uploaded at once.
     ///
     /// # Errors
-    /// [`Error::Argument`] if `top` is 0 or fewer photos were reserved, [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
+    /// [`Error::Argument`] if the model has no classes, `top` is 0, or fewer photos were reserved; [`Error::DeviceLost`] or
+    /// [`Error::Gpu`] if the device failed.
     pub fn start(&self, photos: Option<usize>, top: usize) -> Result<Answer<ReadbackOf<B>>> {
         if top == 0 {
             return Err(Error::Argument("top must be at least 1".to_owned()));
         }
+        if self.network.classes() == 0 {
+            let output = self.network.output;
+            return Err(Error::Argument(format!("the model has no classes, its output is {output}: predict it")));
+        }
+        self.run(photos, top)
+    }
+
+    /// Starts the network for the model's own output, as its framework gives it, of the photo that was uploaded last: the
+    /// probability of each class, logits ([`Meta::is_logits`]), numbers, or features.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
+    pub fn start_output(&self) -> Result<Output<ReadbackOf<B>>> {
+        let plan = self.plan();
+        let is_answer = !self.meta.is_logits;
+        let (slot, skip) = if is_answer { (plan.answer, 2 * plan.top) } else { (plan.logits, 0) };
+        let values = self.single.submit(0..plan.passes.len(), 1, slot, skip + plan.outputs)?;
+        Ok(Output { values, skip })
+    }
+
+    fn run(&self, photos: Option<usize>, top: usize) -> Result<Answer<ReadbackOf<B>>> {
         let engine = match (photos, &self.many) {
             (None, _) => &self.single,
             (Some(photos), Some(many)) if photos <= many.plan().batch => many,
             (Some(photos), _) => return Err(unreserved(photos)),
         };
-        let &Plan { ref passes, answer, classes, top: ranked, .. } = engine.plan();
-        let all = 2 * ranked + classes;
+        let plan = engine.plan();
         // The ranked classes come first, which do for one photo.
         let (photos, len) = match photos {
-            None if top <= ranked => (1, 2 * ranked),
-            photos => (photos.unwrap_or(1), photos.unwrap_or(1) * all),
+            None if top <= plan.top => (1, 2 * plan.top),
+            photos => (photos.unwrap_or(1), photos.unwrap_or(1) * plan.answer_len()),
         };
-        let values = engine.submit(0..passes.len(), photos, answer, len)?;
-        Ok(Answer { values, meta: self.meta.clone(), photos, classes, ranked, top })
+        let values = engine.submit(0..plan.passes.len(), photos, plan.answer, len)?;
+        let (meta, output) = (self.meta.clone(), plan.output);
+        Ok(Answer { values, meta, output, outputs: plan.outputs, photos, ranked: plan.top, top })
     }
 
     /// Runs the network on the photo that was uploaded last: its `top` most likely classes, in order.
@@ -247,6 +269,14 @@ impl<B: Backend> Classifier<B> {
     /// As [`Self::start`] and [`Answer::read`].
     pub async fn classify(&mut self, top: usize) -> Result<Vec<Prediction>> {
         Ok(self.start(None, top)?.read().await?.remove(0))
+    }
+
+    /// Runs the network on the photo that was uploaded last: the model's own output, such as the probability of each class.
+    ///
+    /// # Errors
+    /// As [`Self::start_output`] and [`Output::read`].
+    pub async fn predict(&mut self) -> Result<Vec<f32>> {
+        self.start_output()?.read().await
     }
 
     /// The most photos that can be computed at once: as buffers have room for, and no more than
@@ -298,23 +328,24 @@ impl<B: Backend> Classifier<B> {
         Ok(predictions)
     }
 
-    /// Starts the network up to its mean, on the photo that was uploaded last: its embedding, [`FEATURES`] values by which
-    /// photos of the same kind are near one another.
+    /// Starts the network up to its first vector, on the photo that was uploaded last: its embedding, by which photos of the same
+    /// kind are near one another. That is what pooling or Flatten gives, 2048 values of the mean; without either the last activation.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub fn embed(&self) -> Result<ReadbackOf<B>> {
         let plan = self.plan();
-        self.single.submit(0..plan.embedding_pass() + 1, 1, plan.embedding, FEATURES)
+        let (pass, len) = plan.embedding_pass();
+        self.single.submit(0..pass + 1, 1, plan.embedding, len)
     }
 
-    /// Runs the network on the photo that was uploaded last: its logits, one per class.
+    /// Runs the network on the photo that was uploaded last: its last layer's values, such as logits, before softmax or sigmoid.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub async fn logits(&mut self) -> Result<Vec<f32>> {
         let plan = self.plan();
-        self.single.submit(0..plan.passes.len(), 1, plan.logits, plan.classes)?.read().await
+        self.single.submit(0..plan.passes.len(), 1, plan.logits, plan.outputs)?.read().await
     }
 
     /// The network's input, made of the photo that was uploaded last: `[height][width][4]`, the fourth channel zero.
@@ -336,8 +367,9 @@ fn unreserved(photos: usize) -> Error {
 pub struct Answer<R> {
     values: R,
     meta: Arc<Meta>,
+    output: head::Output,
+    outputs: usize,
     photos: usize,
-    classes: usize,
     /// How many classes the backend ranks.
     ranked: usize,
     top: usize,
@@ -349,17 +381,38 @@ impl<R: Readback> Answer<R> {
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed, [`Error::BadOutput`] if a result is not a number.
     pub async fn read(self) -> Result<Vec<Vec<Prediction>>> {
-        let Self { values, meta, photos, classes, ranked, top } = self;
+        let Self { values, meta, output, outputs, photos, ranked, top } = self;
         let values = values.read().await?;
         let scores = |photo: &[f32]| -> Vec<(usize, f32)> {
             let (best, all) = photo.split_at(2 * ranked);
-            if top <= ranked {
-                (0..top).map(|rank| (best[rank].to_bits() as usize, best[ranked + rank])).collect()
-            } else {
-                all.iter().copied().enumerate().collect()
+            match all {
+                _ if top <= ranked => {
+                    (0..top).map(|rank| (best[rank].to_bits() as usize, best[ranked + rank])).collect()
+                }
+                &[second] if output == head::Output::Sigmoid => vec![(0, 1.0 - second), (1, second)],
+                all => all.iter().copied().enumerate().collect(),
             }
         };
         let photos = values.chunks(values.len() / photos);
-        photos.map(|photo| rank(&meta, classes, scores(photo), top)).collect()
+        photos.map(|photo| rank(&meta, output.classes(outputs), scores(photo), top)).collect()
+    }
+}
+
+/// A model's own output that a backend will have.
+#[must_use]
+pub struct Output<R> {
+    values: R,
+    /// The ranked classes in front of it.
+    skip: usize,
+}
+
+impl<R: Readback> Output<R> {
+    /// The output.
+    ///
+    /// # Errors
+    /// As [`Answer::read`].
+    pub async fn read(self) -> Result<Vec<f32>> {
+        let output = self.values.read().await?.split_off(self.skip);
+        if output.iter().all(|value| value.is_finite()) { Ok(output) } else { Err(Error::BadOutput) }
     }
 }

@@ -1,7 +1,8 @@
 //! Activation functions.
 
 /// An activation function, as Keras defines it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Function {
     /// max(x, 0)
     Relu,
@@ -59,5 +60,42 @@ impl Function {
             Self::HardSigmoid(slope) => (slope * x + 0.5).clamp(0.0, 1.0),
             Self::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
         }
+    }
+
+    /// Its slope at `x`; where it has a corner, that of the left side.
+    pub fn slope(self, x: f32) -> f32 {
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        let step = |is_right: bool, left: f32| if is_right { 1.0 } else { left };
+        match self {
+            Self::Relu => step(x > 0.0, 0.0),
+            Self::Relu6 => step(x > 0.0 && x < 6.0, 0.0),
+            Self::Elu(alpha) => step(x > 0.0, alpha * x.exp()),
+            Self::Selu => 1.050_701 * step(x > 0.0, 1.673_263_2 * x.exp()),
+            Self::LeakyRelu(alpha) => step(x > 0.0, alpha),
+            Self::Gelu => {
+                let density = 0.398_942_3 * (-0.5 * x * x).exp();
+                0.5 * libm::erfcf(-x * std::f32::consts::FRAC_1_SQRT_2) + x * density
+            }
+            Self::GeluTanh => {
+                let tanh = (0.797_884_6 * (x + 0.044_715 * x * x * x)).tanh();
+                0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * 0.797_884_6 * (1.0 + 0.134_145 * x * x)
+            }
+            Self::Silu => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
+            Self::Tanh => 1.0 - x.tanh() * x.tanh(),
+            Self::Sigmoid => sigmoid(x) * (1.0 - sigmoid(x)),
+            Self::HardSigmoid(slope) => {
+                if (slope * x).abs() < 0.5 {
+                    slope
+                } else {
+                    0.0
+                }
+            }
+            Self::Softplus => sigmoid(x),
+        }
+    }
+
+    /// Whether it is linear piece by piece.
+    pub fn is_piecewise_linear(self) -> bool {
+        matches!(self, Self::Relu | Self::Relu6 | Self::LeakyRelu(_) | Self::HardSigmoid(_))
     }
 }

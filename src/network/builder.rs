@@ -29,10 +29,12 @@ impl Builder {
     fn push(&mut self, name: &str, operation: Operation, from: ValueId, channels: usize) -> &mut Layer {
         let input = self.shape(from);
         let [height, width] = match operation {
-            Operation::Conv(window) | Operation::SeparableConv(window) | Operation::MaxPool(window) => {
-                window.count(input)
-            }
-            Operation::GlobalAveragePool | Operation::Dense => [1, 1],
+            Operation::Conv(window)
+            | Operation::SeparableConv(window)
+            | Operation::MaxPool(window)
+            | Operation::AveragePool(window) => window.count(input),
+            Operation::GlobalPool(_) | Operation::Flatten | Operation::Dense => [1, 1],
+            Operation::ScaleShift | Operation::Prelu { .. } | Operation::Activation => [input.height, input.width],
         };
         let index = self.layers.len();
         self.layers.push(Layer {
@@ -66,14 +68,15 @@ impl Builder {
         self.push(name, Operation::MaxPool(window), from, channels)
     }
 
-    /// Mean over all pixels.
-    pub fn global_average_pool(&mut self, name: &str) -> &mut Layer {
-        let channels = self.shape(self.last()).channels;
-        self.push(name, Operation::GlobalAveragePool, self.last(), channels)
-    }
-
-    /// Fully connected layer.
-    pub fn dense(&mut self, name: &str, units: usize) -> &mut Layer {
-        self.push(name, Operation::Dense, self.last(), units)
+    /// A layer of a head; `units` are those of a dense one.
+    pub fn head_layer(&mut self, name: &str, operation: Operation, units: usize) -> &mut Layer {
+        let input = self.shape(self.last());
+        let channels = match operation {
+            Operation::Dense => units,
+            Operation::Flatten => input.len(),
+            Operation::GlobalPool(pool) => input.channels * pool.parts().len(),
+            _ => input.channels,
+        };
+        self.push(name, operation, self.last(), channels)
     }
 }

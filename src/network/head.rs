@@ -1,47 +1,132 @@
-//! The layers behind a backbone.
+//! The layers behind a backbone, and what their last values are.
 
 use super::activation::Function;
 use super::builder::Builder;
-use super::layer::{Layer, Shape};
+use super::layer::{GlobalPool, Layer, Operation, Shape, Window};
 use crate::error::{Error, Result};
 
-/// The most dense layers.
-pub const MAX_DENSE: usize = 16;
+/// The most layers of a head.
+pub const MAX_LAYERS: usize = 64;
 
 /// The most units of a dense layer.
 pub const MAX_UNITS: usize = 1 << 18;
 
-/// A fully connected layer after the mean.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Dense {
+/// The most inputs of a dense layer: 16×16 pixels of 2048 channels.
+pub const MAX_INPUTS: usize = 1 << 19;
+
+/// A layer behind the backbone, which reads the one before it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct HeadLayer {
     /// The layer's name in the model it comes from, such as `predictions`.
     pub name: String,
-    /// Outputs; the last layer's are the classes.
+    /// Its operation: none of the backbone's.
+    pub operation: Operation,
+    /// The outputs of a dense layer; 0 for others.
     pub units: usize,
-    /// Whether a ReLU follows. The last layer gives logits, which softmax turns into probabilities.
-    pub relu: bool,
+    /// The function applied to its result, if any.
+    pub activation: Option<Function>,
+}
+
+impl HeadLayer {
+    /// A layer without an activation function; not a dense one.
+    pub fn new(name: impl Into<String>, operation: Operation) -> Self {
+        Self { name: name.into(), operation, units: 0, activation: None }
+    }
+
+    /// A dense layer.
+    pub fn dense(name: impl Into<String>, units: usize, activation: Option<Function>) -> Self {
+        Self { units, activation, ..Self::new(name, Operation::Dense) }
+    }
+
+    /// The mean over all pixels.
+    pub fn average() -> Self {
+        Self::new("avg_pool", Operation::GlobalPool(GlobalPool::Average))
+    }
+}
+
+/// What a model's last values are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Output {
+    /// Logits of classes of which one is right: their softmax is the output.
+    #[default]
+    Softmax,
+    /// Logits of classes that are right or wrong each by itself: their sigmoid is the output. A single one is that of the second of
+    /// two classes.
+    Sigmoid,
+    /// Numbers.
+    Linear,
+    /// Features: the model has no head, or one that ends in no dense layer.
+    #[cfg_attr(feature = "cli", value(skip))]
+    Features,
+}
+
+crate::names! { Output { Softmax = "softmax", Sigmoid = "sigmoid", Linear = "linear", Features = "features" } }
+
+impl Output {
+    /// The number of classes of a model with this many outputs.
+    pub const fn classes(self, outputs: usize) -> usize {
+        match (self, outputs) {
+            (Self::Sigmoid, 1) => 2,
+            (Self::Softmax | Self::Sigmoid, outputs) => outputs,
+            (Self::Linear | Self::Features, _) => 0,
+        }
+    }
 }
 
 /// The layers of a head by themselves, which read `features` as their image.
 ///
 /// # Errors
-/// [`Error::Weights`] if there are more than [`MAX_DENSE`], two with one name, or one with no or more than [`MAX_UNITS`] units.
-pub fn layers(features: Shape, head: &[Dense]) -> Result<Vec<Layer>> {
-    if let Some(dense) = head.iter().find(|dense| !(1..=MAX_UNITS).contains(&dense.units)) {
+/// [`Error::Weights`] if there are more than [`MAX_LAYERS`], two with one name, or one that cannot follow the one before it.
+pub fn layers(features: Shape, head: &[HeadLayer]) -> Result<Vec<Layer>> {
+    if head.len() > MAX_LAYERS {
         return Err(Error::Weights(format!(
-            "{} has {} units: 1 to {MAX_UNITS} are supported",
-            dense.name, dense.units
+            "{} layers behind the backbone are more than the {MAX_LAYERS} supported",
+            head.len()
         )));
     }
-    if head.len() > MAX_DENSE {
-        return Err(Error::Weights(format!("{} dense layers are more than the {MAX_DENSE} supported", head.len())));
-    }
-    if let Some(dense) = head.iter().find(|dense| head.iter().filter(|other| other.name == dense.name).count() > 1) {
-        return Err(Error::Weights(format!("two dense layers have the name {}", dense.name)));
-    }
     let mut builder = Builder::new(features);
-    for dense in head {
-        builder.dense(&dense.name, dense.units).activation_after = dense.relu.then_some(Function::Relu);
+    let mut is_vector = false;
+    for (index, layer) in head.iter().enumerate() {
+        let HeadLayer { name, operation, units, activation } = layer;
+        let input = builder.shape(builder.last());
+        let refuse = |why: &str| Err(Error::Weights(format!("{name} {why}")));
+        if head[..index].iter().any(|other| other.name == *name) {
+            return Err(Error::Weights(format!("two layers behind the backbone have the name {name}")));
+        }
+        match *operation {
+            Operation::Dense if !is_vector => return refuse("is a dense layer before pooling or Flatten"),
+            Operation::Dense if !(1..=MAX_UNITS).contains(units) => {
+                return refuse(&format!("has {units} units: 1 to {MAX_UNITS} are supported"));
+            }
+            Operation::Dense if input.len() > MAX_INPUTS => {
+                return refuse(&format!("has {} inputs: up to {MAX_INPUTS} are supported", input.len()));
+            }
+            Operation::MaxPool(_) | Operation::AveragePool(_) | Operation::GlobalPool(_) | Operation::Flatten
+                if is_vector =>
+            {
+                return refuse("pools or flattens what has no pixels any more");
+            }
+            Operation::Conv(_) | Operation::SeparableConv(_) => return refuse("is a convolution behind the backbone"),
+            Operation::Activation if activation.is_none() => return refuse("has no activation function"),
+            Operation::MaxPool(window) | Operation::AveragePool(window) if !fits(window, input) => {
+                return refuse(&format!("pools by a window that does not fit {input}"));
+            }
+            _ => {}
+        }
+        is_vector |= matches!(operation, Operation::GlobalPool(_) | Operation::Flatten);
+        builder.head_layer(name, *operation, *units).activation_after = *activation;
     }
     Ok(builder.layers)
+}
+
+/// Whether each window has a pixel of the input in it.
+fn fits(Window { kernel, stride, padding }: Window, input: Shape) -> bool {
+    let axis = |axis: usize, length: usize| {
+        let ([before, after], kernel) = (padding[axis], kernel[axis]);
+        let padded = length.saturating_add(before).saturating_add(after);
+        (1..=padded).contains(&kernel) && before < kernel && after < kernel && stride[axis] > 0
+    };
+    axis(0, input.height) && axis(1, input.width)
 }

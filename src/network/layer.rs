@@ -7,7 +7,7 @@ use crate::dtype::{Dtype, MAX_F16};
 use crate::error::{Error, Result};
 
 /// Height × width × channels of an activation, stored row by row with the channels innermost (HWC).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
     /// Rows.
     pub height: usize,
@@ -58,7 +58,7 @@ impl fmt::Display for Shape {
 pub type ValueId = usize;
 
 /// A window that slides over rows and columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Window {
     /// Rows and columns of the window.
     pub kernel: [usize; 2],
@@ -80,19 +80,27 @@ impl Window {
     }
 
     /// A square window padded as Keras does for "same": ⌈length / stride⌉ windows, an odd pixel of padding behind.
-    pub fn same(side: usize, stride: usize, Shape { height, width, .. }: Shape) -> Self {
-        let padding = [height, width].map(|length| {
-            let total = (length.div_ceil(stride) - 1) * stride + side;
-            let padding = total.saturating_sub(length);
+    pub fn same(side: usize, stride: usize, shape: Shape) -> Self {
+        Self::of([side; 2], [stride; 2], true, shape)
+    }
+
+    /// A window without padding, or padded as Keras does for "same".
+    pub fn of(kernel: [usize; 2], stride: [usize; 2], is_same: bool, Shape { height, width, .. }: Shape) -> Self {
+        let padding = |axis: usize, length: usize| {
+            let stride = stride[axis].max(1);
+            let total = ((length.div_ceil(stride) - 1) * stride).saturating_add(kernel[axis]);
+            let padding = if is_same { total.saturating_sub(length) } else { 0 };
             [padding / 2, padding.div_ceil(2)]
-        });
-        Self { padding, ..Self::valid(side, stride) }
+        };
+        Self { kernel, stride, padding: [padding(0, height), padding(1, width)] }
     }
 
     /// The number of windows along rows and columns.
     pub fn count(&self, Shape { height, width, .. }: Shape) -> [usize; 2] {
         let along = |axis: usize, length: usize| {
-            (length + self.padding[axis][0] + self.padding[axis][1] - self.kernel[axis]) / self.stride[axis] + 1
+            let [before, after] = self.padding[axis];
+            let places = length.saturating_add(before).saturating_add(after).saturating_sub(self.kernel[axis]);
+            places / self.stride[axis].max(1) + 1
         };
         [along(0, height), along(1, width)]
     }
@@ -104,7 +112,8 @@ impl Window {
 }
 
 /// The operation of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// Convolution.
     Conv(Window),
@@ -112,10 +121,51 @@ pub enum Operation {
     SeparableConv(Window),
     /// Max pooling; padding counts as −∞.
     MaxPool(Window),
-    /// Mean over all pixels.
-    GlobalAveragePool,
+    /// Average pooling; padding does not count.
+    AveragePool(Window),
+    /// Pooling over all pixels.
+    GlobalPool(GlobalPool),
+    /// All values as a vector, row by row with the channels innermost.
+    Flatten,
     /// Fully connected layer with a bias.
     Dense,
+    /// `x · scale + shift` for each channel: a batch norm that is not folded into another layer.
+    ScaleShift,
+    /// x, or slope·x where x < 0 (PReLU).
+    Prelu {
+        /// Whether pixels share the slope of a channel.
+        is_shared: bool,
+    },
+    /// Nothing but the layer's activation function.
+    Activation,
+}
+
+/// Pooling over all pixels; of several ones the results lie one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GlobalPool {
+    /// The mean.
+    Average,
+    /// The maximum.
+    Max,
+    /// The mean, then the maximum.
+    AverageMax,
+    /// The maximum, then the mean.
+    MaxAverage,
+}
+
+crate::names! { GlobalPool { Average = "average", Max = "max", AverageMax = "average_max", MaxAverage = "max_average" } }
+
+impl GlobalPool {
+    /// Whether each part is a mean (or else a maximum), in order.
+    pub const fn parts(self) -> &'static [bool] {
+        match self {
+            Self::Average => &[true],
+            Self::Max => &[false],
+            Self::AverageMax => &[true, false],
+            Self::MaxAverage => &[false, true],
+        }
+    }
 }
 
 /// The part of a network that a layer belongs to.
@@ -246,7 +296,9 @@ impl Layer {
                 vec![("depthwise_kernel", vec![h, w, i, 1]), ("pointwise_kernel", vec![1, 1, i, o])]
             }
             Operation::Dense => vec![("kernel", vec![i, o]), ("bias", vec![o])],
-            Operation::MaxPool(_) | Operation::GlobalAveragePool => vec![],
+            Operation::ScaleShift => vec![("scale", vec![o]), ("shift", vec![o])],
+            Operation::Prelu { is_shared } => vec![("slope", vec![self.slopes(is_shared)])],
+            _ => vec![],
         };
         if self.batch_norm {
             parameters.extend(["gamma", "beta", "moving_mean", "moving_variance"].map(|name| (name, vec![o])));
@@ -278,8 +330,25 @@ impl Layer {
                 let [i4, o4] = [i, o].map(|length| length.next_multiple_of(4));
                 vec![tensor("weight", &[o, i4], Role::Matrix(0)), tensor("bias", &[o4], Role::Bias)]
             }
-            Operation::MaxPool(_) | Operation::GlobalAveragePool => vec![],
+            Operation::ScaleShift => {
+                let o4 = o.next_multiple_of(4);
+                vec![tensor("scale", &[o4], Role::Bias), tensor("shift", &[o4], Role::Bias)]
+            }
+            Operation::Prelu { is_shared } => {
+                vec![tensor("slope", &[self.slopes(is_shared).next_multiple_of(4)], Role::Bias)]
+            }
+            _ => vec![],
         }
+    }
+
+    /// The number of slopes of a PReLU.
+    fn slopes(&self, is_shared: bool) -> usize {
+        if is_shared { self.output.channels } else { self.output.len() }
+    }
+
+    /// Whether its result is a vector, and what it reads an activation of pixels.
+    pub fn makes_vector(&self) -> bool {
+        matches!(self.operation, Operation::GlobalPool(_) | Operation::Flatten)
     }
 
     /// Whether it is a 1×1 convolution.
@@ -304,7 +373,7 @@ impl Layer {
             Operation::Conv(window) => window.pixels() as u64 * i * o * pixels,
             Operation::SeparableConv(window) => (window.pixels() as u64 * i + i * o) * pixels,
             Operation::Dense => i * o * pixels,
-            Operation::MaxPool(_) | Operation::GlobalAveragePool => 0,
+            _ => 0,
         }
     }
 }

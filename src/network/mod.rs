@@ -7,12 +7,12 @@ pub mod head;
 pub mod layer;
 mod xception;
 
-pub use head::{Dense, MAX_DENSE, MAX_UNITS};
+pub use head::{HeadLayer, Output};
 pub use xception::{FEATURES, MIN_SIDE};
 
 use crate::error::{Error, Result};
 use builder::Builder;
-use layer::{Layer, Operation, Section, Shape, Tensor};
+use layer::{Layer, Section, Shape, Tensor};
 
 /// The largest side the network is planned for; a GPU's own limits usually end before.
 pub const MAX_SIDE: usize = 4096;
@@ -38,29 +38,31 @@ crate::names! { Preset { Keras = "keras", Timm = "timm" } }
 pub struct Network {
     /// The layers; layer `n` produces [`ValueId`](layer::ValueId) `n + 1`.
     pub layers: Vec<Layer>,
+    /// What the last layer's values are.
+    pub output: Output,
 }
 
 impl Network {
-    /// The network for images of `[height, width]` pixels with `head` after the mean.
+    /// The network for images of `[height, width]` pixels with `head` behind the backbone.
     ///
     /// # Errors
-    /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head is empty or has more than
-    /// [`MAX_DENSE`] layers, two with one name, or one with no or more than [`MAX_UNITS`] units; [`Error::TooLarge`] if the
-    /// weights are more than [`MAX_WEIGHTS`].
-    pub fn new(size: [usize; 2], head: &[Dense], preset: Preset) -> Result<Self> {
-        if head.is_empty() {
+    /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head's layers do not follow one another
+    /// ([`head::layers`]), or do not end in the values of `output`; [`Error::TooLarge`] if the weights are more than [`MAX_WEIGHTS`].
+    pub fn new(size: [usize; 2], head: &[HeadLayer], output: Output, preset: Preset) -> Result<Self> {
+        let mut network = Self::backbone(size, preset)?;
+        let head = head::layers(network.features(), head)?;
+        let backbone = network.layers.len();
+        network.layers.extend(head.into_iter().map(|layer| Layer { from: backbone + layer.from, ..layer }));
+        network.output = output;
+        if output != Output::Features && !network.layers[backbone..].iter().any(Layer::makes_vector) {
             return Err(Error::Weights(
                 "there is no classification head (a \"notop\" file?): give a file of its Dense layers as the head"
                     .into(),
             ));
         }
-        let mut layers = Self::backbone(size, preset)?.layers;
-        let features = layers.last().map_or(Shape::new(0, 0, 0), |layer| layer.output);
-        let backbone = layers.len();
-        layers.extend(
-            head::layers(features, head)?.into_iter().map(|layer| Layer { from: backbone + layer.from, ..layer }),
-        );
-        let network = Self { layers };
+        if output == Output::Softmax && network.outputs() == 1 {
+            return Err(Error::Weights("the softmax of its single output is 1 for any photo".to_owned()));
+        }
         let mut all = 0;
         for Tensor { name, shape, .. } in network.tensors() {
             let bytes = shape.iter().fold(4, |bytes, &length| bytes * length as u64);
@@ -74,7 +76,7 @@ impl Network {
         Ok(network)
     }
 
-    /// The network up to the mean.
+    /// The network up to its last activation.
     ///
     /// # Errors
     /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`].
@@ -86,8 +88,7 @@ impl Network {
         }
         let mut builder = Builder::new(Shape::new(height, width, 3));
         xception::backbone(&mut builder, preset);
-        builder.global_average_pool("avg_pool");
-        Ok(Self { layers: builder.layers })
+        Ok(Self { layers: builder.layers, output: Output::Features })
     }
 
     /// The number of parameters a training framework counts, batch norm's statistics included.
@@ -106,10 +107,10 @@ impl Network {
         self.layers.iter().flat_map(Layer::tensors).collect()
     }
 
-    /// The shape of the last activation, of which the mean is taken.
+    /// The shape of the backbone's last activation.
     pub fn features(&self) -> Shape {
-        let mean = self.layers.iter().find(|layer| layer.operation == Operation::GlobalAveragePool);
-        mean.map_or(Shape::new(0, 0, 0), |layer| layer.input)
+        let last = self.layers.iter().rfind(|layer| layer.section != Section::HEAD);
+        last.map_or(Shape::new(0, 0, 0), |layer| layer.output)
     }
 
     /// The layers whose activations can be read, by name: all but the shortcuts, which are computed with the pooling they are
@@ -129,8 +130,13 @@ impl Network {
         layer.and_then(|layer| self.layers.get(layer)).map_or(Section::HEAD, |layer| layer.section)
     }
 
-    /// The number of classes.
+    /// The number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.output.len())
+    }
+
+    /// The number of classes; 0 if the outputs are numbers or features.
     pub fn classes(&self) -> usize {
-        self.layers.last().map_or(0, |layer| layer.output.channels)
+        self.output.classes(self.outputs())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! `output[i] = f(input[i])`, f as [`Function`] has it
 
+use super::elementwise::Values;
 use super::{Buffer, Operation, Work, n};
 use crate::network::activation::Function;
 use crate::shader::{self, Constants, Kernel};
@@ -24,11 +25,11 @@ fn code(function: Function) -> (usize, f32) {
     }
 }
 
-/// Activation function: reads input, f32.
+/// Activation function: reads input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Activation {
-    /// The number of values.
-    pub len: usize,
+    /// The values read and written.
+    pub values: Values,
     /// The function applied to each value.
     pub function: Function,
 }
@@ -39,27 +40,31 @@ impl Operation for Activation {
     }
 
     fn reads(&self) -> Vec<Buffer> {
-        vec![Buffer::vector(self.len)]
+        vec![self.values.buffer()]
     }
 
     fn output(&self) -> Buffer {
-        Buffer::vector(self.len)
+        self.values.buffer()
     }
 
     fn constants(&self, _batch: usize) -> Constants {
         let (code, parameter) = code(self.function);
-        vec![n("LEN", self.len), n("FUNCTION", code), ("PARAMETER", parameter.into())]
+        let mut constants = self.values.constants();
+        constants.extend([n("FUNCTION", code), ("PARAMETER", parameter.into())]);
+        constants
     }
 
     fn work(&self, images: usize) -> Work {
-        Work { extent: [self.len, images, 1], invocation: [4, 1, 1], workgroup: [64, 1, 1] }
+        self.values.work(images)
+    }
+
+    fn always_f32(&self) -> bool {
+        self.values.is_vector
     }
 
     fn reference(&self, reads: &[&[f32]], out: &mut [f32]) {
         out.fill(0.0);
-        for (out, &x) in out.iter_mut().zip(&reads[0][..self.len]) {
-            *out = self.function.apply(x);
-        }
+        self.values.for_each(|at, _| out[at] = self.function.apply(reads[0][at]));
     }
 
     fn tolerance(&self) -> (f32, f32) {
@@ -72,7 +77,6 @@ impl Operation for Activation {
         let functions = [
             Relu, Relu6, Elu(1.0), Elu(0.5), Selu, LeakyRelu(0.3), Gelu, GeluTanh, Silu, Tanh, Sigmoid, HardSigmoid(0.2), Softplus,
         ];
-        let lens = [1, 6, 260, 2048];
-        functions.into_iter().zip(lens.into_iter().cycle()).map(|(function, len)| Self { len, function }).collect()
+        functions.into_iter().zip(Values::cases().into_iter().cycle()).map(|(function, values)| Self { values, function }).collect()
     }
 }

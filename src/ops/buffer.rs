@@ -21,6 +21,11 @@ impl Buffer {
         Self { shape: vec![height, width, channels], row, role: None, always_f32: false }
     }
 
+    /// The gradient of an activation, which is f32.
+    pub fn gradient(shape: Shape) -> Self {
+        Self { always_f32: true, ..Self::activation(shape) }
+    }
+
     /// Values behind the backbone, padded to whole `vec4`s.
     pub fn vector(len: usize) -> Self {
         Self { shape: vec![len], row: len.next_multiple_of(4), role: None, always_f32: true }

@@ -1,17 +1,19 @@
 //! Class activation map: what each pixel of the last activation contributes to a class.
 //!
-//! `output[p] = Σ_c input[p, c] · weight[c]`
+//! `output[p] = Σ_c input[p, c] · weight[c]`, or pixels · Σ_c input[p, c] · weight[p, c]
 
 use super::buffer::{at, for_each};
-use super::{Buffer, Operation, Work, n};
+use super::{Buffer, Operation, Work, flag, n};
 use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
 
-/// Class activation map: reads input and a weight `[channels]` for each channel, which is f32; writes `[pixels]`.
+/// Class activation map: reads input and a weight, `[channels]` or `[pixels][channels]`, which is f32; writes `[pixels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassMap {
     /// Shape read.
     pub input: Shape,
+    /// Whether pixels share the weight of a channel: that of its mean.
+    pub is_shared: bool,
 }
 
 impl Operation for ClassMap {
@@ -20,7 +22,8 @@ impl Operation for ClassMap {
     }
 
     fn reads(&self) -> Vec<Buffer> {
-        vec![Buffer::activation(self.input), Buffer::vector(self.input.channels)]
+        let weight = if self.is_shared { Buffer::vector(self.input.channels) } else { Buffer::gradient(self.input) };
+        vec![Buffer::activation(self.input), weight]
     }
 
     fn output(&self) -> Buffer {
@@ -28,7 +31,7 @@ impl Operation for ClassMap {
     }
 
     fn constants(&self, _batch: usize) -> Constants {
-        vec![n("PIXELS", self.input.pixels()), n("CHANNELS", self.input.channels)]
+        vec![n("PIXELS", self.input.pixels()), n("CHANNELS", self.input.channels), flag("SHARED", self.is_shared)]
     }
 
     fn work(&self, images: usize) -> Work {
@@ -43,16 +46,19 @@ impl Operation for ClassMap {
     fn reference(&self, reads: &[&[f32]], out: &mut [f32]) {
         let input = self.input;
         out.fill(0.0);
-        for_each(input, |y, x, c| out[y * input.width + x] += reads[0][at(input, y, x, c)] * reads[1][c]);
+        for_each(input, |y, x, c| {
+            let place = at(input, y, x, c);
+            let weight = if self.is_shared { reads[1][c] } else { reads[1][place] * input.pixels() as f32 };
+            out[y * input.width + x] += reads[0][place] * weight;
+        });
     }
 
     fn tolerance(&self) -> (f32, f32) {
-        (1e-4, 1e-5)
+        (if self.is_shared { 1e-4 } else { 4e-3 }, 1e-5)
     }
 
     fn cases() -> Vec<Self> {
-        [[1, 1, 4], [3, 2, 260], [5, 7, 2048]]
-            .map(|[height, width, channels]| Self { input: Shape::new(height, width, channels) })
-            .to_vec()
+        let shapes = [[1, 1, 4], [3, 2, 260], [5, 7, 2048]].map(|[y, x, c]| Shape::new(y, x, c));
+        shapes.into_iter().flat_map(|input| [true, false].map(|is_shared| Self { input, is_shared })).collect()
     }
 }

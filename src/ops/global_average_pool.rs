@@ -1,6 +1,6 @@
 //! Mean over all pixels (global average pooling).
 //!
-//! `output[c] = Σ_p input[p, c] / pixels`
+//! `output[first + c] = Σ_p input[p, c] / pixels`
 
 use super::buffer::{at, for_each};
 use super::{Buffer, Operation, Work, n};
@@ -12,6 +12,10 @@ use crate::shader::{self, Constants, Kernel};
 pub struct GlobalAveragePool {
     /// Shape read.
     pub input: Shape,
+    /// The place of the first channel in the result.
+    pub first: usize,
+    /// Values of the whole result, of which `first` and on are written.
+    pub all: usize,
 }
 
 impl Operation for GlobalAveragePool {
@@ -24,11 +28,16 @@ impl Operation for GlobalAveragePool {
     }
 
     fn output(&self) -> Buffer {
-        Buffer::vector(self.input.channels)
+        Buffer::vector(self.all)
     }
 
     fn constants(&self, _batch: usize) -> Constants {
-        vec![n("PIXELS", self.input.pixels()), n("CHANNELS", self.input.channels)]
+        vec![
+            n("PIXELS", self.input.pixels()),
+            n("CHANNELS", self.input.channels),
+            n("FIRST", self.first),
+            n("ALL", self.all),
+        ]
     }
 
     fn work(&self, images: usize) -> Work {
@@ -37,6 +46,7 @@ impl Operation for GlobalAveragePool {
 
     fn reference(&self, reads: &[&[f32]], out: &mut [f32]) {
         let input = self.input;
+        let out = &mut out[self.first..][..input.channels];
         out.fill(0.0);
         for_each(input, |y, x, c| out[c] += reads[0][at(input, y, x, c)] / input.pixels() as f32);
     }
@@ -49,7 +59,9 @@ impl Operation for GlobalAveragePool {
         let mut cases = Vec::new();
         for [height, width] in [[1, 1], [1, 2], [3, 5], [10, 10], [37, 19]] {
             for channels in [4, 8, 64, 728, 2048] {
-                cases.push(Self { input: Shape::new(height, width, channels) });
+                let input = Shape::new(height, width, channels);
+                cases.push(Self { input, first: 0, all: channels });
+                cases.push(Self { input, first: 4, all: channels + 8 });
             }
         }
         cases

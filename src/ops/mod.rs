@@ -8,9 +8,11 @@
 //! lie one behind the other.
 
 mod buffer;
+mod elementwise;
 mod product;
 
 pub use buffer::Buffer;
+pub use elementwise::Values;
 pub use product::Add;
 
 pub use crate::network::activation::Function;
@@ -72,6 +74,11 @@ trait Operation: Sized {
 
     /// Whether operands are f16 where values are stored so.
     fn f16_operands(&self) -> bool {
+        false
+    }
+
+    /// Whether nothing of it is stored as f16.
+    fn always_f32(&self) -> bool {
         false
     }
 
@@ -146,6 +153,10 @@ macro_rules! operations {
                 match self { $(Self::$name(op) => op.f16_operands()),* }
             }
 
+            fn always_f32(&self) -> bool {
+                match self { $(Self::$name(op) => op.always_f32()),* }
+            }
+
             /// The colour in the browser's performance panel.
             pub fn color(&self) -> &'static str {
                 match self { $(Self::$name(op) => op.color()),* }
@@ -182,14 +193,30 @@ operations! {
     global_average_pool::GlobalAveragePool,
     /// Maximum over all pixels.
     global_max_pool::GlobalMaxPool,
+    /// Pooling by windows.
+    pool::Pool,
+    /// All values of an activation as a vector.
+    flatten::Flatten,
     /// Fully connected layer.
     dense::Dense,
     /// Fully connected layer backwards.
     dense_transposed::DenseTransposed,
+    /// Pooling by windows backwards.
+    pool_gradient::PoolGradient,
+    /// Scale of each channel backwards.
+    scale_gradient::ScaleGradient,
+    /// Activation function backwards.
+    activation_gradient::ActivationGradient,
+    /// Activation function with trained slopes backwards.
+    prelu_gradient::PreluGradient,
     /// Class activation map.
     class_map::ClassMap,
+    /// Scale and shift of each channel.
+    scale_shift::ScaleShift,
     /// Activation function.
     activation::Activation,
+    /// Activation function with trained slopes.
+    prelu::Prelu,
     /// Softmax and the most likely classes.
     softmax_topk::SoftmaxTopk,
 }
@@ -211,6 +238,7 @@ impl Op {
     /// How values are stored and computed with where `storage` is how weights and activations are stored.
     pub fn precision(&self, storage: Dtype) -> Precision {
         match storage {
+            Dtype::F16 if self.always_f32() => Precision::Single,
             Dtype::F16 if self.f16_operands() => Precision::Half,
             Dtype::F16 => Precision::Stored,
             _ => Precision::Single,

@@ -68,9 +68,47 @@ crate::names! { Filter {
     Nearest = "nearest", Box = "box", Bilinear = "bilinear", Hamming = "hamming", Bicubic = "bicubic", Lanczos = "lanczos",
     TfBilinear = "tf-bilinear", TfNearest = "tf-nearest"
 } }
+/// The usual scales of pixel values, as `preprocess_input` of Keras names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Pixels {
+    /// −1 to 1.
+    Tf,
+    /// 0 to 1, less ImageNet's mean, by ImageNet's deviation.
+    Torch,
+    /// BGR from 0 to 255, less ImageNet's mean.
+    Caffe,
+    /// 0 to 1.
+    Unit,
+    /// 0 to 255.
+    Raw,
+}
+
+impl Pixels {
+    /// Scale and offset of each channel, and whether channels are BGR.
+    pub fn normalisation(self) -> ([f32; 3], [f32; 3], bool) {
+        match self {
+            Self::Tf => ([1.0 / 127.5; 3], [-1.0; 3], false),
+            Self::Torch => {
+                let (scale, offset) = by_mean([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+                (scale, offset, false)
+            }
+            Self::Caffe => ([1.0; 3], [-103.939, -116.779, -123.68], true),
+            Self::Unit => ([1.0 / 255.0; 3], [0.0; 3], false),
+            Self::Raw => ([1.0; 3], [0.0; 3], false),
+        }
+    }
+}
+
+/// Scale and offset of levels from 0 to 255 by mean and deviation of pixels from 0 to 1.
+pub fn by_mean(mean: [f32; 3], std: [f32; 3]) -> ([f32; 3], [f32; 3]) {
+    (std.map(|std| 1.0 / (255.0 * std)), [0, 1, 2].map(|c| -mean[c] / std[c]))
+}
+
 crate::names! { Fit { Squash = "squash", Crop = "crop" } }
 
-/// Preprocessing of a photo: resize, then `value · scale + offset` on values 0 to 255.
+/// Preprocessing of a photo: resize, then `value · scale + offset` on values 0 to 255, for each channel of the network's input.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
     /// The resampling filter.
@@ -81,9 +119,11 @@ pub struct Preprocessing {
     #[serde(default = "whole")]
     pub crop: f64,
     /// Factor on values 0 to 255.
-    pub scale: f32,
+    pub scale: [f32; 3],
     /// Added after the factor.
-    pub offset: f32,
+    pub offset: [f32; 3],
+    /// Whether the network's channels are blue, green and red.
+    pub bgr: bool,
 }
 
 fn whole() -> f64 {
@@ -100,8 +140,8 @@ impl Preprocessing {
     /// Writes resized levels `[pixels][3]`, 0 to 255, as the network's input: `[pixels][4]`, the fourth channel zero.
     pub fn normalise(&self, levels: &[f32], input: &mut [f32]) {
         for (rgb, out) in levels.chunks_exact(3).zip(input.chunks_exact_mut(4)) {
-            for (level, out) in rgb.iter().zip(&mut *out) {
-                *out = level * self.scale + self.offset;
+            for c in 0..3 {
+                out[c] = rgb[if self.bgr { 2 - c } else { c }] * self.scale[c] + self.offset[c];
             }
             out[3] = 0.0;
         }
@@ -111,7 +151,8 @@ impl Preprocessing {
 impl Default for Preprocessing {
     /// Bilinear, squashed, to −1…1.
     fn default() -> Self {
-        Self { filter: Filter::default(), fit: Fit::default(), crop: whole(), scale: 1.0 / 127.5, offset: -1.0 }
+        let (scale, offset) = ([1.0 / 127.5; 3], [-1.0; 3]);
+        Self { filter: Filter::default(), fit: Fit::default(), crop: whole(), scale, offset, bgr: false }
     }
 }
 

@@ -5,8 +5,9 @@ use js_sys::Object;
 use super::common::{array, object, parse_fit, storage, text};
 use super::*;
 use crate::backend::{Backend as _, Readback as _};
-use crate::classifier::{Answer, Classifier, Loader, Options, ReadbackOf};
-use crate::network::layer::Section;
+use crate::classifier::{Answer, Classifier, Loader, Options, Output, ReadbackOf};
+use crate::network::Network;
+use crate::network::layer::{Section, Shape};
 use crate::plan::Pass;
 use crate::prediction::Prediction;
 use crate::resize::{Preprocessing, seen};
@@ -87,8 +88,8 @@ pub struct WebModel {
 impl WebModel {
     /// Facts about the model: `ModelInfo` of index.d.ts, without its layers.
     pub fn info(&self) -> Object {
-        let (model, plan) = (&self.classifier, self.classifier.plan());
-        let mut entries = info(model.meta(), plan.classes);
+        let model = &self.classifier;
+        let mut entries = info(model.meta(), model.network());
         let [dispatches, pipelines] = self.dispatches();
         entries.extend([
             ("dtype", text(model.storage())),
@@ -142,9 +143,20 @@ impl WebModel {
         answer.map(|answer| WebAnswer { answer }).map_err(|error| throw(&error))
     }
 
-    /// Starts the network up to its mean on the photo that was uploaded last.
+    /// Starts the network for the model's own output of the photo that was uploaded last.
+    pub fn predict(&self) -> Result<WebOutput, JsValue> {
+        self.classifier.start_output().map(|output| WebOutput { output }).map_err(|error| throw(&error))
+    }
+
+    /// Starts the network up to its first vector on the photo that was uploaded last.
     pub fn embed(&self) -> Result<WebValues, JsValue> {
         WebValues::of(self.classifier.embed())
+    }
+
+    /// Whether explanations are exact, or else gradients.
+    #[wasm_bindgen(js_name = isExact)]
+    pub fn is_exact(&self) -> bool {
+        self.classifier.is_exact()
     }
 
     /// Starts to explain a class of the photo that was answered last by itself: what each pixel of the last activation
@@ -200,15 +212,31 @@ impl WebAnswer {
     }
 }
 
+/// The model's own output that the backend will have.
+#[wasm_bindgen(js_name = Output)]
+pub struct WebOutput {
+    output: Output<ReadbackOf<Device>>,
+}
+
+#[wasm_bindgen(js_class = Output)]
+impl WebOutput {
+    /// The output.
+    pub async fn read(self) -> Result<Vec<f32>, JsValue> {
+        self.output.read().await.map_err(|error| throw(&error))
+    }
+}
+
 /// The part of `ModelInfo` of index.d.ts that does not depend on the backend.
-fn info(meta: &Meta, classes: usize) -> Vec<(&'static str, JsValue)> {
-    let Preprocessing { filter, fit, crop, scale, offset } = meta.preprocessing;
+fn info(meta: &Meta, network: &Network) -> Vec<(&'static str, JsValue)> {
+    let Preprocessing { filter, fit, crop, scale, offset, bgr } = meta.preprocessing;
+    let Shape { height, width, channels } = network.features();
     let preprocessing = object(&[
         ("filter", text(filter)),
         ("fit", text(fit)),
         ("crop", crop.into()),
-        ("scale", scale.into()),
-        ("offset", offset.into()),
+        ("scale", array(scale.map(Into::into))),
+        ("offset", array(offset.map(Into::into))),
+        ("bgr", bgr.into()),
     ]);
     let Source { kind, sha256, license } = &meta.source;
     let source = object(&[("kind", text(kind)), ("sha256", text(sha256)), ("license", text(license))]);
@@ -219,7 +247,10 @@ fn info(meta: &Meta, classes: usize) -> Vec<(&'static str, JsValue)> {
     };
     vec![
         ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
-        ("classes", (classes as u32).into()),
+        ("output", text(network.output)),
+        ("outputs", (network.outputs() as u32).into()),
+        ("classes", (network.classes() as u32).into()),
+        ("features", array([height, width, channels].map(|length| (length as u32).into()))),
         ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
         ("preprocessing", preprocessing.into()),
         ("source", source.into()),

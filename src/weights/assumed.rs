@@ -19,6 +19,8 @@ impl Assumption {
             FILTER => Some("filter"),
             FIT => Some("fit"),
             LABELS => Some("labels"),
+            PIXELS => Some("pixels"),
+            FINAL_ACTIVATION => Some("activation"),
             _ => None,
         }
     }

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::network::Dense;
+use crate::network::HeadLayer;
+use crate::network::layer::Operation;
 
 /// A line for each class: its WordNet number and its name as Keras gives it, with spaces.
 const IMAGENET: &str = include_str!("imagenet.txt");
@@ -17,8 +18,9 @@ pub fn imagenet() -> Vec<String> {
 }
 
 /// ImageNet's labels for a model whose only dense layer is that of the published classifiers; else none.
-pub(super) fn of_published(head: &[Dense]) -> Vec<String> {
-    match head {
+pub(super) fn of_published(head: &[HeadLayer]) -> Vec<String> {
+    let dense: Vec<&HeadLayer> = head.iter().filter(|layer| layer.operation == Operation::Dense).collect();
+    match dense[..] {
         [dense] if dense.units == 1000 && PUBLISHED_HEADS.contains(&&*dense.name) => imagenet(),
         _ => Vec::new(),
     }

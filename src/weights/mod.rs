@@ -10,20 +10,22 @@ pub mod safetensors;
 pub mod stream_decoder;
 
 #[cfg(feature = "formats")]
-mod config;
-#[cfg(feature = "formats")]
 mod fold;
+#[cfg(feature = "formats")]
+pub mod head;
 #[cfg(feature = "formats")]
 pub mod keras;
 #[cfg(feature = "formats")]
 pub mod labels;
 #[cfg(feature = "formats")]
-mod layers;
+mod overrides;
 #[cfg(feature = "formats")]
-pub mod timm;
+pub mod torch;
 
 #[cfg(feature = "formats")]
-use assumed::{Assumption, LABELS, OF_HEAD, POOLING, untold};
+use assumed::{LABELS, OF_HEAD, untold};
+#[cfg(feature = "formats")]
+pub use overrides::Overrides;
 #[cfg(feature = "formats")]
 use sha2::{Digest, Sha256};
 
@@ -74,38 +76,6 @@ impl Format {
     }
 }
 
-/// Caller overrides of what a weights file says.
-#[cfg(feature = "formats")]
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Overrides {
-    /// A name for each class, or none at all; a WordNet number may stand in front: `n02123045 tabby`.
-    pub labels: Option<Vec<String>>,
-    /// The resampling filter.
-    pub filter: Option<crate::resize::Filter>,
-    /// The treatment of photos of another aspect ratio.
-    pub fit: Option<crate::resize::Fit>,
-    /// Height and width of the network's input, in pixels, for files of weights alone.
-    pub input_size: Option<[usize; 2]>,
-    /// How weights are stored: by default as they are in the project's own files, as f32 from all others.
-    pub dtype: Option<crate::dtype::Dtype>,
-    /// The licence of the weights.
-    pub license: Option<String>,
-    /// Another file whose dense layers are the head, such as that of a "notop" model.
-    #[serde(skip)]
-    pub head: Option<Vec<u8>>,
-}
-
-#[cfg(feature = "formats")]
-impl Overrides {
-    /// Whether there is anything to change in a file whose weights are stored as `dtype`.
-    pub fn is_idle(&self, dtype: crate::dtype::Dtype) -> bool {
-        let Self { labels, filter, fit, input_size, dtype: wanted, license, head } = self;
-        let meta = labels.is_some() || filter.is_some() || fit.is_some() || input_size.is_some() || license.is_some();
-        !meta && head.is_none() && wanted.is_none_or(|wanted| wanted == dtype)
-    }
-}
-
 /// Turns any supported weights file into the project's own format, with `overrides` where they are given. Facts that neither tells are in
 /// [`Meta::assumed`](safetensors::Meta::assumed).
 ///
@@ -129,52 +99,46 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
     }
     let mut model = match dtype {
         Some(_) => safetensors::Model::deserialize(&file)?,
-        None => original(file, format)?,
+        None => original(file, format, overrides.input_size)?,
     };
-    let Overrides { labels, filter, fit, input_size, license, head, .. } = overrides;
     // A mismatch is the caller's mistake then.
-    let given = labels.is_some() || input_size.is_some() || head.is_some();
-    let meta = &mut model.meta;
-    if let Some(head) = head {
-        let of_head = |error: Error| Error::Argument(format!("the head: {error}"));
-        meta.source.kind += &format!(", with the head {}", sha256(&head));
-        let head = match Format::detect(&head).map_err(of_head)? {
-            Format::Safetensors => timm::read_head(&head),
-            _ => keras::read_head(head),
-        }
-        .map_err(of_head)?;
-        model.tensors.truncate(Network::backbone(meta.input_size, meta.preset)?.tensors().len());
-        model.tensors.extend(head.tensors);
-        (meta.head, meta.labels) = (head.dense, Vec::new());
-        // Either file may tell the pooling between the two.
-        let is_pooled = meta.assumed.iter().all(|assumption| assumption.name != POOLING);
-        meta.assumed.retain(|assumption| !OF_HEAD.contains(&&*assumption.name));
-        meta.assumed.extend(head.assumed.into_iter().filter(|assumption| !is_pooled || assumption.name != POOLING));
+    let given = overrides.can_mismatch();
+    let wanted = overrides.dtype;
+    if let Some(head) = &overrides.head {
+        replace_head(&mut model, head)?;
     }
-    let answers = [
-        ("labels", labels.is_some()),
-        ("filter", filter.is_some()),
-        ("fit", fit.is_some()),
-        ("inputSize", input_size.is_some()),
-    ];
-    let is_answered =
-        |assumption: &Assumption| assumption.option().is_some_and(|option| answers.contains(&(option, true)));
-    meta.assumed.retain(|assumption| !is_answered(assumption));
-    meta.labels = labels.unwrap_or_else(|| std::mem::take(&mut meta.labels));
-    meta.preprocessing.filter = filter.unwrap_or(meta.preprocessing.filter);
-    meta.preprocessing.fit = fit.unwrap_or(meta.preprocessing.fit);
-    meta.input_size = input_size.unwrap_or(meta.input_size);
-    meta.source.license = license.unwrap_or_else(|| std::mem::take(&mut meta.source.license));
-    let fits = meta.network().map(drop);
-    fits.map_err(|error| if given { Error::Argument(error.to_string()) } else { error })?;
-    model.serialize(overrides.dtype.or(dtype).unwrap_or_default())
+    overrides.apply(&mut model.meta)?;
+    let by_caller = |error: Error| if given { Error::Argument(error.to_string()) } else { error };
+    model.check().map_err(by_caller)?;
+    model.serialize(wanted.or(dtype).unwrap_or_default())
+}
+
+/// Puts the layers of another file behind a model's backbone.
+#[cfg(feature = "formats")]
+fn replace_head(model: &mut safetensors::Model, file: &[u8]) -> Result<()> {
+    let meta = &mut model.meta;
+    let of_head = |error: Error| Error::Argument(format!("the head: {error}"));
+    let prefix = head::Prefix::of(meta)?;
+    let head = match Format::detect(file).map_err(of_head)? {
+        Format::Safetensors => torch::read_head(file, &prefix),
+        _ => keras::read_head(file.to_vec(), prefix),
+    }
+    .map_err(of_head)?;
+    model.tensors.truncate(Network::backbone(meta.input_size, meta.preset)?.tensors().len());
+    model.tensors.extend(head.tensors);
+    (meta.head, meta.output, meta.is_logits) = (head.layers, head.output, head.is_logits);
+    meta.labels = Vec::new();
+    meta.source.kind += &format!(", with the head {}", sha256(file));
+    meta.assumed.retain(|assumption| !OF_HEAD.contains(&&*assumption.name));
+    meta.assumed.extend(head.assumed);
+    Ok(())
 }
 
 /// Reads a foreign file, with its hash, and labels if it is a published one.
 #[cfg(feature = "formats")]
-fn original(file: Vec<u8>, format: Format) -> Result<safetensors::Model> {
+fn original(file: Vec<u8>, format: Format, size: Option<[usize; 2]>) -> Result<safetensors::Model> {
     let sha256 = sha256(&file);
-    let mut model = if format == Format::Safetensors { timm::read(&file)? } else { keras::read(file)? };
+    let mut model = if format == Format::Safetensors { torch::read(&file)? } else { keras::read(file, size)? };
     model.meta.source.sha256 = sha256;
     model.meta.labels = labels::of_published(&model.meta.head);
     model.meta.assumed.extend(untold([(model.meta.labels.is_empty(), LABELS, "those of ImageNet".to_owned())]));

@@ -20,15 +20,19 @@ use super::quantize::quantize;
 use super::stream_decoder::StreamDecoder;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::network::layer::Tensor;
-use crate::network::{Dense, Network, Preset};
+use crate::network::activation::Function;
+use crate::network::layer::{GlobalPool, Operation, Tensor, Window};
+use crate::network::{HeadLayer, Network, Output, Preset};
 use crate::resize::Preprocessing;
 
 /// The entry in `__metadata__` that identifies the format.
 pub const FORMAT: &str = "xception-webgpu";
 
 /// The version of the format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// The oldest version that is still read.
+const OLDEST: u64 = 2;
 
 /// The longest accepted header; a real one is about 16 KB plus the labels.
 const MAX_HEADER: u64 = 16 << 20;
@@ -45,22 +49,26 @@ pub struct Source {
 }
 
 /// Everything a model needs to run besides its weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Meta {
     /// The framework that trained the weights.
     pub preset: Preset,
     /// Height and width of the network's input, in pixels.
     pub input_size: [usize; 2],
-    /// The dense layers after the mean; the last one gives the logits.
-    pub head: Vec<Dense>,
-    /// A name for each class, or none at all. ImageNet's have their WordNet number in front: `n02123045 tabby`.
+    /// The layers behind the backbone.
+    pub head: Vec<HeadLayer>,
+    /// What the last layer's values are.
+    pub output: Output,
+    /// Whether the model itself returns the last layer's values: softmax or sigmoid, if any, is added to give probabilities.
+    pub is_logits: bool,
+    /// A name for each class, or output without classes, or none at all. ImageNet's have their WordNet number in front:
+    /// `n02123045 tabby`.
     pub labels: Vec<String>,
     /// The preprocessing of photos.
     pub preprocessing: Preprocessing,
     /// The origin of the weights.
     pub source: Source,
     /// Facts that the file did not tell.
-    #[serde(default)]
     pub assumed: Vec<Assumption>,
 }
 
@@ -72,17 +80,14 @@ impl Meta {
     /// labels are not one per class.
     pub fn network(&self) -> Result<Network> {
         let Preprocessing { scale, offset, crop, .. } = self.preprocessing;
-        if !scale.is_finite() || !offset.is_finite() || !(0.01..=1.0).contains(&crop) {
+        if !scale.iter().chain(&offset).all(|value| value.is_finite()) || !(0.01..=1.0).contains(&crop) {
             return Err(Error::Weights("its preprocessing is not finite, or crops to less than 0.01".to_owned()));
         }
-        let network = Network::new(self.input_size, &self.head, self.preset)?;
-        let (labels, classes) = (self.labels.len(), network.classes());
-        if classes == 1 {
-            let advice = "the softmax of its single output is 1 for any photo: convert the original again";
-            return Err(Error::Weights(advice.to_owned()));
-        }
-        if labels != 0 && labels != classes {
-            return Err(Error::Weights(format!("there are {labels} labels for {classes} classes")));
+        let network = Network::new(self.input_size, &self.head, self.output, self.preset)?;
+        let (labels, classes, outputs) = (self.labels.len(), network.classes(), network.outputs());
+        if labels != 0 && labels != if classes > 0 { classes } else { outputs } {
+            let what = if classes > 0 { format!("{classes} classes") } else { format!("{outputs} outputs") };
+            return Err(Error::Weights(format!("there are {labels} labels for {what}")));
         }
         Ok(network)
     }
@@ -131,12 +136,31 @@ impl Model {
         Ok(Self { meta: header.meta, tensors })
     }
 
+    /// Checks that the tensors are those of the network.
+    ///
+    /// # Errors
+    /// As [`Meta::network`]; [`Error::Weights`] if a tensor has not its layer's shape.
+    pub fn check(&self) -> Result<()> {
+        for (tensor, values) in self.meta.network()?.tensors().iter().zip(&self.tensors) {
+            if tensor.len() != values.len() {
+                let (name, [height, width]) = (&tensor.name, self.meta.input_size);
+                return Err(Error::Weights(format!(
+                    "{name} has {} values, and needs {} for an input of {height}×{width}: the model is one of another input size",
+                    values.len(),
+                    tensor.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The bytes of the model's safetensors file, weights stored as `dtype`.
     ///
     /// # Errors
     /// As [`Meta::network`]; [`Error::Weights`] if a tensor has not its layer's shape, [`Error::TooLarge`] if it is
     /// beyond f16's range.
     pub fn serialize(&self, dtype: Dtype) -> Result<Vec<u8>> {
+        self.check()?;
         let tensors = self.meta.network()?.tensors();
         let mut data: Vec<Cow<[u8]>> = Vec::new();
         let mut scales = Vec::new();
@@ -192,25 +216,101 @@ fn float(json: &Value) -> Option<f32> {
     Some(json.as_f64()? as f32)
 }
 
+/// A number for each channel; version 2 had one for all.
+fn by_channel(json: &Value) -> Option<[f32; 3]> {
+    if let Some(all) = float(json) {
+        return Some([all; 3]);
+    }
+    Some([float(&json[0])?, float(&json[1])?, float(&json[2])?])
+}
+
+/// The name of an enum's value, and what it holds.
+fn tagged(json: &Value) -> Option<(&str, &Value)> {
+    match json {
+        Value::String(name) => Some((name, &Value::Null)),
+        Value::Object(object) => object.iter().next().map(|(name, value)| (&**name, value)),
+        _ => None,
+    }
+}
+
+fn window(json: &Value) -> Option<Window> {
+    let pair = |json: &Value| numbers(json)?.try_into().ok();
+    let padding = &json["padding"];
+    Some(Window {
+        kernel: pair(&json["kernel"])?,
+        stride: pair(&json["stride"])?,
+        padding: [pair(&padding[0])?, pair(&padding[1])?],
+    })
+}
+
+fn operation(json: &Value) -> Option<Operation> {
+    Some(match tagged(json)? {
+        ("max_pool", value) => Operation::MaxPool(window(value)?),
+        ("average_pool", value) => Operation::AveragePool(window(value)?),
+        ("global_pool", value) => Operation::GlobalPool(named::<GlobalPool>(value)?),
+        ("flatten", _) => Operation::Flatten,
+        ("dense", _) => Operation::Dense,
+        ("scale_shift", _) => Operation::ScaleShift,
+        ("prelu", value) => Operation::Prelu { is_shared: value["is_shared"].as_bool()? },
+        ("activation", _) => Operation::Activation,
+        _ => return None,
+    })
+}
+
+fn function(json: &Value) -> Option<Function> {
+    Some(match tagged(json)? {
+        ("relu", _) => Function::Relu,
+        ("relu6", _) => Function::Relu6,
+        ("elu", value) => Function::Elu(float(value)?),
+        ("selu", _) => Function::Selu,
+        ("leaky_relu", value) => Function::LeakyRelu(float(value)?),
+        ("gelu", _) => Function::Gelu,
+        ("gelu_tanh", _) => Function::GeluTanh,
+        ("silu", _) => Function::Silu,
+        ("tanh", _) => Function::Tanh,
+        ("sigmoid", _) => Function::Sigmoid,
+        ("hard_sigmoid", value) => Function::HardSigmoid(float(value)?),
+        ("softplus", _) => Function::Softplus,
+        _ => return None,
+    })
+}
+
 impl Meta {
-    fn read(json: &Value) -> Result<Self> {
+    fn read(json: &Value, version: u64) -> Result<Self> {
+        let head_layer = |json: &Value| {
+            let units = usize::try_from(json["units"].as_u64()?).ok()?;
+            let activation = if json["activation"].is_null() { None } else { Some(function(&json["activation"])?) };
+            Some(HeadLayer { name: text(&json["name"])?, operation: operation(&json["operation"])?, units, activation })
+        };
+        // Version 2 had dense layers behind a mean.
         let dense = |json: &Value| {
             let units = usize::try_from(json["units"].as_u64()?).ok()?;
-            Some(Dense { name: text(&json["name"])?, units, relu: json["relu"].as_bool()? })
+            Some(HeadLayer::dense(text(&json["name"])?, units, json["relu"].as_bool()?.then_some(Function::Relu)))
+        };
+        let head = |json: &Value| -> Option<Vec<HeadLayer>> {
+            let layers = json.as_array()?.iter();
+            if version > 2 {
+                layers.map(head_layer).collect()
+            } else {
+                [Some(HeadLayer::average())].into_iter().chain(layers.map(dense)).collect()
+            }
         };
         let assumption = |json: &Value| Some(Assumption { name: text(&json["name"])?, value: text(&json["value"])? });
         let [preprocessing, source] = ["preprocessing", "source"].map(|name| &json[name]);
         Ok(Self {
             preset: field(json, "preset", named)?,
             input_size: field(json, "input_size", |json| numbers(json)?.try_into().ok())?,
-            head: field(json, "head", |json| json.as_array()?.iter().map(dense).collect())?,
+            head: field(json, "head", head)?,
+            output: if version > 2 { field(json, "output", named)? } else { Output::Softmax },
+            is_logits: json["is_logits"].as_bool().unwrap_or_default(),
             labels: field(json, "labels", |json| json.as_array()?.iter().map(text).collect())?,
             preprocessing: Preprocessing {
                 filter: field(preprocessing, "filter", named)?,
                 fit: field(preprocessing, "fit", named)?,
                 crop: field(preprocessing, "crop", |json| if json.is_null() { Some(1.0) } else { json.as_f64() })?,
-                scale: field(preprocessing, "scale", float)?,
-                offset: field(preprocessing, "offset", float)?,
+                scale: field(preprocessing, "scale", by_channel)?,
+                offset: field(preprocessing, "offset", by_channel)?,
+                bgr: preprocessing["bgr"].as_bool().unwrap_or_default(),
             },
             source: Source {
                 kind: field(source, "kind", text)?,
@@ -328,15 +428,14 @@ impl Header {
         let description: Value = serde_json::from_slice(description.as_bytes())
             .map_err(|_| Error::Weights("its description of the model is damaged: it is no JSON".to_owned()))?;
         let version = field(&description, "version", Value::as_u64)?;
-        if version != u64::from(VERSION) {
-            let advice =
-                if version > u64::from(VERSION) { "update xception-webgpu" } else { "convert the original again" };
+        if !(OLDEST..=VERSION.into()).contains(&version) {
+            let advice = if version < OLDEST { "convert the original again" } else { "update xception-webgpu" };
             return Err(Error::Weights(format!(
-                "the file has format version {version}, and version {VERSION} is read here: {advice}"
+                "the file has format version {version}, and versions {OLDEST} to {VERSION} are read here: {advice}"
             )));
         }
         let dtype = field(&description, "dtype", named)?;
-        let meta = Meta::read(&description["model"])?;
+        let meta = Meta::read(&description["model"], version)?;
         let network = meta.network()?;
         let mut entries = entries(&network.tensors(), dtype);
         for Entry { name, shape, dtype, range, .. } in &mut entries {

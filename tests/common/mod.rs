@@ -17,6 +17,8 @@ use ruzstd::decoding::StreamingDecoder;
 use safetensors::SafeTensors;
 #[cfg(feature = "gpu")]
 use xception::backend::Gpu;
+use xception::network::HeadLayer;
+use xception::network::activation::Function;
 
 /// The labelled photos of the kitchenware package; its `train.csv` names them.
 pub const KITCHEN_LABELS: [(&str, &str); 9] = [
@@ -98,6 +100,13 @@ impl Random {
     }
 }
 
+/// The mean, and dense layers of these names and units with ReLU between.
+pub fn dense_head(dense: &[(&str, usize)]) -> Vec<HeadLayer> {
+    let relu = |place: usize| (place + 1 < dense.len()).then_some(Function::Relu);
+    let dense = dense.iter().enumerate().map(|(place, &(name, units))| HeadLayer::dense(name, units, relu(place)));
+    [HeadLayer::average()].into_iter().chain(dense).collect()
+}
+
 /// Waits for a future that the GPU completes.
 #[cfg(feature = "gpu")]
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -135,7 +144,8 @@ pub fn fixture(name: &str) -> Vec<u8> {
     file.to_vec()
 }
 
-fn decompressed(name: &str) -> Vec<u8> {
+/// A weights file of `tests/data`, decompressed.
+pub fn decompressed(name: &str) -> Vec<u8> {
     let packed = read(&data(&format!("{name}.zst")));
     let mut decoder = StreamingDecoder::new(packed.as_slice()).expect("a zstd file");
     let mut file = Vec::new();

@@ -219,7 +219,7 @@ fn class_maps_agree_with_keras() {
 /// The paper's JFT head, whose weights exceed one binding.
 fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
     let mut model = Model::deserialize(&random_file(KERAS, 71, None)).unwrap();
-    model.meta.head[0].units = 17_000;
+    model.meta.head[1].units = 17_000;
     let mut random = Random(17);
     let backbone = model.tensors.len() - 2;
     model.tensors.truncate(backbone);

@@ -14,7 +14,7 @@ use harness::{STORAGES, compare, in_reference, on_gpu, random_reads};
 use xception::dtype::Dtype;
 use xception::network::layer::Shape;
 use xception::ops::{
-    Activation, Add, Conv, Dense, Depthwise, Function, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk,
+    Activation, Add, Conv, Dense, Depthwise, Function, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk, Values,
 };
 use xception::tile::{TILES, Tile};
 
@@ -180,7 +180,7 @@ fn the_rest_worked_out_by_hand() {
     pooled([4, 1], &[1., 2., 8., 3.], &[8., 8.]);
     pooled([1, 4], &[1., 2., 8., 3.], &[8., 8.]);
 
-    let mean = GlobalAveragePool { input: Shape::new(2, 1, 4) };
+    let mean = GlobalAveragePool { input: Shape::new(2, 1, 4), first: 0, all: 4 };
     by_hand(mean, &[vec![1., 2., 3., 4., 3., 2., 1., -4.]], &[2., 2., 2., 0.]);
 
     let dense = |relu_after| Dense { inputs: 3, first: 1, outputs: 2, all: 3, relu_after };
@@ -222,7 +222,7 @@ fn activations_are_keras_s() {
         };
         let mut expected = values(&row);
         expected.resize(x.len(), 0.0);
-        by_hand(Activation { len, function }, &[x.clone()], &expected);
+        by_hand(Activation { values: Values::vector(len), function }, &[x.clone()], &expected);
         count += 1;
     }
     assert_eq!(count, 15);
@@ -255,7 +255,7 @@ fn a_changed_value_is_noticed() {
             relu_after: false,
             tile: TILES[3],
         }),
-        GlobalAveragePool { input: Shape::new(3, 3, 8) }.into(),
+        GlobalAveragePool { input: Shape::new(3, 3, 8), first: 0, all: 8 }.into(),
         Dense { inputs: 100, first: 0, outputs: 7, all: 7, relu_after: false }.into(),
         SoftmaxTopk { classes: 7, top: 7 }.into(),
     ];

@@ -57,8 +57,10 @@ pub fn with_head(header: &[u8], units: &[usize]) -> Vec<u8> {
     let mut json: Value = serde_json::from_slice(&header[8..]).unwrap();
     let name = xception::weights::safetensors::FORMAT;
     let mut description: Value = serde_json::from_str(json["__metadata__"][name].as_str().unwrap()).unwrap();
-    let dense = |(i, &units): (usize, &usize)| json!({"name": format!("fc{i}"), "units": units, "relu": i + 1 < units});
-    description["model"]["head"] = units.iter().enumerate().map(dense).collect();
+    let layer = |name: &str, operation: Value, units: usize| json!({"name": name, "operation": operation, "units": units, "activation": null});
+    let dense = |(i, &units): (usize, &usize)| layer(&format!("fc{i}"), json!("dense"), units);
+    let average = layer("avg_pool", json!({"global_pool": "average"}), 0);
+    description["model"]["head"] = [average].into_iter().chain(units.iter().enumerate().map(dense)).collect();
     description["model"]["labels"] = json!([]);
     json["__metadata__"][name] = description.to_string().into();
     let tensors = json.as_object_mut().unwrap();

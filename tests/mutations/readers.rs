@@ -6,12 +6,14 @@ use ::image::{ImageDecoder, ImageReader};
 use xception::dtype::Dtype;
 use xception::error::{Error, Result};
 use xception::explain::Explanation;
+use xception::network::layer::Shape;
 use xception::photo::MAX_PIXELS;
 use xception::plan::Plan;
 use xception::tile::Tuning;
+use xception::weights::head::Prefix;
 use xception::weights::safetensors::Header;
 use xception::weights::stream_decoder::StreamDecoder;
-use xception::weights::{Format, Overrides, convert, keras, labels, timm};
+use xception::weights::{Format, Overrides, convert, keras, labels, torch};
 use xception::{image, photo};
 
 /// A way to read a file.
@@ -52,7 +54,7 @@ pub const HEADER: Reader = Reader {
     read: |file| {
         let Header { network, .. } = Header::parse(file)?;
         for (storage, software) in [(Dtype::F32, true), (Dtype::F16, false)] {
-            let plan = Explanation::new(&Plan::new(&network, storage, &Tuning::untuned(software), 1)).plan;
+            let plan = Explanation::new(&Plan::new(&network, storage, &Tuning::untuned(software), 1))?.plan;
             assert!(plan.passes.len() > 40 && plan.weight_bytes() > 40_000_000 && plan.activation_bytes() > 100_000);
         }
         Ok(())
@@ -71,9 +73,12 @@ const PATHS: usize = 8 << 20;
 
 /// A head.
 pub const HEAD: Reader = Reader {
-    read: |file| match Format::detect(file)? {
-        Format::Safetensors => timm::read_head(file).map(drop),
-        _ => keras::read_head(file.to_vec()).map(drop),
+    read: |file| {
+        let prefix = Prefix::none(Shape::new(5, 5, 2048));
+        match Format::detect(file)? {
+            Format::Safetensors => torch::read_head(file, &prefix).map(drop),
+            _ => keras::read_head(file.to_vec(), prefix).map(drop),
+        }
     },
     limit: |file| 8 * file.len() + PATHS + BASE,
 };

@@ -110,8 +110,10 @@ impl Runner {
                 let gradient: Vec<f32> = (0..all).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
                 right.backwards(&gradient, &mut out[..inputs]);
             }
-            Op::GlobalAveragePool(GlobalAveragePool { input }) => mean(slot(0), input, out),
-            Op::ClassMap(ClassMap { input }) => class_map(slot(0), slot(1), input, out),
+            Op::GlobalAveragePool(GlobalAveragePool { input, first, .. }) => {
+                mean(slot(0), input, &mut out[first..][..input.channels]);
+            }
+            Op::ClassMap(ClassMap { input, is_shared: true }) => class_map(slot(0), slot(1), input, out),
             _ => {
                 let values = |index: usize| if slot(index).is_empty() { values(index) } else { slot(index) };
                 op.reference(&(0..reads.len()).map(values).collect::<Vec<_>>(), out);

@@ -63,8 +63,10 @@ impl Preprocessor {
             PipelineDescriptor { label, kernel, precision, constants }
         };
         let (width, height) = (width as f64, height as f64);
-        let (scale, offset) = (preprocessing.scale.into(), preprocessing.offset.into());
-        let normalising = vec![("WIDTH", width), ("HEIGHT", height), ("SCALE", scale), ("OFFSET", offset)];
+        let Preprocessing { scale, offset, bgr, .. } = preprocessing;
+        let mut normalising = vec![("WIDTH", width), ("HEIGHT", height), ("BGR", f64::from(u8::from(bgr)))];
+        let names = [["SCALE_0", "SCALE_1", "SCALE_2"], ["OFFSET_0", "OFFSET_1", "OFFSET_2"]];
+        normalising.extend(names.into_iter().flatten().zip(scale.into_iter().chain(offset).map(f64::from)));
         if preprocessing.filter == Filter::TfBilinear {
             return vec![pipeline(&RESIZE_BILINEAR, normalising)];
         }

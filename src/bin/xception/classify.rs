@@ -10,6 +10,7 @@ use xception::image;
 use xception::prediction::Prediction;
 
 use crate::model::Device;
+use crate::predict::output;
 use crate::{Failure, Progress, Run, about, print, report};
 
 /// Classifies photos, `batch` at once, and prints the `top` classes of each; whether all could be.
@@ -21,6 +22,9 @@ pub async fn classify<D: Device>(
     images: &[PathBuf],
 ) -> Result<bool, Failure> {
     let mut model = run.load(device, batch).await?;
+    if model.network().classes() == 0 {
+        return values(run, &mut model, images).await;
+    }
     let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
     let mut all_good = true;
     for paths in images.chunks(batch) {
@@ -41,6 +45,27 @@ pub async fn classify<D: Device>(
                 }
             });
             progress.bar.inc(1);
+        }
+    }
+    Ok(all_good)
+}
+
+/// Prints the outputs of a model without classes, each with its label.
+async fn values<D: Device>(run: &Run, model: &mut Classifier<D>, images: &[PathBuf]) -> Result<bool, Failure> {
+    let mut all_good = true;
+    for path in images {
+        match output(model, path).await {
+            Ok(values) if run.json => print(&json!({"file": path.display().to_string(), "values": values}).to_string()),
+            Ok(values) => {
+                let is_named = !model.meta().labels.is_empty();
+                let name = |index: usize| if is_named { model.meta().label(index) } else { format!("output {index}") };
+                let lines = values.iter().enumerate().map(|(index, value)| format!("  {value:10.4}  {}", name(index)));
+                print(&format!("{}\n{}", path.display(), lines.collect::<Vec<_>>().join("\n")));
+            }
+            Err(failure) => {
+                report(&failure);
+                all_good = false;
+            }
         }
     }
     Ok(all_good)

@@ -149,7 +149,7 @@ fn photos(folder: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
 /// The classes in a CSV file, by photo.
 fn classes(path: &Path, meta: &Meta) -> Result<BTreeMap<String, usize>, Failure> {
     let mut reader = csv::Reader::from_path(path).map_err(|error| error.to_string())?;
-    let units = meta.head.last().map_or(0, |last| last.units);
+    let units = meta.network().map_err(|error| error.to_string())?.classes();
     // Classes by name and WordNet number; none where two have the same.
     let mut names: BTreeMap<String, Option<usize>> = BTreeMap::new();
     for class in 0..meta.labels.len() {

@@ -5,6 +5,7 @@ mod classify;
 mod compare;
 mod evaluate;
 mod model;
+mod predict;
 mod profile;
 mod progress;
 mod tune;
@@ -20,11 +21,11 @@ use model::{Run, on_device};
 use progress::Progress;
 use xception::backend::gpu::Preprocessor;
 use xception::dtype::Dtype;
-use xception::network::Preset;
+use xception::network::{Network, Output};
 use xception::plan::Plan;
-use xception::resize::{Filter, Fit};
+use xception::resize::{Filter, Fit, Pixels, Preprocessing};
 use xception::tile::Tuning;
-use xception::weights::assumed::{Assumption, FINAL_ACTIVATION, PIXELS};
+use xception::weights::assumed::Assumption;
 use xception::weights::safetensors::{Header, Meta};
 use xception::weights::{self, Overrides};
 
@@ -51,6 +52,14 @@ enum Command {
         /// has room for.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         batch: u32,
+        /// Photos: JPEG, PNG, WebP, GIF or BMP.
+        #[arg(required = true)]
+        images: Vec<PathBuf>,
+    },
+    /// Print the model's own output for photos, as its framework gives it: probabilities, logits, numbers or features.
+    Predict {
+        #[command(flatten)]
+        run: Run,
         /// Photos: JPEG, PNG, WebP, GIF or BMP.
         #[arg(required = true)]
         images: Vec<PathBuf>,
@@ -145,10 +154,25 @@ struct Options {
     /// Treatment of other aspect ratios; by default what the weights say, else squash.
     #[arg(long)]
     fit: Option<Fit>,
-    /// Side of the network's input in pixels; by default what the weights say, else 299.
+    /// Share of the largest possible centre that --fit crop keeps, such as timm's crop_pct.
     #[arg(long)]
-    size: Option<usize>,
-    /// Another file whose Dense layers are the head, for "notop" weights: Keras's, or PyTorch's safetensors.
+    crop: Option<f64>,
+    /// Scale of pixel values; by default what the weights say, else tf, which is −1 to 1.
+    #[arg(long)]
+    pixels: Option<Pixels>,
+    /// Mean of each channel, of pixels from 0 to 1: R,G,B. Needs --std.
+    #[arg(long, value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
+    mean: Vec<f32>,
+    /// Deviation of each channel, of pixels from 0 to 1: R,G,B. Needs --mean.
+    #[arg(long, value_delimiter = ',', num_args = 1)]
+    std: Vec<f32>,
+    /// Activation behind the last layer; by default what the weights say, else softmax, or sigmoid of a single output.
+    #[arg(long)]
+    activation: Option<Output>,
+    /// Height and width of the network's input in pixels, 299 or 200x320; by default what the weights say, else 299.
+    #[arg(long, value_parser = size)]
+    size: Option<[usize; 2]>,
+    /// Another file whose layers are the head, for "notop" weights: Keras's, or PyTorch's safetensors.
     #[arg(long)]
     head: Option<PathBuf>,
 }
@@ -156,9 +180,33 @@ struct Options {
 impl Options {
     fn overrides(&self) -> Result<Overrides, Failure> {
         let head = self.head.as_ref().map(|path| fs::read(path).map_err(about(path))).transpose()?;
-        let input_size = self.size.map(|side| [side; 2]);
-        Ok(Overrides { filter: self.filter, fit: self.fit, input_size, head, ..Overrides::default() })
+        let by_channel = |option: &str, values: &[f32]| match *values {
+            [] => Ok(None),
+            [all] => Ok(Some([all; 3])),
+            [red, green, blue] => Ok(Some([red, green, blue])),
+            _ => Err(format!("--{option} takes a number for each of the three channels: R,G,B")),
+        };
+        Ok(Overrides {
+            filter: self.filter,
+            fit: self.fit,
+            crop: self.crop,
+            pixels: self.pixels,
+            mean: by_channel("mean", &self.mean)?,
+            std: by_channel("std", &self.std)?,
+            activation: self.activation,
+            input_size: self.size,
+            head,
+            ..Overrides::default()
+        })
     }
+}
+
+/// Height and width: `299`, or `200x320`.
+fn size(text: &str) -> Result<[usize; 2], String> {
+    let (height, width) = text.split_once(['x', '×']).unwrap_or((text, text));
+    let side =
+        |side: &str| side.parse().map_err(|_| format!("{text} is no size: give 299, or height and width as 200x320"));
+    Ok([side(height)?, side(width)?])
 }
 
 /// A sentence that names the file it is about.
@@ -184,6 +232,7 @@ async fn execute(command: Command) -> Result<bool, Failure> {
         Command::Classify { run, top, batch, images } => {
             on_device!(run, device => classify::classify(&run, &device, top as usize, batch as usize, &images).await)
         }
+        Command::Predict { run, images } => on_device!(run, device => predict::predict(&run, &device, &images).await),
         Command::Convert { input, output, dtype, labels, license, options } => {
             convert(&input, &output, dtype, labels.as_deref(), license, &options).map(|()| true)
         }
@@ -215,21 +264,18 @@ fn report(failure: &str) {
 fn report_assumed(path: &Path, meta: &Meta) {
     for assumption in &meta.assumed {
         let Assumption { name, value } = assumption;
-        let remedy = remedy(assumption, meta);
+        let remedy = remedy(assumption);
         report(&format!("{}: the file does not tell the {name}: taken as {value}; {remedy}", path.display()));
     }
 }
 
 /// The remedy for a wrong assumption.
-fn remedy(assumption: &Assumption, meta: &Meta) -> String {
+fn remedy(assumption: &Assumption) -> String {
     match (assumption.option(), &*assumption.name) {
         (Some("inputSize"), _) => "--size changes it".to_owned(),
         // In `xception eval` the classes of photos have that name.
         (Some("labels"), _) => "`xception convert --labels` changes it".to_owned(),
         (Some(option), _) => format!("--{option} changes it"),
-        _ if meta.preset == Preset::Timm => "no option changes it".to_owned(),
-        (None, PIXELS) => "a whole Keras model tells it by a Rescaling layer".to_owned(),
-        (None, FINAL_ACTIVATION) => "a whole Keras model tells it by its last activation".to_owned(),
         (None, _) => "the whole Keras model (.keras or .h5) tells it".to_owned(),
     }
 }
@@ -271,9 +317,35 @@ fn convert(
     let header = Header::parse(&file).map_err(about(input))?;
     report_assumed(input, &header.meta);
     fs::write(output, &file).map_err(about(output))?;
-    let (classes, [height, width]) = (header.network.classes(), header.meta.input_size);
-    print(&format!("{}: {classes} classes, input {height}×{width}, {} bytes", output.display(), file.len()));
+    let [height, width] = header.meta.input_size;
+    let what = outputs(&header.network);
+    print(&format!("{}: {what}, input {height}×{width}, {} bytes", output.display(), file.len()));
     Ok(())
+}
+
+/// What a network gives: `7 classes`, `1 output (linear)`.
+fn outputs(network: &Network) -> String {
+    match (network.classes(), network.outputs()) {
+        (0, 1) => format!("1 output ({})", network.output),
+        (0, outputs) => format!("{outputs} outputs ({})", network.output),
+        (classes, _) => format!("{classes} classes"),
+    }
+}
+
+/// What becomes of a pixel's levels: `RGB: level · 0.0078 − 1`.
+fn normalisation(preprocessing: &Preprocessing) -> String {
+    let Preprocessing { scale, offset, bgr, .. } = preprocessing;
+    let step = |c: usize| {
+        let sign = if offset[c] < 0.0 { '−' } else { '+' };
+        format!("level · {} {sign} {}", scale[c], offset[c].abs())
+    };
+    let all = [0, 1, 2].map(step);
+    let order = if *bgr { "BGR" } else { "RGB" };
+    if all.iter().all(|other| *other == all[0]) {
+        format!("{order}: {}", all[0])
+    } else {
+        format!("{order}: {}", all.join(", "))
+    }
 }
 
 fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
@@ -293,7 +365,7 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
     let preprocessing = meta.preprocessing;
     let assumed = meta.assumed.iter().map(|assumption| {
         let Assumption { name, value } = assumption;
-        format!("assumed      {name}: {value}; {}", remedy(assumption, &meta))
+        format!("assumed      {name}: {value}; {}", remedy(assumption))
     });
     lines.extend([
         String::new(),
@@ -302,7 +374,9 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
         format!("licence      {}", if meta.source.license.is_empty() { "not stated" } else { &meta.source.license }),
         format!("input        {height}×{width}, {}, {}", preprocessing.filter, preprocessing.fit)
             + &if preprocessing.crop == 1.0 { String::new() } else { format!(" to {}", preprocessing.crop) },
-        format!("classes      {}, labels: {labels}", network.classes()),
+        format!("pixels       {}", normalisation(&preprocessing)),
+        format!("output       {}, {}, labels: {labels}", network.output, outputs(&network))
+            + if meta.is_logits { "; the model itself gives logits" } else { "" },
         format!("parameters   {}", network.parameter_count()),
         format!("GMAC         {:.3}", network.macs() as f64 / 1e9),
         format!(

@@ -6,15 +6,20 @@
 use safetensors::{Dtype, SafeTensors};
 
 use super::assumed::{self, untold};
-use super::fold::{Head, Told, finite, fold, is_one_way, lay_out};
-use super::layers::counting;
+use super::fold::{finite, fold, is_one_way};
+use super::head::{Head, Prefix, Told, Trained};
+use super::keras::counting;
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
-use crate::network::layer::{Layer, Shape};
-use crate::network::{Dense, FEATURES, MAX_DENSE, Network, Preset, head};
+use crate::network::activation::Function;
+use crate::network::layer::Layer;
+use crate::network::{Network, Output, Preset};
 use crate::resize::{Filter, Fit, Preprocessing};
 
 const EPSILON: f64 = 1e-5;
+
+/// The most arrays of a head.
+const MAX_ARRAYS: usize = 32;
 
 /// An array that every `legacy_xception` has, and no other model.
 const BACKBONE: &str = "block1.rep.0.conv1.weight";
@@ -43,15 +48,17 @@ pub fn read(file: &[u8]) -> Result<Model> {
                 "kernel" => format!("{conv}.weight"),
                 "depthwise_kernel" => format!("{conv}.conv1.weight"),
                 "pointwise_kernel" => format!("{conv}.pointwise.weight"),
+                "bias" => format!("{conv}.bias"),
                 "gamma" => format!("{norm}.weight"),
                 "beta" => format!("{norm}.bias"),
                 "moving_mean" => format!("{norm}.running_mean"),
                 _ => format!("{norm}.running_var"),
             };
-            array_of(&tensors, layer, array, &name)
+            let is_there = tensors.tensor(&name).is_ok() || array != "bias";
+            is_there.then(|| array_of(&tensors, layer, array, &name)).transpose()
         })?);
     }
-    let head = head(&tensors)?;
+    let head = head(&tensors, &Prefix::none(backbone.features()))?;
     folded.extend(head.tensors);
     let (filter, fit) = (Filter::Bicubic, Fit::Crop);
     let mut assumed = untold([
@@ -64,7 +71,9 @@ pub fn read(file: &[u8]) -> Result<Model> {
     let meta = Meta {
         preset: Preset::Timm,
         input_size: [SIDE; 2],
-        head: head.dense,
+        head: head.layers,
+        output: head.output,
+        is_logits: head.is_logits,
         labels: Vec::new(),
         preprocessing: Preprocessing { filter, fit, crop: CROP, ..Preprocessing::default() },
         assumed,
@@ -77,8 +86,8 @@ pub fn read(file: &[u8]) -> Result<Model> {
 ///
 /// # Errors
 /// [`Error::Weights`] if they do not follow one another, or there is something else.
-pub fn read_head(file: &[u8]) -> Result<Head> {
-    head(&open(file)?)
+pub fn read_head(file: &[u8], prefix: &Prefix) -> Result<Head> {
+    head(&open(file)?, prefix)
 }
 
 fn open(file: &[u8]) -> Result<SafeTensors<'_>> {
@@ -89,10 +98,10 @@ fn open(file: &[u8]) -> Result<SafeTensors<'_>> {
 
 /// The dense layers: all matrices, `[out, in]`, in the order in which their shapes follow one another from the 2048
 /// features on, with ReLU between them. A whole model has one.
-fn head(tensors: &SafeTensors) -> Result<Head> {
+fn head(tensors: &SafeTensors, prefix: &Prefix) -> Result<Head> {
     let whole = tensors.tensor(BACKBONE).is_ok();
     let arrays: Vec<&str> = tensors.names().into_iter().filter(|name| !whole || name.starts_with("fc.")).collect();
-    if arrays.len() > 2 * MAX_DENSE {
+    if arrays.len() > MAX_ARRAYS {
         return Err(Error::Weights(format!("its {} arrays are more than a head of linear layers has", arrays.len())));
     }
     let matrix = |name: &&str| {
@@ -101,36 +110,44 @@ fn head(tensors: &SafeTensors) -> Result<Head> {
     };
     let mut left: Vec<(String, usize, usize)> = arrays.iter().filter_map(matrix).collect();
     left.sort_by(|a, b| counting(&a.0).cmp(&counting(&b.0)));
-    let mut dense: Vec<Dense> = Vec::new();
-    let mut features = FEATURES;
+    let mut trained = prefix.pooled();
+    let mut dense: Vec<String> = Vec::new();
+    let mut features = prefix.pooled_len();
     let mut is_ordered = true;
     while let Some(next) = left.iter().position(|&(_, _, inputs)| inputs == features) {
         let shapes: Vec<_> = left.iter().map(|&(_, units, inputs)| (inputs, units)).collect();
         is_ordered &= is_one_way(&shapes, features);
-        let (name, units, _) = left.remove(next);
-        dense.iter_mut().for_each(|dense| dense.relu = true);
-        dense.push(Dense { name, units, relu: false });
+        let (name, units, inputs) = left.remove(next);
+        if let Some(before) = dense.last() {
+            trained.push(Trained::activation(format!("{before}.activation"), Function::Relu));
+        }
+        let kernel = transposed(tensors, &format!("{name}.weight"), &[units, inputs])?;
+        let bias = format!("{name}.bias");
+        let bias = tensors.tensor(&bias).is_ok().then(|| transposed(tensors, &bias, &[units])).transpose()?;
+        trained.push(Trained::dense(&name, units, kernel, bias.unwrap_or_default()));
+        dense.push(name);
         features = units;
     }
     let is_dense = |name: &str| {
         let layer = name.strip_suffix(".weight").or(name.strip_suffix(".bias"));
-        dense.iter().any(|dense| layer == Some(&dense.name)) || left.iter().any(|(left, ..)| layer == Some(left))
+        dense.iter().any(|dense| layer == Some(dense)) || left.iter().any(|(left, ..)| layer == Some(left))
     };
     if let Some(name) = arrays.iter().find(|name| !is_dense(name)) {
         return Err(Error::Weights(format!("{name} is not part of a head of linear layers")));
     }
     if let Some((name, ..)) = left.first() {
-        return Err(Error::Weights(format!("{name} does not follow from the backbone's {FEATURES} features")));
+        let features = prefix.pooled_len();
+        return Err(Error::Weights(format!("{name} does not follow from the backbone's {features} features")));
     }
-    let mut folded = Vec::new();
-    for layer in head::layers(Shape::new(1, 1, FEATURES), &dense)? {
-        let kernel = array_of(tensors, &layer, "kernel", &format!("{}.weight", layer.name))?;
-        let bias = format!("{}.bias", layer.name);
-        let bias = tensors.tensor(&bias).is_ok().then(|| array_of(tensors, &layer, "bias", &bias));
-        folded.extend(lay_out(&layer, &kernel, bias.transpose()?));
-    }
-    let told = Told { mean: false, order: is_ordered, hidden_activation: false, final_activation: false };
-    Ok(Head::new(dense, folded, told))
+    let told = Told {
+        pooling: prefix.is_told(),
+        order: is_ordered,
+        hidden_activation: false,
+        output: None,
+        is_logits: true,
+        single: Output::Sigmoid,
+    };
+    Head::new(prefix.features(), trained, told)
 }
 
 /// timm's names of each convolution and its batch norm. A block's `rep` counts its activation functions, convolutions and batch norms;
@@ -156,27 +173,15 @@ fn names<'a>(layers: impl Iterator<Item = &'a Layer>) -> impl Iterator<Item = (&
 
 /// One array in Keras's layout.
 fn array_of(tensors: &SafeTensors, layer: &Layer, array: &str, name: &str) -> Result<Vec<f32>> {
-    let shape = layer.parameters().into_iter().find(|(parameter, _)| *parameter == array).map(|(_, shape)| shape);
-    let (Ok(tensor), Some(shape)) = (tensors.tensor(name), shape) else {
-        return Err(Error::Weights(format!("{name} is missing")));
-    };
+    let shape = layer.parameters().into_iter().find(|(parameter, _)| *parameter == array);
+    let shape = shape.map_or_else(|| vec![layer.output.channels], |(_, shape)| shape);
     // Height and width of the window, inputs and outputs; a depthwise window has one input.
     let [height, width, inputs, outputs] = match *shape {
         [height, width, channels, 1] if array == "depthwise_kernel" => [height, width, 1, channels],
         [height, width, inputs, outputs] => [height, width, inputs, outputs],
-        [inputs, outputs] => [1, 1, inputs, outputs],
-        _ => [1, 1, 1, shape.iter().product()],
+        _ => return transposed(tensors, name, &shape),
     };
-    let expected = match shape.len() {
-        4 => vec![outputs, inputs, height, width],
-        2 => vec![outputs, inputs],
-        _ => vec![outputs],
-    };
-    if tensor.dtype() != Dtype::F32 || tensor.shape() != expected {
-        let (dtype, found) = (tensor.dtype(), tensor.shape());
-        return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be F32 {expected:?}")));
-    }
-    let values: Vec<f32> = bytemuck::pod_collect_to_vec(tensor.data());
+    let values = values(tensors, name, &[outputs, inputs, height, width])?;
     let mut ours = vec![0.0; values.len()];
     for (row, values) in values.chunks_exact(height * width).enumerate() {
         let (output, input) = (row / inputs, row % inputs);
@@ -184,5 +189,26 @@ fn array_of(tensors: &SafeTensors, layer: &Layer, array: &str, name: &str) -> Re
             ours[(window * inputs + input) * outputs + output] = value;
         }
     }
-    finite(name, ours)
+    Ok(ours)
+}
+
+/// A matrix `[out, in]` as `[in, out]`, or a vector.
+fn transposed(tensors: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let rows = values(tensors, name, shape)?;
+    let [outputs, inputs] = *shape else { return Ok(rows) };
+    let mut columns = vec![0.0; rows.len()];
+    for (output, row) in rows.chunks_exact(inputs).enumerate() {
+        row.iter().enumerate().for_each(|(input, &value)| columns[input * outputs + output] = value);
+    }
+    Ok(columns)
+}
+
+/// The values of an array, which must have this shape.
+fn values(tensors: &SafeTensors, name: &str, expected: &[usize]) -> Result<Vec<f32>> {
+    let Ok(tensor) = tensors.tensor(name) else { return Err(Error::Weights(format!("{name} is missing"))) };
+    if tensor.dtype() != Dtype::F32 || tensor.shape() != expected {
+        let (dtype, found) = (tensor.dtype(), tensor.shape());
+        return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be F32 {expected:?}")));
+    }
+    finite(name, bytemuck::pod_collect_to_vec(tensor.data()))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hdf5_pure::{DType, Dataset, File, Group};
 
-use super::fold::finite;
+use super::super::fold::finite;
 use crate::error::{Error, Result};
 use crate::network::layer::Layer;
 
@@ -33,12 +33,14 @@ pub(super) enum Kind {
     SeparableConv,
     BatchNorm,
     Dense,
+    Prelu,
+    Normalization,
 }
 
 /// An array in a file: its path and shape.
 #[derive(Clone, Debug)]
 pub(super) struct Array {
-    path: String,
+    pub path: String,
     pub shape: Vec<usize>,
 }
 
@@ -58,8 +60,12 @@ impl Found {
         let rank = |name| self.arrays.get(name).map_or(0, |array| array.shape.len());
         if rank("depthwise_kernel") > 0 {
             Some(Kind::SeparableConv)
-        } else if rank("gamma") > 0 {
+        } else if rank("moving_variance") > 0 || rank("gamma") > 0 {
             Some(Kind::BatchNorm)
+        } else if rank("alpha") > 0 {
+            Some(Kind::Prelu)
+        } else if rank("variance") > 0 {
+            Some(Kind::Normalization)
         } else {
             match rank("kernel") {
                 4 => Some(Kind::Conv),
@@ -71,13 +77,13 @@ impl Found {
 }
 
 /// A key that sorts `conv2d`, `conv2d_2`, `conv2d_10` by number.
-pub(super) fn counting(name: &str) -> Vec<(Option<u64>, &str)> {
+pub(in crate::weights) fn counting(name: &str) -> Vec<(Option<u64>, &str)> {
     name.split(['_', '.']).map(|part| part.parse().map_or((None, part), |number| (Some(number), ""))).collect()
 }
 
 /// The name that an array has in Keras today. `_W`, `_b` and `_running_std` (which holds the variance) are Keras 1's.
 fn array_name(dataset: &str) -> Option<&'static str> {
-    const NAMES: [(&str, &str); 12] = [
+    const NAMES: [(&str, &str); 15] = [
         ("depthwise_kernel", "depthwise_kernel"),
         ("pointwise_kernel", "pointwise_kernel"),
         ("kernel", "kernel"),
@@ -90,6 +96,9 @@ fn array_name(dataset: &str) -> Option<&'static str> {
         ("running_mean", "moving_mean"),
         ("moving_variance", "moving_variance"),
         ("running_std", "moving_variance"),
+        ("alpha", "alpha"),
+        ("mean", "mean"),
+        ("variance", "variance"),
     ];
     let name = dataset.trim_end_matches(":0");
     NAMES.iter().find(|(ending, _)| name.ends_with(ending)).map(|&(_, name)| name)
@@ -99,17 +108,30 @@ fn array_name(dataset: &str) -> Option<&'static str> {
 fn numbered_name(group: &str, index: &str) -> Option<&'static str> {
     let class = group.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_');
     let names: &[&str] = match class {
-        "separable_conv2d" => &["depthwise_kernel", "pointwise_kernel"],
-        "conv2d" => &["kernel"],
+        "separable_conv2d" => &["depthwise_kernel", "pointwise_kernel", "bias"],
+        "conv2d" => &["kernel", "bias"],
         "batch_normalization" => &["gamma", "beta", "moving_mean", "moving_variance"],
         "dense" => &["kernel", "bias"],
+        "p_re_lu" => &["alpha"],
+        "normalization" => &["mean", "variance"],
         _ => return None,
     };
     names.get(index.parse::<usize>().ok()?).copied()
 }
 
+/// Whether an array is none of a model's weights: what layers count and random generators keep.
+fn is_state(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with("seed_generator")) || path.trim_end_matches(":0").ends_with("count")
+}
+
 /// Gathers the layers below a group; `left` counts down the groups and arrays a file may have.
-fn gather(group: &Group, path: &str, left: &mut usize, layers: &mut BTreeMap<String, Found>) -> Result<()> {
+fn gather(
+    group: &Group,
+    path: &str,
+    left: &mut usize,
+    layers: &mut BTreeMap<String, Found>,
+    unknown: &mut Vec<String>,
+) -> Result<()> {
     if path.len() > MAX_PATH || path.matches('/').count() > MAX_DEPTH {
         return Err(damaged("its groups lie deeper than a model's"));
     }
@@ -131,12 +153,14 @@ fn gather(group: &Group, path: &str, left: &mut usize, layers: &mut BTreeMap<Str
             layer.clone_into(&mut found.path);
             layer.rsplit('/').next().unwrap_or_default().clone_into(&mut found.name);
             found.arrays.insert(array, Array { path: format!("{path}/{dataset}"), shape });
+        } else {
+            unknown.push(format!("{path}/{dataset}"));
         }
     }
     for name in groups {
         if !name.starts_with("optimizer") {
             let inner = group.group(&name).map_err(damaged)?;
-            gather(&inner, &format!("{path}/{name}"), left, layers)?;
+            gather(&inner, &format!("{path}/{name}"), left, layers, unknown)?;
         }
     }
     Ok(())
@@ -157,27 +181,46 @@ pub(super) struct Layers {
     /// How many bytes its arrays may still claim.
     left: Cell<u64>,
     by_kind: BTreeMap<Kind, Vec<Found>>,
+    /// Arrays of layers of no kind.
+    unknown: Vec<String>,
 }
 
 impl Layers {
     /// The layers of a file of `length` bytes.
     pub(super) fn gather(file: File, length: usize) -> Result<Self> {
-        let mut layers = BTreeMap::new();
-        gather(&file.root(), "", &mut { MAX_OBJECTS }, &mut layers)?;
+        let (mut layers, mut unknown) = (BTreeMap::new(), Vec::new());
+        gather(&file.root(), "", &mut { MAX_OBJECTS }, &mut layers, &mut unknown)?;
         let mut by_kind: BTreeMap<Kind, Vec<Found>> = BTreeMap::new();
         for found in layers.into_values() {
-            if let Some(kind) = found.kind() {
-                by_kind.entry(kind).or_default().push(found);
+            match found.kind() {
+                Some(kind) => by_kind.entry(kind).or_default().push(found),
+                None => unknown.push(found.path),
             }
         }
         for found in by_kind.values_mut() {
             found.sort_by(|a, b| counting(&a.name).cmp(&counting(&b.name)));
         }
-        Ok(Self { file, left: Cell::new(MAX_RATIO as u64 * length as u64), by_kind })
+        unknown.retain(|path| !is_state(path));
+        Ok(Self { file, left: Cell::new(MAX_RATIO as u64 * length as u64), by_kind, unknown })
     }
 
     pub(super) fn of(&self, kind: Kind) -> &[Found] {
         self.by_kind.get(&kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// The first array of a layer that is none of an Xception's.
+    pub(super) fn unknown(&self) -> Option<&str> {
+        self.unknown.first().map(String::as_str)
+    }
+
+    /// Takes a layer out, by its group in Keras 3's own files, or else by its name.
+    pub(super) fn take(&mut self, kind: Kind, group: &str, name: &str) -> Option<Found> {
+        let all = self.by_kind.get_mut(&kind)?;
+        let by_group = all.iter().position(|found| found.path == group);
+        // Keras 3 numbers its groups (dense_1, …) regardless of the layers' names.
+        let by_name = || all.iter().position(|found| found.name == name && !found.path.starts_with("/layers/"));
+        let place = by_group.or_else(by_name)?;
+        Some(all.remove(place))
     }
 
     /// The layers of a kind for the layers of the network: by name, and the rest in counting order.
@@ -199,22 +242,35 @@ impl Layers {
         matched.collect::<Option<_>>().ok_or_else(twice)
     }
 
-    /// One array of a layer, whose shape must be the network's.
-    pub(super) fn array(&self, layer: &Layer, found: &Found, name: &'static str) -> Result<Vec<f32>> {
+    /// Takes out the first layer of a kind that passes a test.
+    pub(super) fn take_if(&mut self, kind: Kind, test: impl Fn(&Found) -> bool) -> Option<Found> {
+        let all = self.by_kind.get_mut(&kind)?;
+        let place = all.iter().position(test)?;
+        Some(all.remove(place))
+    }
+
+    /// One array of a layer of the network, whose shape must be the network's; none if there is none.
+    pub(super) fn array_of(&self, layer: &Layer, found: &Found, name: &'static str) -> Result<Option<Vec<f32>>> {
         let parameter = layer.parameters().into_iter().find(|(parameter, _)| *parameter == name);
-        let (Some(Array { path, shape: actual }), Some((_, shape))) = (found.arrays.get(name), parameter) else {
-            return Err(Error::Weights(format!("{} ({}) has no array {name}", layer.name, found.name)));
-        };
-        if *actual != shape {
-            return Err(Error::Weights(format!("{path} has the shape {actual:?} and must have {shape:?}")));
+        let shape = parameter.map_or_else(|| vec![layer.output.channels], |(_, shape)| shape);
+        match found.arrays.get(name) {
+            Some(Array { path, shape: actual }) if *actual != shape => {
+                Err(Error::Weights(format!("{path} has the shape {actual:?} and must have {shape:?}")))
+            }
+            Some(array) => self.array(array).map(Some),
+            None => Ok(None),
         }
+    }
+
+    /// The values of an array.
+    pub(super) fn array(&self, Array { path, shape }: &Array) -> Result<Vec<f32>> {
         let dataset = self.file.dataset(path).map_err(damaged)?;
         let size = match dataset.dtype().map_err(damaged)? {
             DType::F32 => 4,
             DType::F64 => 8,
             _ => return Err(Error::Weights(format!("{path} is not in float32: save the model in float32"))),
         };
-        let bytes = claim(&dataset, &shape)?.saturating_mul(size);
+        let bytes = claim(&dataset, shape)?.saturating_mul(size);
         let left = self.left.get().checked_sub(bytes).filter(|_| bytes <= isize::MAX as u64);
         self.left.set(left.ok_or_else(|| damaged("its arrays claim more than it holds"))?);
         let values = dataset.read_f32().map_err(damaged)?;

@@ -1,0 +1,335 @@
+//! A trained head: layers behind the backbone with their arrays, brought to what the kernels read.
+//!
+//! A batch norm is `x · scale + shift` for each channel. It is folded into a dense layer right before it, or into the next one behind
+//! it where only means and Flatten lie between: there it is exact. Elsewhere it stays a layer of its own.
+
+use super::assumed::{Assumption, FINAL_ACTIVATION, HIDDEN_ACTIVATION, ORDER, POOLING, untold};
+use super::fold::finite;
+use super::safetensors::Meta;
+use crate::error::{Error, Result};
+use crate::network::activation::Function;
+use crate::network::head::{self, HeadLayer, Output};
+use crate::network::layer::{GlobalPool, Layer, Operation, Shape};
+
+/// A trained layer.
+#[derive(Clone, Debug)]
+pub(super) struct Trained {
+    pub layer: HeadLayer,
+    pub arrays: Arrays,
+}
+
+/// The arrays of a trained layer.
+#[derive(Clone, Debug)]
+pub(super) enum Arrays {
+    None,
+    /// A dense layer's kernel, `[in, out]`, and its bias.
+    Dense {
+        kernel: Vec<f32>,
+        bias: Vec<f32>,
+    },
+    /// Scale and shift of each channel.
+    ScaleShift {
+        scale: Vec<f64>,
+        shift: Vec<f64>,
+    },
+    /// The slopes of a PReLU.
+    Slope(Vec<f32>),
+}
+
+impl Trained {
+    /// A layer without arrays.
+    pub(super) fn plain(name: impl Into<String>, operation: Operation) -> Self {
+        Self { layer: HeadLayer::new(name, operation), arrays: Arrays::None }
+    }
+
+    /// An activation function.
+    pub(super) fn activation(name: impl Into<String>, function: Function) -> Self {
+        let layer = HeadLayer { activation: Some(function), ..HeadLayer::new(name, Operation::Activation) };
+        Self { layer, arrays: Arrays::None }
+    }
+
+    /// A dense layer; one without a bias has an empty one.
+    pub(super) fn dense(name: impl Into<String>, units: usize, kernel: Vec<f32>, mut bias: Vec<f32>) -> Self {
+        bias.resize(units, 0.0);
+        Self { layer: HeadLayer::dense(name, units, None), arrays: Arrays::Dense { kernel, bias } }
+    }
+
+    /// A PReLU.
+    pub(super) fn prelu(name: impl Into<String>, is_shared: bool, slope: Vec<f32>) -> Self {
+        Self { layer: HeadLayer::new(name, Operation::Prelu { is_shared }), arrays: Arrays::Slope(slope) }
+    }
+
+    /// The shape of its result.
+    pub(super) fn output(&self, input: Shape) -> Shape {
+        match self.layer.operation {
+            Operation::Dense => Shape::new(1, 1, self.layer.units),
+            Operation::Flatten => Shape::new(1, 1, input.len()),
+            Operation::GlobalPool(pool) => Shape::new(1, 1, input.channels * pool.parts().len()),
+            Operation::MaxPool(window) | Operation::AveragePool(window) => {
+                let [height, width] = window.count(input);
+                Shape::new(height, width, input.channels)
+            }
+            _ => input,
+        }
+    }
+
+    /// A batch norm by its arrays, of which gamma and beta may be missing.
+    pub(super) fn batch_norm(
+        name: impl Into<String>,
+        epsilon: f64,
+        [gamma, beta]: [Option<Vec<f32>>; 2],
+        [mean, variance]: [Vec<f32>; 2],
+    ) -> Self {
+        let value = |array: &Option<Vec<f32>>, c: usize, default: f64| {
+            array.as_ref().map_or(default, |array| array.get(c).copied().map_or(f64::NAN, f64::from))
+        };
+        let scale = |(c, &variance): (usize, &f32)| value(&gamma, c, 1.0) / (f64::from(variance) + epsilon).sqrt();
+        let scale: Vec<f64> = variance.iter().enumerate().map(scale).collect();
+        let shift = |((c, &mean), scale): ((usize, &f32), &f64)| value(&beta, c, 0.0) - f64::from(mean) * scale;
+        let shift = mean.iter().enumerate().zip(&scale).map(shift).collect();
+        Self { layer: HeadLayer::new(name, Operation::ScaleShift), arrays: Arrays::ScaleShift { scale, shift } }
+    }
+}
+
+/// What a head finds in front of it: the backbone's last activation, and the layers that a model has behind that already.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    features: Shape,
+    /// Layers without arrays that make a vector of it; none where that is not known.
+    layers: Vec<HeadLayer>,
+    /// Whether a file tells how features become a vector.
+    is_told: bool,
+}
+
+impl Prefix {
+    /// The backbone's last activation alone.
+    pub fn none(features: Shape) -> Self {
+        Self { features, layers: Vec::new(), is_told: false }
+    }
+
+    /// A model's pooling, if it has one.
+    ///
+    /// # Errors
+    /// As [`Meta::network`].
+    pub fn of(meta: &Meta) -> Result<Self> {
+        let features = meta.network()?.features();
+        let mut layers = meta.head.clone();
+        let makes_vector = |layer: &HeadLayer| matches!(layer.operation, Operation::GlobalPool(_) | Operation::Flatten);
+        let has_arrays = |layer: &HeadLayer| matches!(layer.operation, Operation::ScaleShift | Operation::Prelu { .. });
+        match layers.iter().position(makes_vector) {
+            Some(last) if !layers[..last].iter().any(has_arrays) => layers.truncate(last + 1),
+            _ => layers.clear(),
+        }
+        let is_told = !layers.is_empty() && meta.assumed.iter().all(|assumption| assumption.name != POOLING);
+        Ok(Self { features, layers, is_told })
+    }
+
+    /// The shape of the backbone's last activation.
+    pub(super) fn features(&self) -> Shape {
+        self.features
+    }
+
+    /// Whether a file tells how features become a vector.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told
+    }
+
+    /// The head itself begins with the backbone's last activation.
+    pub(super) fn replace(&mut self) {
+        self.is_told = true;
+    }
+
+    /// The layers that make a vector: the mean where none is known.
+    pub(super) fn pooled(&self) -> Vec<Trained> {
+        let average = [HeadLayer::average()];
+        let layers = if self.layers.is_empty() { &average[..] } else { &self.layers };
+        layers.iter().map(|layer| Trained { layer: layer.clone(), arrays: Arrays::None }).collect()
+    }
+
+    /// The length of the vector that [`Self::pooled`] makes.
+    pub(super) fn pooled_len(&self) -> usize {
+        self.pooled().iter().fold(self.features, |shape, trained| trained.output(shape)).len()
+    }
+}
+
+/// The layers behind the backbone.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The layers.
+    pub layers: Vec<HeadLayer>,
+    /// What the last one's values are.
+    pub output: Output,
+    /// Whether the model returns logits, to which softmax or sigmoid is applied here.
+    pub is_logits: bool,
+    /// Their tensors.
+    pub tensors: Vec<Vec<f32>>,
+    /// Facts that its file does not tell.
+    pub assumed: Vec<Assumption>,
+}
+
+/// The head as its file has it.
+pub(super) struct Told {
+    /// Whether the file tells how features are pooled.
+    pub pooling: bool,
+    /// Whether it tells the order of the dense layers.
+    pub order: bool,
+    /// Whether it tells the activation between them.
+    pub hidden_activation: bool,
+    /// What the last values are, if it tells that.
+    pub output: Option<Output>,
+    /// Whether what it returns are logits, if there is an output to be assumed.
+    pub is_logits: bool,
+    /// The output of a single value of which the file does not tell what it is.
+    pub single: Output,
+}
+
+impl Head {
+    /// The head of some layers behind `features`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the layers do not follow one another.
+    pub(super) fn new(features: Shape, trained: Vec<Trained>, told: Told) -> Result<Self> {
+        let (layers, tensors) = assemble(features, trained)?;
+        let dense = || layers.iter().filter(|layer| layer.operation == Operation::Dense);
+        let units = dense().next_back().map(|layer| layer.units);
+        let assumption = match units {
+            None => Output::Features,
+            Some(1) => told.single,
+            Some(_) => Output::Softmax,
+        };
+        let output = told.output.unwrap_or(assumption);
+        let names: Vec<&str> = dense().map(|dense| &*dense.name).collect();
+        let assumed = untold([
+            (told.pooling || layers.is_empty(), POOLING, "average".to_owned()),
+            (told.order, ORDER, names.join(", ")),
+            (told.hidden_activation || names.len() < 2, HIDDEN_ACTIVATION, "ReLU".to_owned()),
+            (told.output.is_some() || names.is_empty(), FINAL_ACTIVATION, output.to_string()),
+        ]);
+        Ok(Self { layers, output, is_logits: told.is_logits && output != Output::Features, tensors, assumed })
+    }
+}
+
+/// Layers with their tensors, batch norms folded and activations put behind dense layers.
+fn assemble(features: Shape, mut trained: Vec<Trained>) -> Result<(Vec<HeadLayer>, Vec<Vec<f32>>)> {
+    // Names are those of a model in a model, which both may use.
+    for at in 0..trained.len() {
+        let (before, rest) = trained.split_at_mut(at);
+        let name = &mut rest[0].layer.name;
+        let is_taken = |name: &str| before.iter().any(|other| other.layer.name == name);
+        if is_taken(name) {
+            *name = (2..).map(|number| format!("{name}_{number}")).find(|name| !is_taken(name)).unwrap_or_default();
+        }
+    }
+    let shapes = check(features, &trained)?;
+    // A ReLU behind the backbone's is none.
+    let is_vain = |trained: &Trained| match trained.layer.operation {
+        Operation::GlobalPool(_) | Operation::MaxPool(_) | Operation::AveragePool(_) | Operation::Flatten => None,
+        _ => Some(trained.layer.operation == Operation::Activation && trained.layer.activation == Some(Function::Relu)),
+    };
+    let mut keep = vec![true; trained.len()];
+    for at in 0..trained.len() {
+        match is_vain(&trained[at]) {
+            None => {}
+            Some(true) => keep[at] = false,
+            Some(false) => break,
+        }
+    }
+    for at in 0..trained.len() {
+        let Arrays::ScaleShift { scale, shift } = trained[at].arrays.clone() else { continue };
+        let is_linear = |trained: &Trained| {
+            let mean = Operation::GlobalPool(GlobalPool::Average);
+            matches!(trained.layer.operation, Operation::Flatten | Operation::AveragePool(_))
+                || trained.layer.operation == mean
+        };
+        let next = (at + 1..trained.len()).find(|&next| keep[next] && !is_linear(&trained[next]));
+        let before = (0..at).rfind(|&before| keep[before]);
+        if let Some(before) = before
+            && let Arrays::Dense { kernel, bias } = &mut trained[before].arrays
+        {
+            for row in kernel.chunks_exact_mut(scale.len()) {
+                row.iter_mut().zip(&scale).for_each(|(value, scale)| *value = (f64::from(*value) * scale) as f32);
+            }
+            for ((bias, scale), shift) in bias.iter_mut().zip(&scale).zip(&shift) {
+                *bias = (f64::from(*bias) * scale + shift) as f32;
+            }
+            keep[at] = false;
+        } else if let Some(next) = next
+            && let Arrays::Dense { kernel, bias } = &mut trained[next].arrays
+        {
+            let units = bias.len();
+            let mut sums: Vec<f64> = bias.iter().map(|&bias| bias.into()).collect();
+            for (input, row) in kernel.chunks_exact_mut(units).enumerate() {
+                let (scale, shift) = (scale[input % scale.len()], shift[input % shift.len()]);
+                for (value, sum) in row.iter_mut().zip(&mut sums) {
+                    *sum += f64::from(*value) * shift;
+                    *value = (f64::from(*value) * scale) as f32;
+                }
+            }
+            *bias = sums.into_iter().map(|sum| sum as f32).collect();
+            keep[at] = false;
+        }
+    }
+    let (mut layers, mut tensors): (Vec<HeadLayer>, _) = (Vec::new(), Vec::new());
+    for ((trained, shape), _) in trained.into_iter().zip(&shapes).zip(keep).filter(|(_, keep)| *keep) {
+        let Trained { layer, arrays } = trained;
+        match (layers.last_mut(), layer.operation) {
+            (Some(dense), Operation::Activation)
+                if dense.operation == Operation::Dense && dense.activation.is_none() =>
+            {
+                dense.activation = layer.activation;
+                continue;
+            }
+            _ => {}
+        }
+        let pad = |mut values: Vec<f32>| {
+            values.resize(values.len().next_multiple_of(4), 0.0);
+            values
+        };
+        let narrow = |values: Vec<f64>| pad(values.into_iter().map(|value| value as f32).collect());
+        let new = match arrays {
+            Arrays::None => vec![],
+            Arrays::Dense { kernel, bias } => vec![rows(shape, &kernel), pad(bias)],
+            Arrays::ScaleShift { scale, shift } => vec![narrow(scale), narrow(shift)],
+            Arrays::Slope(slope) => vec![pad(slope)],
+        };
+        for values in new {
+            tensors.push(finite(&layer.name, values)?);
+        }
+        layers.push(layer);
+    }
+    Ok((layers, tensors))
+}
+
+/// The shapes of trained layers, whose arrays fit them.
+fn check(features: Shape, trained: &[Trained]) -> Result<Vec<Layer>> {
+    let layers: Vec<HeadLayer> = trained.iter().map(|trained| trained.layer.clone()).collect();
+    let layers = head::layers(features, &layers)?;
+    for (Trained { layer, arrays }, shape) in trained.iter().zip(&layers) {
+        let (input, output) = (shape.input, shape.output);
+        let fits = match arrays {
+            Arrays::None => true,
+            Arrays::Dense { kernel, bias } => kernel.len() == input.len() * output.len() && bias.len() == output.len(),
+            Arrays::ScaleShift { scale, shift } => scale.len() == input.channels && shift.len() == input.channels,
+            Arrays::Slope(slope) => shape.parameters()[0].1 == [slope.len()],
+        };
+        if !fits {
+            return Err(Error::Weights(format!(
+                "the arrays of {} do not fit the {input} values that it reads",
+                layer.name
+            )));
+        }
+    }
+    Ok(layers)
+}
+
+/// A kernel, `[in, out]`, as a row for each output, padded with zeros.
+fn rows(layer: &Layer, kernel: &[f32]) -> Vec<f32> {
+    let (outputs, row) = (layer.output.len(), layer.input.stored());
+    let mut rows = vec![0.0; outputs * row];
+    for (input, values) in kernel.chunks_exact(outputs).enumerate() {
+        for (output, &value) in values.iter().enumerate() {
+            rows[output * row + input] = value;
+        }
+    }
+    rows
+}

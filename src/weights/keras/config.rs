@@ -1,0 +1,517 @@
+//! A Keras model's own JSON as a chain: steps on pixel values → backbone → layers behind it → output.
+//!
+//! Layers that are none of these are refused by name: a model without them would answer wrongly.
+
+use serde_json::Value;
+
+use super::activation::{self, Named};
+use super::graph::{Graph, Node};
+use crate::error::{Error, Result};
+use crate::network::Output;
+use crate::network::activation::Function;
+use crate::network::head::MAX_LAYERS;
+use crate::network::layer::GlobalPool;
+
+/// The contents of the config; a model without one has [`Config::default`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Config {
+    /// Height and width of the image input, where they are fixed.
+    pub input_size: Option<[usize; 2]>,
+    /// Steps on pixel values, where there are any: photos then go in as 0 to 255.
+    pub pixels: Vec<PixelStep>,
+    /// The layers behind the backbone, without a final softmax or sigmoid.
+    pub head: Vec<Step>,
+    /// What the last values are: by the final activation, else by the loss that the model was compiled with.
+    pub output: Option<Output>,
+    /// Whether the model ends in logits, which it leaves as they are.
+    pub is_logits: bool,
+    /// ε of the backbone's batch norms.
+    pub epsilon: Option<f64>,
+    /// Whether there is a config at all.
+    pub is_there: bool,
+    /// Whether it has a backbone.
+    pub backbone: bool,
+}
+
+/// A step on the values of pixels; arrays are by channel.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum PixelStep {
+    /// `x · factor + offset`
+    Affine([f64; 3], [f64; 3]),
+    /// RGB becomes BGR.
+    Reverse,
+    /// By mean and variance that lie in the file, under this name and in this group of Keras 3's own files.
+    Normalization { name: String, group: String, is_inverse: bool },
+}
+
+/// A layer behind the backbone.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Step {
+    pub name: String,
+    /// Its group in Keras 3's own files.
+    pub group: String,
+    pub kind: StepKind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum StepKind {
+    Pool { is_mean: bool, kernel: [usize; 2], stride: [usize; 2], is_same: bool },
+    GlobalPool(GlobalPool),
+    Flatten,
+    Dense { units: usize, bias: bool },
+    BatchNorm { epsilon: f64, scale: bool, center: bool },
+    Prelu { is_shared: bool },
+    Activation(Function),
+    Softmax,
+}
+
+/// Layers of the backbone, which are known.
+const BACKBONE: [&str; 5] = ["Conv2D", "SeparableConv2D", "MaxPooling2D", "Add", "BatchNormalization"];
+
+/// Layers without effect at inference, beside those whose name begins with `Random`.
+const IDLE: [&str; 14] = [
+    "Dropout",
+    "SpatialDropout2D",
+    "GaussianNoise",
+    "GaussianDropout",
+    "AlphaDropout",
+    "ActivityRegularization",
+    "Identity",
+    "StopGradient",
+    "Cast",
+    "cast",
+    "RandAugment",
+    "AugMix",
+    "MixUp",
+    "CutMix",
+];
+
+/// ε of a batch norm that does not tell.
+const EPSILON: f64 = 1e-3;
+
+fn unsupported<T>(node: &Node, what: &str) -> Result<T> {
+    let Node { name, class, .. } = node;
+    Err(Error::Weights(format!(
+        "{name} ({class}{what}) is not part of an Xception classifier: save the model without it, or with layers that \
+         docs/models.md lists"
+    )))
+}
+
+fn is_idle(node: &Node) -> bool {
+    let class = &*node.class;
+    (class.starts_with("Random") && class != "RandomCrop") || IDLE.contains(&class)
+}
+
+impl Config {
+    /// Reads a model's `config.json`, or the attributes `model_config` and `training_config` of an `.h5` file; a model without
+    /// separable convolutions is read as a head alone.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if it is no JSON, or has a layer that an Xception classifier has not.
+    pub(super) fn parse(json: &str, training: Option<&str>) -> Result<Self> {
+        let read = |json: &str| -> Result<Value> {
+            serde_json::from_str(json)
+                .map_err(|error| Error::Weights(format!("the model's config is damaged: {error}")))
+        };
+        let json = read(json)?;
+        let compiled = training.map(read).transpose()?.unwrap_or_else(|| json["compile_config"].clone());
+        let is_keras3 = json.to_string().contains("\"batch_shape\"");
+        let graph = Graph::parse(&json)?;
+        let nodes = &graph.nodes;
+        let &[output] = &graph.outputs[..] else {
+            let names: Vec<&str> = graph.outputs.iter().map(|&output| &*nodes[output].name).collect();
+            return Err(Error::Weights(format!(
+                "the model returns {} results ({}): save a model of one of them",
+                names.len(),
+                names.join(", ")
+            )));
+        };
+        let mut config = Self { is_there: true, ..Self::default() };
+        let start = config.behind_backbone(&graph, output, is_keras3)?;
+        match start {
+            Some(last) => config.backbone(&graph, last)?,
+            None => config.pixels.clear(),
+        }
+        config.end(&compiled["loss"])?;
+        Ok(config)
+    }
+
+    /// Reads the layers from the output back to the backbone; its last separable convolution, if there is one.
+    fn behind_backbone(&mut self, graph: &Graph, output: usize, is_keras3: bool) -> Result<Option<usize>> {
+        let nodes = &graph.nodes;
+        let mut at = output;
+        // From the last layer to the first.
+        let mut steps: Vec<(usize, StepKind)> = Vec::new();
+        let last = loop {
+            let node = &nodes[at];
+            if steps.len() > MAX_LAYERS {
+                return unsupported(node, &format!(", before {MAX_LAYERS} others"));
+            }
+            if node.class == "SeparableConv2D" {
+                break Some(at);
+            }
+            if node.class == "InputLayer" {
+                break None;
+            }
+            if node.inputs.len() > 1 {
+                let (pool, next) = Self::both_pools(graph, node)?;
+                steps.push((at, StepKind::GlobalPool(pool)));
+                at = next;
+                continue;
+            }
+            if !is_idle(node) {
+                if node.class == "Dense" {
+                    steps.extend(kind_of(activation::argument(node, is_keras3)?).map(|kind| (at, kind)));
+                }
+                steps.extend(step(node, is_keras3)?.map(|kind| (at, kind)));
+            }
+            match node.inputs.first() {
+                Some(&next) => at = next,
+                None => break None,
+            }
+        };
+        if last.is_some() {
+            // The last separable convolution has its batch norm and ReLU behind it.
+            let ends = [steps.pop(), steps.pop()].map(|step| step.map(|(_, kind)| kind));
+            let [Some(StepKind::BatchNorm { epsilon, .. }), Some(StepKind::Activation(Function::Relu))] = ends else {
+                return unsupported(&nodes[at], ", which ends the backbone without its batch norm and ReLU");
+            };
+            self.epsilon = Some(epsilon);
+        }
+        let step = |(at, kind): (usize, StepKind)| {
+            let Node { name, group, .. } = &nodes[at];
+            Step { name: name.clone(), group: group.clone(), kind }
+        };
+        self.head = steps.into_iter().rev().map(step).collect();
+        self.backbone = last.is_some();
+        Ok(last)
+    }
+
+    /// The two poolings that a layer puts one behind the other, and what both read.
+    fn both_pools(graph: &Graph, node: &Node) -> Result<(GlobalPool, usize)> {
+        let nodes = &graph.nodes;
+        let through = |mut at: usize| {
+            while let ([next], true) = (&nodes[at].inputs[..], is_idle(&nodes[at])) {
+                at = *next;
+            }
+            at
+        };
+        let pools: Vec<&Node> = node.inputs.iter().map(|&input| &nodes[through(input)]).collect();
+        let is_mean = |pool: &Node| match &*pool.class {
+            "GlobalAveragePooling2D" => Some(true),
+            "GlobalMaxPooling2D" => Some(false),
+            _ => None,
+        };
+        let axis = node.config["axis"].as_i64().unwrap_or(-1);
+        let ([one, other], "Concatenate", -1 | 1) = (&pools[..], &*node.class, axis) else {
+            return unsupported(node, &format!(", which reads {} layers", node.inputs.len()));
+        };
+        let (Some(first), Some(second)) = (is_mean(one), is_mean(other)) else {
+            return unsupported(node, ", which joins something else than the two global poolings");
+        };
+        let sources = [one, other].map(|pool| pool.inputs.first().map(|&input| through(input)));
+        let [Some(source), Some(same)] = sources else { return unsupported(node, ", whose poolings read nothing") };
+        if source != same || first == second {
+            return unsupported(node, ", which joins other things than the two global poolings of the backbone");
+        }
+        Ok((if first { GlobalPool::AverageMax } else { GlobalPool::MaxAverage }, source))
+    }
+
+    /// Checks the backbone's layers up to its last separable convolution, and reads what is in front of it.
+    fn backbone(&mut self, graph: &Graph, last: usize) -> Result<()> {
+        let nodes = &graph.nodes;
+        let mut needed = vec![false; nodes.len()];
+        needed[last] = true;
+        for at in (0..=last).rev() {
+            if needed[at] {
+                nodes[at].inputs.iter().for_each(|&input| needed[input] = true);
+            }
+        }
+        let first = (0..=last).find(|&at| needed[at] && matches!(&*nodes[at].class, "Conv2D" | "SeparableConv2D"));
+        let first = first.unwrap_or(last);
+        let mut at = nodes[first].inputs.first().copied();
+        let mut in_front = vec![false; nodes.len()];
+        let mut steps = Vec::new();
+        while let Some(here) = at {
+            let node = &nodes[here];
+            in_front[here] = true;
+            at = match &node.inputs[..] {
+                [] => {
+                    self.input_size = size(&node.config);
+                    None
+                }
+                [next] if is_idle(node) => Some(*next),
+                [next] => match pixel_step(node) {
+                    Some(step) => {
+                        steps.push(step);
+                        Some(*next)
+                    }
+                    None => return unsupported(node, ", in front of the backbone"),
+                },
+                inputs => {
+                    // Keras 3 takes RGB apart to make it BGR.
+                    let channel = |&input: &usize| -> Option<(i64, usize)> {
+                        in_front[input] = true;
+                        let node = &nodes[input];
+                        let index =
+                            [&node.call["args"][1][1], &node.call["args"][1][0]].into_iter().find_map(Value::as_i64);
+                        Some((index.filter(|_| node.class == "GetItem")?, *node.inputs.first()?))
+                    };
+                    let channels: Option<Vec<_>> = inputs.iter().map(channel).collect();
+                    let (Some([(2, next), (1, _), (0, _)]), "Stack") = (channels.as_deref(), &*node.class) else {
+                        return unsupported(node, &format!(", which reads {} layers", inputs.len()));
+                    };
+                    steps.push(PixelStep::Reverse);
+                    Some(*next)
+                }
+            };
+        }
+        self.pixels = steps.into_iter().rev().collect();
+        for at in (0..=last).filter(|&at| needed[at] && !in_front[at]) {
+            let node = &nodes[at];
+            match &*node.class {
+                "Conv2D" | "SeparableConv2D" => {
+                    if !matches!(activation::argument(node, true)?, None | Some(Named::Linear)) {
+                        return unsupported(node, ", with an activation before its batch norm");
+                    }
+                }
+                "BatchNormalization"
+                    if node.config["epsilon"].as_f64().unwrap_or(EPSILON) != self.epsilon.unwrap_or(EPSILON) =>
+                {
+                    return unsupported(node, ", with another epsilon than the other batch norms");
+                }
+                class if BACKBONE.contains(&class) || is_idle(node) => {}
+                _ => match activation::layer(node, true)? {
+                    Some(Named::Function(Function::Relu)) => {}
+                    _ => return unsupported(node, ", in the backbone"),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a final softmax or sigmoid from the head; without one the loss tells what the values are.
+    fn end(&mut self, loss: &Value) -> Result<()> {
+        let is_final = |step: &Step| matches!(step.kind, StepKind::Softmax | StepKind::Activation(Function::Sigmoid));
+        let ended = self.head.pop_if(|step| is_final(step));
+        if let Some(step) = self.head.iter().find(|step| step.kind == StepKind::Softmax) {
+            return Err(Error::Weights(format!(
+                "{} is a softmax with layers behind it: only a model's last layer may be one",
+                step.name
+            )));
+        }
+        let units = self.head.iter().rev().find_map(|step| match step.kind {
+            StepKind::Dense { units, .. } => Some(units),
+            _ => None,
+        });
+        self.output = match ended.map(|step| step.kind) {
+            Some(StepKind::Softmax) if units == Some(1) => {
+                let name = self.head.last().map_or("the model", |step| &step.name);
+                return Err(Error::Weights(format!(
+                    "{name} ends in a softmax of its single output, which is 1 for any photo: train it with a sigmoid, or \
+                     with an output for each class"
+                )));
+            }
+            Some(StepKind::Softmax) => Some(Output::Softmax),
+            Some(_) => Some(Output::Sigmoid),
+            None if units.is_none() => Some(Output::Features),
+            None if self
+                .head
+                .last()
+                .is_some_and(|step| !matches!(step.kind, StepKind::Dense { .. } | StepKind::BatchNorm { .. })) =>
+            {
+                Some(Output::Linear)
+            }
+            None => {
+                self.is_logits = true;
+                // The softmax of a single logit tells nothing.
+                output_of(loss).filter(|&output| output != Output::Softmax || units != Some(1))
+            }
+        };
+        Ok(())
+    }
+}
+
+/// What a loss tells of the values that it is computed from.
+fn output_of(loss: &Value) -> Option<Output> {
+    let name = match loss {
+        Value::String(name) => name,
+        Value::Array(losses) => return losses.iter().find_map(output_of),
+        Value::Object(loss) => match loss.get("class_name").and_then(Value::as_str) {
+            // A loss for each output, by its name.
+            None => return loss.values().find_map(output_of),
+            Some("function") => loss.get("config").and_then(|config| config.as_str().or(config["name"].as_str()))?,
+            Some(class) => class,
+        },
+        _ => return None,
+    };
+    let name = name.to_lowercase().replace('_', "");
+    let has = |part: &[&str]| part.iter().any(|part| name.contains(part));
+    Some(match () {
+        () if has(&["binary"]) => Output::Sigmoid,
+        () if has(&["categorical", "kld", "kullback", "hinge"]) => Output::Softmax,
+        () if has(&["mean", "huber", "logcosh", "poisson", "cosine"]) => Output::Linear,
+        () if ["mse", "mae", "mape", "msle"].contains(&&*name) => Output::Linear,
+        () => return None,
+    })
+}
+
+/// A size; one beyond this machine's numbers is its largest, which is refused as it is elsewhere.
+fn number(json: &Value) -> Option<usize> {
+    json.as_u64().map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// Height and width of an input layer.
+fn size(config: &Value) -> Option<[usize; 2]> {
+    let shape = [&config["batch_shape"], &config["batch_input_shape"]].into_iter().find_map(Value::as_array);
+    match shape.map(Vec::as_slice) {
+        Some([_, height, width, _]) => Some([number(height)?, number(width)?]),
+        _ => None,
+    }
+}
+
+/// The step of an activation; none of one that changes nothing.
+fn kind_of(named: Option<Named>) -> Option<StepKind> {
+    match named? {
+        Named::Function(function) => Some(StepKind::Activation(function)),
+        Named::Softmax => Some(StepKind::Softmax),
+        Named::Linear => None,
+    }
+}
+
+/// A layer behind the backbone; none of one that changes nothing.
+fn step(node: &Node, is_keras3: bool) -> Result<Option<StepKind>> {
+    let config = &node.config;
+    if config["data_format"] == "channels_first" {
+        return unsupported(node, ", with channels first");
+    }
+    let pair = |json: &Value| -> Option<[usize; 2]> {
+        match json.as_array().map(Vec::as_slice) {
+            Some([height, width]) => Some([number(height)?, number(width)?]),
+            Some(_) => None,
+            None => number(json).map(|side| [side; 2]),
+        }
+    };
+    let is_off = |option: &str| config[option].as_bool() == Some(false);
+    // Keras 3's operations and TensorFlow's functions over rows and columns.
+    let over_pixels = || {
+        let axis = [
+            &config["axis"],
+            &node.call[0][3]["axis"],
+            &node.call[3]["axis"],
+            &node.call["kwargs"]["axis"],
+            &node.call["args"][1],
+        ];
+        axis.into_iter().any(|axis| *axis == serde_json::json!([1, 2]) || *axis == serde_json::json!([-3, -2]))
+    };
+    Ok(Some(match &*node.class {
+        "GlobalAveragePooling2D" => StepKind::GlobalPool(GlobalPool::Average),
+        "GlobalMaxPooling2D" => StepKind::GlobalPool(GlobalPool::Max),
+        "Mean" | "math.reduce_mean" if over_pixels() => StepKind::GlobalPool(GlobalPool::Average),
+        "Max" | "Amax" | "math.reduce_max" if over_pixels() => StepKind::GlobalPool(GlobalPool::Max),
+        "AveragePooling2D" | "MaxPooling2D" => {
+            let Some(kernel) = pair(&config["pool_size"]) else { return unsupported(node, ", without a window") };
+            let stride = if config["strides"].is_null() { Some(kernel) } else { pair(&config["strides"]) };
+            let Some(stride) = stride else { return unsupported(node, ", without strides") };
+            StepKind::Pool {
+                is_mean: node.class == "AveragePooling2D",
+                kernel,
+                stride,
+                is_same: config["padding"] == "same",
+            }
+        }
+        "Flatten" => StepKind::Flatten,
+        "Reshape" if config["target_shape"].as_array().is_some_and(|shape| shape.len() == 1) => StepKind::Flatten,
+        "Dense" => StepKind::Dense { units: number(&config["units"]).unwrap_or_default(), bias: !is_off("use_bias") },
+        "BatchNormalization" => {
+            let axis = [&config["axis"], &config["axis"][0]].into_iter().find_map(Value::as_i64).unwrap_or(-1);
+            if !matches!(axis, -1 | 1 | 3) {
+                return unsupported(node, ", along another axis than channels");
+            }
+            StepKind::BatchNorm {
+                epsilon: config["epsilon"].as_f64().unwrap_or(EPSILON),
+                scale: !is_off("scale"),
+                center: !is_off("center"),
+            }
+        }
+        "PReLU" => match config["shared_axes"].as_array().map(Vec::as_slice) {
+            None | Some([]) => StepKind::Prelu { is_shared: false },
+            Some([one, other]) if one == 1 && other == 2 => StepKind::Prelu { is_shared: true },
+            _ => return unsupported(node, ", with slopes shared along other axes than rows and columns"),
+        },
+        _ => match activation::layer(node, is_keras3)? {
+            Some(named) => return Ok(kind_of(Some(named))),
+            None if node.class == "Conv2D" => return unsupported(node, ", behind the backbone"),
+            None => return unsupported(node, ""),
+        },
+    }))
+}
+
+/// A step on pixel values: `Rescaling`, `Normalization`, and the arithmetic that `preprocess_input` leaves in a model.
+fn pixel_step(node: &Node) -> Option<PixelStep> {
+    let (config, call) = (&node.config, &node.call);
+    if node.class == "Rescaling" {
+        return Some(PixelStep::Affine(channels(&config["scale"])?, channels(&config["offset"]).unwrap_or_default()));
+    }
+    if node.class == "Normalization" {
+        let is_inverse = config["invert"].as_bool() == Some(true);
+        if config["mean"].is_null() {
+            let (name, group) = (node.name.clone(), node.group.clone());
+            return Some(PixelStep::Normalization { name, group, is_inverse });
+        }
+        let (mean, variance) = (channels(&config["mean"])?, channels(&config["variance"])?);
+        return Some(normalization(mean, variance, is_inverse));
+    }
+    if node.class == "__operators__.getitem" {
+        let steps: Vec<&Value> =
+            [&call[3], &call[0][3]].iter().map(|kwargs| &kwargs["slice_spec"][1]["step"]).collect();
+        return steps.contains(&&serde_json::json!(-1)).then_some(PixelStep::Reverse);
+    }
+    // Keras 3 keeps the operand in the call's arguments, Keras 2 in its keywords.
+    let keywords = [&call[3], &call[0][3], &call["kwargs"]];
+    let operands = [&call["args"][1], &call["args"][0]].into_iter();
+    let operands = operands.chain(keywords.iter().flat_map(|kwargs| ["y", "bias", "x2"].map(|name| &kwargs[name])));
+    let (operand, is_first) = operands.enumerate().find_map(|(place, json)| Some((channels(json)?, place == 1)))?;
+    let affine = |factor: [f64; 3], offset: [f64; 3]| Some(PixelStep::Affine(factor, offset));
+    match &*node.class {
+        "TrueDivide" | "Divide" | "math.truediv" | "math.divide" if !is_first => {
+            affine(operand.map(|value| 1.0 / value), [0.0; 3])
+        }
+        "Subtract" | "math.subtract" if is_first => affine([-1.0; 3], operand),
+        "Subtract" | "math.subtract" => affine([1.0; 3], operand.map(|value| -value)),
+        "Multiply" | "math.multiply" => affine(operand, [0.0; 3]),
+        "Add" | "math.add" | "__operators__.add" | "nn.bias_add" => affine([1.0; 3], operand),
+        _ => None,
+    }
+}
+
+/// `(x − mean) / √variance`, or its inverse, as Keras has it.
+pub(super) fn normalization(mean: [f64; 3], variance: [f64; 3], is_inverse: bool) -> PixelStep {
+    let deviation = variance.map(|variance| variance.sqrt().max(1e-7));
+    let by_channel = |f: fn(f64, f64) -> f64| [0, 1, 2].map(|c| f(mean[c], deviation[c]));
+    if is_inverse {
+        PixelStep::Affine(deviation, mean)
+    } else {
+        PixelStep::Affine(deviation.map(|deviation| 1.0 / deviation), by_channel(|mean, deviation| -mean / deviation))
+    }
+}
+
+/// A number for all channels, or three, in lists or as a tensor's value.
+fn channels(json: &Value) -> Option<[f64; 3]> {
+    match json {
+        Value::Number(number) => Some([number.as_f64()?; 3]),
+        Value::Array(items) => match &items[..] {
+            [one] => channels(one),
+            [red, green, blue] => Some([red.as_f64()?, green.as_f64()?, blue.as_f64()?]),
+            _ => None,
+        },
+        Value::Object(tensor) if tensor.get("class_name")? == "__tensor__" => channels(&json["config"]["value"]),
+        Value::Object(_) => {
+            channels(json.get("config")?.get("value")?).filter(|_| json["class_name"] != "__keras_tensor__")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
