@@ -40,8 +40,8 @@ const OUTPUTS: [(&str, &str, usize); 14] = [
     ("two_joined.h5", "softmax", 4),
 ];
 
-fn names() -> Vec<String> {
-    let entries = fs::read_dir(data("forms")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(data(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.filter_map(|name| name.strip_suffix(".zst").map(str::to_owned)).collect();
     names.sort();
     names
@@ -132,7 +132,7 @@ fn check_map(classifier: &mut Classifier<Cpu>, name: &str) {
 fn forms_answer_as_their_frameworks_do() {
     let file = fs::read(data("forms.safetensors")).unwrap();
     let answers = SafeTensors::deserialize(&file).unwrap();
-    let names = names();
+    let names = names("forms");
     assert!(names.len() > 70, "{} forms", names.len());
     assert_eq!(names.len(), answers.len());
     let cpu = Cpu::single_threaded();
@@ -163,7 +163,7 @@ fn forms_on_the_gpu() {
     let answers = SafeTensors::deserialize(&file).unwrap();
     let gpu = gpu();
     let some = ["spatial.keras", "joined.keras", "max_flatten.h5", "pixels_caffe.keras", "multi.h5"];
-    for name in names().iter().filter(|name| !gpu.is_software() || some.contains(&&***name)) {
+    for name in names("forms").iter().filter(|name| !gpu.is_software() || some.contains(&&***name)) {
         let mut classifier = load(&gpu, &own(name, None).unwrap(), name, Some(Dtype::F32));
         check(&mut classifier, name, &answer(&answers, name), 1e-3);
         let on_gpu = block_on(classifier.explain(0).unwrap().read()).unwrap();
@@ -172,4 +172,40 @@ fn forms_on_the_gpu() {
         let expected = block_on(cpu.explain(0).unwrap().read()).unwrap();
         assert_close(&format!("the map of {name}"), &on_gpu, &expected, &[3, 3], 1e-3, 1e-2);
     }
+}
+
+/// Checkpoints of PyTorch: containers, prefixes, dtypes, strides.
+#[test]
+fn checkpoints_answer_as_pytorch_does() {
+    let file = fs::read(data("checkpoints.safetensors")).unwrap();
+    let answers = SafeTensors::deserialize(&file).unwrap();
+    let names = names("checkpoints");
+    assert_eq!(names.len(), answers.len());
+    each(&names, |name| {
+        let overrides = Overrides { input_size: Some([SIDE; 2]), ..Overrides::default() };
+        let file = convert(decompressed(&format!("checkpoints/{name}")), overrides);
+        let file = file.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut classifier = load(&Cpu::single_threaded(), &file, name, None);
+        check(&mut classifier, name, &answer(&answers, name), 1e-3);
+        let meta = classifier.meta();
+        let ignored = match name {
+            "deepfakebench.pth" => &["backbone.adjust_channel"][..],
+            "lightning.ckpt" => &["optimizer_states"],
+            "parallel.pth" => &["ema"],
+            _ => &[],
+        };
+        assert_eq!(meta.ignored, ignored, "{name}");
+        let weights = meta.assumed.iter().find(|assumption| assumption.name == "weights").map(|one| &*one.value);
+        assert_eq!(
+            weights,
+            (name == "parallel.pth").then_some("those of model.module (the file has model.module, ema.module)")
+        );
+        let (output, classes) = (classifier.network().output, classifier.network().classes());
+        let expected = match name {
+            "features.pth" => (Output::Features, 0),
+            "lightning.ckpt" => (Output::Sigmoid, 2),
+            _ => (Output::Softmax, answer(&answers, name).len()),
+        };
+        assert_eq!((output, classes), expected, "{name}");
+    });
 }

@@ -18,6 +18,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("own", originals::headers(&originals::own())),
         ("keras", heads),
         ("timm", timm),
+        ("torch", originals::fixtures(&["head.pth", "head_module.pth", "head_legacy.pth"])),
+        (
+            "config",
+            vec![(
+                "joined.json".to_owned(),
+                originals::member(&common::decompressed("forms/joined.keras"), "config.json"),
+            )],
+        ),
         ("head", all),
         ("labels", originals::labels()),
         ("image", originals::folder(&originals::data("photos"))),

@@ -44,6 +44,8 @@ pub const ORDER: &str = "order of dense layers";
 pub const HIDDEN_ACTIVATION: &str = "activation between dense layers";
 /// The activation behind the last dense layer.
 pub const FINAL_ACTIVATION: &str = "final activation";
+/// The model that is meant, if a file has several.
+pub const WEIGHTS: &str = "weights";
 /// The classes' names.
 pub const LABELS: &str = "labels";
 

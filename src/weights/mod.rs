@@ -1,8 +1,8 @@
 //! Weights: the project's own files, and the readers of other programs' files that make them.
 //!
 //! Everything that runs reads one format: safetensors with batch norm folded, laid out as the kernels want it
-//! ([`safetensors`]), which a [`stream_decoder`] takes apart as it arrives. Files of Keras and timm are converted to it first
-//! ([`keras`], [`timm`], feature `formats`).
+//! ([`safetensors`]), which a [`stream_decoder`] takes apart as it arrives. Files of Keras and PyTorch are converted to it first
+//! ([`keras`], [`torch`], feature `formats`).
 
 pub mod assumed;
 mod quantize;
@@ -33,10 +33,6 @@ use crate::error::{Error, Result};
 #[cfg(feature = "formats")]
 use crate::network::Network;
 
-/// Advice for a PyTorch file.
-const PYTORCH: &str =
-    "From PyTorch save safetensors: `safetensors.torch.save_file(model.state_dict(), \"model.safetensors\")`";
-
 /// A kind of weights file, recognised by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -44,8 +40,10 @@ pub enum Format {
     Safetensors,
     /// `.h5`, `.weights.h5`.
     Hdf5,
-    /// `.keras`.
+    /// `.keras`, or PyTorch's since 1.6.
     Zip,
+    /// PyTorch's before 1.6, or another one of Python.
+    Pickle,
 }
 
 impl Format {
@@ -60,8 +58,8 @@ impl Format {
             Ok(Self::Zip)
         } else if start.len() > 8 && start[8] == b'{' && start[4..8] == [0; 4] {
             Ok(Self::Safetensors)
-        } else if start.starts_with(b"\x80\x02") {
-            Err(Error::Format(format!("this is a Python pickle, which is not read because it can run code. {PYTORCH}")))
+        } else if start.len() > 2 && start[0] == 0x80 && (1..=5).contains(&start[1]) {
+            Ok(Self::Pickle)
         } else {
             let what = match start.trim_ascii_start() {
                 [] => "the file is empty, ",
@@ -70,7 +68,7 @@ impl Format {
                 _ => "",
             };
             Err(Error::Format(format!(
-                "{what}not a weights file: give a .keras, .weights.h5, .h5 or .safetensors file of an Xception"
+                "{what}not a weights file: give a .keras, .weights.h5, .h5, .safetensors or .pth file of an Xception"
             )))
         }
     }
@@ -119,9 +117,10 @@ fn replace_head(model: &mut safetensors::Model, file: &[u8]) -> Result<()> {
     let meta = &mut model.meta;
     let of_head = |error: Error| Error::Argument(format!("the head: {error}"));
     let prefix = head::Prefix::of(meta)?;
-    let head = match Format::detect(file).map_err(of_head)? {
-        Format::Safetensors => torch::read_head(file, &prefix),
-        _ => keras::read_head(file.to_vec(), prefix),
+    let head = if is_torch(file, Format::detect(file).map_err(of_head)?) {
+        torch::read_head(file, &prefix)
+    } else {
+        keras::read_head(file.to_vec(), prefix)
     }
     .map_err(of_head)?;
     model.tensors.truncate(Network::backbone(meta.input_size, meta.preset)?.tensors().len());
@@ -134,11 +133,21 @@ fn replace_head(model: &mut safetensors::Model, file: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file that is not the project's own is PyTorch's.
+#[cfg(feature = "formats")]
+fn is_torch(file: &[u8], format: Format) -> bool {
+    match format {
+        Format::Safetensors | Format::Pickle => true,
+        Format::Zip => torch::is_archive(file),
+        Format::Hdf5 => false,
+    }
+}
+
 /// Reads a foreign file, with its hash, and labels if it is a published one.
 #[cfg(feature = "formats")]
 fn original(file: Vec<u8>, format: Format, size: Option<[usize; 2]>) -> Result<safetensors::Model> {
     let sha256 = sha256(&file);
-    let mut model = if format == Format::Safetensors { torch::read(&file)? } else { keras::read(file, size)? };
+    let mut model = if is_torch(&file, format) { torch::read(&file, size)? } else { keras::read(file, size)? };
     model.meta.source.sha256 = sha256;
     model.meta.labels = labels::of_published(&model.meta.head);
     model.meta.assumed.extend(untold([(model.meta.labels.is_empty(), LABELS, "those of ImageNet".to_owned())]));

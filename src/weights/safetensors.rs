@@ -68,6 +68,9 @@ pub struct Meta {
     pub preprocessing: Preprocessing,
     /// The origin of the weights.
     pub source: Source,
+    /// Groups of the file's arrays that are none of the model, such as an optimizer's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
     /// Facts that the file did not tell.
     pub assumed: Vec<Assumption>,
 }
@@ -317,6 +320,10 @@ impl Meta {
                 sha256: field(source, "sha256", text)?,
                 license: field(source, "license", text)?,
             },
+            ignored: json["ignored"]
+                .as_array()
+                .map(|names| names.iter().filter_map(text).collect())
+                .unwrap_or_default(),
             // Files of earlier versions have no such list.
             assumed: match &json["assumed"] {
                 Value::Null => Vec::new(),

@@ -15,7 +15,7 @@ mod watch;
 use std::sync::LazyLock;
 
 use originals::Files;
-use readers::{FOREIGN, HEAD, HEADER, IMAGE, LABELS, OWN, Reader};
+use readers::{CONFIG, FOREIGN, HEAD, HEADER, IMAGE, LABELS, OWN, Reader};
 use watch::{Run, watched};
 use zip::CompressionMethod;
 
@@ -56,7 +56,7 @@ fn own_headers_of_absurd_sizes() {
 #[test]
 fn sizes_beyond_32_bits() {
     for (reader, name, from, to, reason) in [
-        (HEAD, "head.keras", "\"units\": 7", "\"units\": 4294967303", "do not form a head"),
+        (HEAD, "head.keras", "\"units\": 7", "\"units\": 4294967303", "some of another shape"),
         (FOREIGN, "sequential.keras", "[null, 150,", "[null, 4294967446,", "is not supported"),
     ] {
         let file = common::fixture(name);
@@ -99,6 +99,25 @@ fn keras_heads() {
 }
 
 #[test]
+fn pickles() {
+    run("pickles", HEAD, 20_000, 30, originals::fixtures(&["head.pth", "head_module.pth", "head_legacy.pth"]));
+}
+
+#[test]
+fn checkpoints() {
+    let files = ["checkpoints/whole.pt", "checkpoints/half.pt", "checkpoints/outside.safetensors"];
+    run("checkpoints", FOREIGN, 12, 10, originals::fixtures(&files));
+}
+
+/// Configs of whole models, by themselves.
+#[test]
+fn whole_configs() {
+    let names = ["forms/drawn_06.keras", "forms/joined.keras", "forms/functions.keras"];
+    let config = |name: &str| (name.to_owned(), originals::member(&common::decompressed(name), "config.json"));
+    run("whole_configs", CONFIG, 6000, 5, names.map(config).into());
+}
+
+#[test]
 fn small_heads() {
     let mut files = originals::small_h5();
     files.extend(originals::small_archives());
@@ -137,8 +156,16 @@ fn images() {
 /// The files that `npm run fuzz` found, in a folder for each target.
 #[test]
 fn crashes() {
-    let readers =
-        [("own", OWN), ("keras", FOREIGN), ("timm", FOREIGN), ("head", HEAD), ("labels", LABELS), ("image", IMAGE)];
+    let readers = [
+        ("own", OWN),
+        ("keras", FOREIGN),
+        ("timm", FOREIGN),
+        ("torch", HEAD),
+        ("config", CONFIG),
+        ("head", HEAD),
+        ("labels", LABELS),
+        ("image", IMAGE),
+    ];
     for (target, reader) in readers {
         for (name, file) in originals::folder(&originals::data("crashes").join(target)) {
             let outcome = watched("crashes", 0, &file, &reader);

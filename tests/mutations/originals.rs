@@ -128,7 +128,7 @@ pub fn archive(members: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> 
 
 /// Small archives of a head: stored and compressed.
 pub fn small_archives() -> Files {
-    let config = br#"{"config": {"layers": []}}"#;
+    let config = br#"{"config": {"layers": [{"class_name": "Dense", "config": {"name": "predictions", "units": 3}}]}}"#;
     let weights = &small_h5()[0].1;
     let methods = [("stored.keras", CompressionMethod::Stored), ("deflated.keras", CompressionMethod::Deflated)];
     let members: [(&str, &[u8]); 2] = [("config.json", config), ("model.weights.h5", weights)];

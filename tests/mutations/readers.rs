@@ -71,12 +71,23 @@ pub const FOREIGN: Reader = Reader {
 /// The paths of an HDF5 file whose links repeat its groups, as far as they are followed.
 const PATHS: usize = 8 << 20;
 
+/// A Keras model's config.
+pub const CONFIG: Reader = Reader {
+    read: |file| match std::str::from_utf8(file) {
+        Ok(json) => keras::check_config(json),
+        Err(error) => Err(Error::Weights(error.to_string())),
+    },
+    // JSON becomes maps and strings, and each layer's is copied.
+    limit: |file| 300 * file.len() + BASE,
+};
+
 /// A head.
 pub const HEAD: Reader = Reader {
     read: |file| {
         let prefix = Prefix::none(Shape::new(5, 5, 2048));
         match Format::detect(file)? {
-            Format::Safetensors => torch::read_head(file, &prefix).map(drop),
+            Format::Safetensors | Format::Pickle => torch::read_head(file, &prefix).map(drop),
+            Format::Zip if torch::is_archive(file) => torch::read_head(file, &prefix).map(drop),
             _ => keras::read_head(file.to_vec(), prefix).map(drop),
         }
     },

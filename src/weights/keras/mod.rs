@@ -23,7 +23,6 @@ use hdf5_pure::{AttrValue, File};
 
 pub(super) use layers::counting;
 
-use super::PYTORCH;
 use super::assumed::{self, untold};
 use super::fold::{fold, is_one_way};
 use super::head::{Head, Prefix, Told, Trained};
@@ -66,7 +65,7 @@ fn open(file: Vec<u8>) -> Result<Opened> {
     let mut entry = |name: &str| -> Result<Vec<u8>> {
         let entry = archive.by_name(name).map_err(|error| match error {
             zip::result::ZipError::FileNotFound => {
-                Error::Format(format!("this zip archive is not a .keras file: it has no {name}. {PYTORCH}"))
+                Error::Format(format!("this zip archive is neither a .keras file nor PyTorch's: it has no {name}"))
             }
             error => damaged(&error),
         })?;
@@ -83,6 +82,15 @@ fn open(file: Vec<u8>) -> Result<Opened> {
     let weights = entry("model.weights.h5")?;
     drop(archive);
     Ok(Opened { layers: open_h5(weights)?.0, config: Config::parse(&config, None)? })
+}
+
+/// Reads a model's config alone, as a file has it.
+///
+/// # Errors
+/// As [`read`].
+#[doc(hidden)]
+pub fn check_config(json: &str) -> Result<()> {
+    Config::parse(json, None).map(drop)
 }
 
 /// A file's arrays, and the JSON of its config and of its training where it has them.
@@ -157,6 +165,7 @@ pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
         labels: Vec::new(),
         preprocessing,
         source,
+        ignored: Vec::new(),
         assumed,
     };
     Ok(Model { meta, tensors })

@@ -1,12 +1,20 @@
-//! timm's `legacy_xception`: safetensors of PyTorch arrays, such as `timm/legacy_xception.tf_in1k` on the Hugging Face hub.
+//! PyTorch's files of Xceptions as Cadene's `pretrained-models` and timm's `legacy_xception` name their layers: `.safetensors`, and
+//! checkpoints (`.pth`, `.pt`, `.ckpt`, `.bin`) of any form, such as those of FaceForensics++, DeepfakeBench and Lightning.
 //!
-//! Convolutions are OIHW and dense layers `[out, in]`; blocks are counted without the stem, their layers by place in
-//! `rep`. ε, the padding of max pooling and the preprocessing are the preset's.
+//! The model may lie anywhere in the file, behind any prefix: it is found by the names of its layers. Convolutions are OIHW and dense
+//! layers `[out, in]`; blocks are counted without the stem, their layers by place in `rep`. ε, the padding of max pooling and the
+//! preprocessing are the preset's. Nothing of a pickle is executed ([`pickle`]).
 
-use safetensors::{Dtype, SafeTensors};
+mod pickle;
+mod tensors;
 
-use super::assumed::{self, untold};
-use super::fold::{finite, fold, is_one_way};
+use std::collections::BTreeSet;
+
+use tensors::Tensors;
+pub use tensors::is_archive;
+
+use super::assumed::{self, Assumption, untold};
+use super::fold::{fold, is_one_way};
 use super::head::{Head, Prefix, Told, Trained};
 use super::keras::counting;
 use super::safetensors::{Meta, Model, Source};
@@ -18,122 +26,197 @@ use crate::resize::{Filter, Fit, Preprocessing};
 
 const EPSILON: f64 = 1e-5;
 
-/// The most arrays of a head.
+/// The most arrays of a head by itself.
 const MAX_ARRAYS: usize = 32;
 
-/// An array that every `legacy_xception` has, and no other model.
+/// The most groups of tensors that are named as ignored.
+const MAX_IGNORED: usize = 8;
+
+/// An array that every such Xception has, and no other model.
 const BACKBONE: &str = "block1.rep.0.conv1.weight";
 
 /// Input 299, `crop_pct` 0.8975: resized to 333 and cropped; bicubic, mean and standard deviation 0.5.
 const SIDE: usize = 299;
 const CROP: f64 = 0.8975;
 
-/// Reads a file of timm's `legacy_xception`, of any number of classes or none.
+/// Reads a file with an Xception of any number of classes or none; `size` is the input's height and width, where it is given.
 ///
 /// # Errors
 /// [`Error::Format`] if it is another model's, [`Error::Weights`] if it cannot be used.
-pub fn read(file: &[u8]) -> Result<Model> {
-    let tensors = open(file)?;
-    if tensors.tensor(BACKBONE).is_err() {
-        return Err(Error::Format(
-            "this safetensors file is neither this project's nor timm's legacy_xception: give the model's original file"
-                .to_owned(),
-        ));
-    }
-    let mut folded = Vec::new();
-    let backbone = Network::backbone([SIDE; 2], Preset::Timm)?;
+pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
+    let tensors = Tensors::read(file)?;
+    let (prefix, others) = prefix(&tensors)?;
+    let backbone = Network::backbone(size.unwrap_or([SIDE; 2]), Preset::Timm)?;
+    let (mut folded, mut used) = (Vec::new(), BTreeSet::new());
     for (layer, conv, norm) in names(backbone.layers.iter().filter(|layer| layer.batch_norm)) {
         folded.extend(fold(layer, EPSILON, |array: &'static str| {
             let name = match array {
-                "kernel" => format!("{conv}.weight"),
-                "depthwise_kernel" => format!("{conv}.conv1.weight"),
-                "pointwise_kernel" => format!("{conv}.pointwise.weight"),
-                "bias" => format!("{conv}.bias"),
-                "gamma" => format!("{norm}.weight"),
-                "beta" => format!("{norm}.bias"),
-                "moving_mean" => format!("{norm}.running_mean"),
-                _ => format!("{norm}.running_var"),
+                "kernel" => format!("{prefix}{conv}.weight"),
+                "depthwise_kernel" => format!("{prefix}{conv}.conv1.weight"),
+                "pointwise_kernel" => format!("{prefix}{conv}.pointwise.weight"),
+                "bias" if layer.is_separable() => format!("{prefix}{conv}.pointwise.bias"),
+                "bias" => format!("{prefix}{conv}.bias"),
+                "gamma" => format!("{prefix}{norm}.weight"),
+                "beta" => format!("{prefix}{norm}.bias"),
+                "moving_mean" => format!("{prefix}{norm}.running_mean"),
+                _ => format!("{prefix}{norm}.running_var"),
             };
-            let is_there = tensors.tensor(&name).is_ok() || array != "bias";
-            is_there.then(|| array_of(&tensors, layer, array, &name)).transpose()
+            let is_there = tensors.get(&name).is_some() || array != "bias";
+            let values = is_there.then(|| array_of(&tensors, layer, array, &name)).transpose();
+            used.insert(name);
+            values
         })?);
     }
-    let head = head(&tensors, &Prefix::none(backbone.features()))?;
+    let (head, ignored) = head_of(&tensors, &prefix, used, &Prefix::none(backbone.features()))?;
     folded.extend(head.tensors);
     let (filter, fit) = (Filter::Bicubic, Fit::Crop);
     let mut assumed = untold([
-        (false, assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
+        (size.is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
         (false, assumed::PIXELS, "−1 to 1".to_owned()),
         (false, assumed::FILTER, filter.to_string()),
         (false, assumed::FIT, format!("{fit} to {CROP}")),
     ]);
+    assumed.extend(others.map(|others| Assumption { name: assumed::WEIGHTS.to_owned(), value: others }));
     assumed.extend(head.assumed);
+    let kind =
+        if file.starts_with(b"PK") || file.starts_with(tensors::LEGACY) { "PyTorch" } else { "PyTorch (.safetensors)" };
     let meta = Meta {
         preset: Preset::Timm,
-        input_size: [SIDE; 2],
+        input_size: size.unwrap_or([SIDE; 2]),
         head: head.layers,
         output: head.output,
         is_logits: head.is_logits,
         labels: Vec::new(),
         preprocessing: Preprocessing { filter, fit, crop: CROP, ..Preprocessing::default() },
         assumed,
-        source: Source { kind: "timm (.safetensors)".to_owned(), ..Source::default() },
+        ignored,
+        source: Source { kind: kind.to_owned(), ..Source::default() },
     };
     Ok(Model { meta, tensors: folded })
 }
 
-/// Reads a head: the linear layers of a PyTorch model that has nothing else, or of a whole timm model.
+/// Reads a head: the linear layers of a PyTorch model that has nothing else, or of a whole Xception.
 ///
 /// # Errors
 /// [`Error::Weights`] if they do not follow one another, or there is something else.
 pub fn read_head(file: &[u8], prefix: &Prefix) -> Result<Head> {
-    head(&open(file)?, prefix)
-}
-
-fn open(file: &[u8]) -> Result<SafeTensors<'_>> {
-    SafeTensors::deserialize(file).map_err(|error| {
-        Error::Weights(format!("the safetensors file is damaged or cut short ({error}); fetch it again"))
-    })
-}
-
-/// The dense layers: all matrices, `[out, in]`, in the order in which their shapes follow one another from the 2048
-/// features on, with ReLU between them. A whole model has one.
-fn head(tensors: &SafeTensors, prefix: &Prefix) -> Result<Head> {
-    let whole = tensors.tensor(BACKBONE).is_ok();
-    let arrays: Vec<&str> = tensors.names().into_iter().filter(|name| !whole || name.starts_with("fc.")).collect();
+    let tensors = Tensors::read(file)?;
+    if let Ok((root, _)) = self::prefix(&tensors) {
+        let backbone = Network::backbone([SIDE; 2], Preset::Timm)?;
+        let of_layer = |(_, conv, norm): (&Layer, String, String)| [format!("{root}{conv}."), format!("{root}{norm}.")];
+        let layers: Vec<String> =
+            names(backbone.layers.iter().filter(|layer| layer.batch_norm)).flat_map(of_layer).collect();
+        let is_used = |name: &&str| layers.iter().any(|layer| name.starts_with(&**layer));
+        let used = tensors.names().filter(is_used).map(str::to_owned).collect();
+        return head_of(&tensors, &root, used, prefix).map(|(head, _)| head);
+    }
+    let arrays: Vec<&str> = tensors.names().filter(|name| !is_count(name)).collect();
     if arrays.len() > MAX_ARRAYS {
         return Err(Error::Weights(format!("its {} arrays are more than a head of linear layers has", arrays.len())));
     }
+    let (head, used) = chain(&tensors, &arrays, prefix, "")?;
+    match arrays.iter().find(|name| !used.contains(**name)) {
+        Some(name) => Err(Error::Weights(format!("{name} is not part of a head of linear layers"))),
+        None => Ok(head),
+    }
+}
+
+/// The prefix of an Xception's names, and which of several it is of.
+fn prefix(tensors: &Tensors) -> Result<(String, Option<String>)> {
+    let prefix = |name: &str| {
+        let prefix = name.strip_suffix(BACKBONE)?;
+        (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
+    };
+    let mut all: Vec<String> = tensors.names().filter_map(prefix).collect();
+    // An average over the steps of training is not what was validated, unless it is all there is.
+    all.sort_by_key(|prefix| prefix.to_lowercase().contains("ema"));
+    let first = all.first().cloned().ok_or_else(|| {
+        Error::Format(
+            "this PyTorch file has no Xception whose layers have the names of timm's legacy_xception or Cadene's \
+             (block1.rep.0.conv1.weight …): give the model's original file"
+                .to_owned(),
+        )
+    })?;
+    let of = (all.len() > 1).then(|| {
+        let names: Vec<&str> = all.iter().map(|prefix| prefix.trim_end_matches('.')).collect();
+        format!(
+            "those of {} (the file has {})",
+            if names[0].is_empty() { "the root" } else { names[0] },
+            names.join(", ")
+        )
+    });
+    Ok((first, of))
+}
+
+/// Whether a tensor counts batches, which no model needs.
+fn is_count(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
+}
+
+/// The linear layers of a whole model, beside or around its backbone, and the groups of tensors that are none of it.
+fn head_of(tensors: &Tensors, root: &str, used: BTreeSet<String>, prefix: &Prefix) -> Result<(Head, Vec<String>)> {
+    let is_left = |name: &&str| !used.contains(*name) && !is_count(name);
+    let features = prefix.pooled_len();
+    let takes_features =
+        |name: &&&str| tensors.get(name).is_some_and(|tensor| tensor.shape.len() == 2 && tensor.shape[1] == features);
+    // Beside the backbone's layers, else around the backbone.
+    let mut around = root;
+    let arrays: Vec<&str> = loop {
+        let arrays: Vec<&str> = tensors.names().filter(is_left).filter(|name| name.starts_with(around)).collect();
+        if around.is_empty() || arrays.iter().any(|name| name.ends_with(".weight") && takes_features(&name)) {
+            break arrays;
+        }
+        around = around.trim_end_matches('.').rsplit_once('.').map_or("", |(outer, _)| &around[..=outer.len()]);
+    };
+    let (head, of_head) = chain(tensors, &arrays, prefix, around)?;
+    // What has a part in the classifier must be known.
+    let group = |name: &str| {
+        let start = if name.starts_with(around) { around.len() } else { 0 };
+        let end = name[start..].find('.').map_or(name.len(), |dot| start + dot);
+        name[..end].to_owned()
+    };
+    let groups: BTreeSet<String> = of_head.iter().map(|name| group(name)).collect();
+    let others: Vec<&str> = tensors.names().filter(is_left).filter(|name| !of_head.contains(*name)).collect();
+    if let Some(name) = others.iter().find(|name| groups.contains(&group(name))) {
+        return Err(Error::Weights(format!(
+            "{name} is part of the classifier, and not of a linear layer: its place is known to Python only"
+        )));
+    }
+    let ignored: BTreeSet<String> = others.iter().map(|name| group(name)).collect();
+    let more = ignored.len().saturating_sub(MAX_IGNORED);
+    let mut ignored: Vec<String> = ignored.into_iter().take(MAX_IGNORED).collect();
+    ignored.extend((more > 0).then(|| format!("{more} more")));
+    Ok((head, ignored))
+}
+
+/// The dense layers: all matrices, `[out, in]`, in the order in which their shapes follow one another from the features on, with ReLU
+/// between them; and the names of their arrays.
+fn chain(tensors: &Tensors, arrays: &[&str], prefix: &Prefix, around: &str) -> Result<(Head, BTreeSet<String>)> {
     let matrix = |name: &&str| {
-        let [units, inputs] = *tensors.tensor(name).ok()?.shape() else { return None };
+        let [units, inputs] = *tensors.get(name)?.shape else { return None };
         Some((name.strip_suffix(".weight")?.to_owned(), units, inputs))
     };
     let mut left: Vec<(String, usize, usize)> = arrays.iter().filter_map(matrix).collect();
     left.sort_by(|a, b| counting(&a.0).cmp(&counting(&b.0)));
-    let mut trained = prefix.pooled();
-    let mut dense: Vec<String> = Vec::new();
+    let (mut trained, mut used) = (prefix.pooled(), BTreeSet::new());
+    let mut before: Option<String> = None;
     let mut features = prefix.pooled_len();
     let mut is_ordered = true;
     while let Some(next) = left.iter().position(|&(_, _, inputs)| inputs == features) {
         let shapes: Vec<_> = left.iter().map(|&(_, units, inputs)| (inputs, units)).collect();
         is_ordered &= is_one_way(&shapes, features);
         let (name, units, inputs) = left.remove(next);
-        if let Some(before) = dense.last() {
+        if let Some(before) = before {
             trained.push(Trained::activation(format!("{before}.activation"), Function::Relu));
         }
-        let kernel = transposed(tensors, &format!("{name}.weight"), &[units, inputs])?;
-        let bias = format!("{name}.bias");
-        let bias = tensors.tensor(&bias).is_ok().then(|| transposed(tensors, &bias, &[units])).transpose()?;
-        trained.push(Trained::dense(&name, units, kernel, bias.unwrap_or_default()));
-        dense.push(name);
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        let kernel = transposed(tensors, &weight, &[units, inputs])?;
+        let values = tensors.get(&bias).map(|_| transposed(tensors, &bias, &[units])).transpose()?;
+        used.extend([weight, bias]);
+        let short = name.strip_prefix(around).unwrap_or(&name).to_owned();
+        trained.push(Trained::dense(&short, units, kernel, values.unwrap_or_default()));
+        before = Some(short);
         features = units;
-    }
-    let is_dense = |name: &str| {
-        let layer = name.strip_suffix(".weight").or(name.strip_suffix(".bias"));
-        dense.iter().any(|dense| layer == Some(dense)) || left.iter().any(|(left, ..)| layer == Some(left))
-    };
-    if let Some(name) = arrays.iter().find(|name| !is_dense(name)) {
-        return Err(Error::Weights(format!("{name} is not part of a head of linear layers")));
     }
     if let Some((name, ..)) = left.first() {
         let features = prefix.pooled_len();
@@ -147,10 +230,10 @@ fn head(tensors: &SafeTensors, prefix: &Prefix) -> Result<Head> {
         is_logits: true,
         single: Output::Sigmoid,
     };
-    Head::new(prefix.features(), trained, told)
+    Ok((Head::new(prefix.features(), trained, told)?, used))
 }
 
-/// timm's names of each convolution and its batch norm. A block's `rep` counts its activation functions, convolutions and batch norms;
+/// The names of each convolution and its batch norm. A block's `rep` counts its activation functions, convolutions and batch norms;
 /// convolutions outside of blocks, which have their ReLU after them, are counted by themselves.
 fn names<'a>(layers: impl Iterator<Item = &'a Layer>) -> impl Iterator<Item = (&'a Layer, String, String)> {
     let (mut outside, mut blocks, mut block, mut place) = (0, 0, "", 0);
@@ -172,7 +255,7 @@ fn names<'a>(layers: impl Iterator<Item = &'a Layer>) -> impl Iterator<Item = (&
 }
 
 /// One array in Keras's layout.
-fn array_of(tensors: &SafeTensors, layer: &Layer, array: &str, name: &str) -> Result<Vec<f32>> {
+fn array_of(tensors: &Tensors, layer: &Layer, array: &str, name: &str) -> Result<Vec<f32>> {
     let shape = layer.parameters().into_iter().find(|(parameter, _)| *parameter == array);
     let shape = shape.map_or_else(|| vec![layer.output.channels], |(_, shape)| shape);
     // Height and width of the window, inputs and outputs; a depthwise window has one input.
@@ -181,7 +264,10 @@ fn array_of(tensors: &SafeTensors, layer: &Layer, array: &str, name: &str) -> Re
         [height, width, inputs, outputs] => [height, width, inputs, outputs],
         _ => return transposed(tensors, name, &shape),
     };
-    let values = values(tensors, name, &[outputs, inputs, height, width])?;
+    // Pointwise weights of old files are matrices.
+    let is_matrix = [height, width] == [1, 1] && tensors.get(name).is_some_and(|tensor| tensor.shape.len() == 2);
+    let expected = if is_matrix { &[outputs, inputs][..] } else { &[outputs, inputs, height, width] };
+    let values = tensors.values(name, expected)?;
     let mut ours = vec![0.0; values.len()];
     for (row, values) in values.chunks_exact(height * width).enumerate() {
         let (output, input) = (row / inputs, row % inputs);
@@ -193,22 +279,12 @@ fn array_of(tensors: &SafeTensors, layer: &Layer, array: &str, name: &str) -> Re
 }
 
 /// A matrix `[out, in]` as `[in, out]`, or a vector.
-fn transposed(tensors: &SafeTensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-    let rows = values(tensors, name, shape)?;
+fn transposed(tensors: &Tensors, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let rows = tensors.values(name, shape)?;
     let [outputs, inputs] = *shape else { return Ok(rows) };
     let mut columns = vec![0.0; rows.len()];
     for (output, row) in rows.chunks_exact(inputs).enumerate() {
         row.iter().enumerate().for_each(|(input, &value)| columns[input * outputs + output] = value);
     }
     Ok(columns)
-}
-
-/// The values of an array, which must have this shape.
-fn values(tensors: &SafeTensors, name: &str, expected: &[usize]) -> Result<Vec<f32>> {
-    let Ok(tensor) = tensors.tensor(name) else { return Err(Error::Weights(format!("{name} is missing"))) };
-    if tensor.dtype() != Dtype::F32 || tensor.shape() != expected {
-        let (dtype, found) = (tensor.dtype(), tensor.shape());
-        return Err(Error::Weights(format!("{name} is {dtype} {found:?} and must be F32 {expected:?}")));
-    }
-    finite(name, bytemuck::pod_collect_to_vec(tensor.data()))
 }
