@@ -13,7 +13,7 @@
 //!   stored, and residuals are added where the last product of a block is stored: none of them is a pass.
 //! - The padding, the ε of batch norm and the preprocessing are those of the published weights:
 //!   `keras.applications.Xception` or timm's `legacy_xception`. Dropout does nothing at inference.
-//! - Any number of dense layers may follow the mean, and images may have any size from 71×71 up.
+//! - Any usual layers may follow the backbone ([`network::head`]), and images may have any size from 71×71 up.
 //!
 //! # Practice
 //!

@@ -1,5 +1,6 @@
 // Several photos at once: a row of thumbnails, each with its top class; one photo is shown large.
-import { $, spoken } from './dom.js';
+import { summary } from './answer.js';
+import { $ } from './dom.js';
 
 export class Gallery {
   photos = [];
@@ -22,9 +23,9 @@ export class Gallery {
   }
 
   /** Shows the result of a photo. */
-  update({ item, predictions, failed }) {
-    if (!item) return;
-    item.querySelector('span').textContent = failed ? 'no answer' : spoken(predictions[0].label);
+  update(photo) {
+    if (!photo.item) return;
+    photo.item.querySelector('span').textContent = photo.failed ? 'no answer' : summary(photo);
   }
 
   #item(photo) {

@@ -1,10 +1,11 @@
-// The demo page: photos in, top-5 classes out. It uses only the package's public API.
+// The demo page: photos in, answers out. It uses only the package's public API.
+import { answer, summary } from './answer.js';
 import { startCamera, stopCamera } from './camera.js';
 import { $, status, write } from './dom.js';
 import { Gallery } from './gallery.js';
 import { cameraWords, words } from './messages.js';
 import * as models from './models.js';
-import { copies, copyable, showHeat, showPredictions, showTimings } from './result.js';
+import { copies, copyable, showAnswer, showHeat, showTimings } from './result.js';
 import { SAMPLES } from './samples.js';
 
 const gallery = new Gallery(show);
@@ -39,9 +40,8 @@ function take(photos) {
 async function classify(photo) {
   try {
     const { model } = await models.ready();
-    const { predictions, timings } = await model.classify(photo.blob, { topK: 5, signal: photo.signal });
-    if (first.model !== model) first = { model, total: timings.total };
-    Object.assign(photo, { predictions, timings });
+    Object.assign(photo, await answer(model, photo.blob, { signal: photo.signal }));
+    if (first.model !== model) first = { model, total: photo.timings.total };
   } catch (error) {
     if (error.code === 'aborted') return;
     photo.failed = true;
@@ -64,10 +64,10 @@ function show(photo) {
   $('frame').hidden = Boolean(photo.failed);
   $('photo').hidden = false;
   const { name, predictions, timings } = photo;
-  showPredictions(predictions ?? [], (prediction) => explain(photo, prediction));
+  showAnswer(photo, (prediction) => explain(photo, prediction));
   showTimings(timings, first.total);
   offer();
-  if (predictions) status(`${name}: ${predictions[0].label}`);
+  if (predictions) status(`${name}: ${summary(photo)}`);
   else status(photo.failed ? 'Ready for a photo.' : `Looking at ${name}…`);
 }
 
@@ -106,7 +106,7 @@ $('time').addEventListener('click', async () => {
 /** Recomputes the shown photo in each frame, for tools that capture a frame. */
 async function loop() {
   const { model } = await models.ready();
-  if (shown?.predictions) await model.classify(shown.blob).catch(() => {});
+  if (shown?.predictions) await answer(model, shown.blob).catch(() => {});
   requestAnimationFrame(loop);
 }
 
@@ -127,7 +127,7 @@ async function fetchPhoto(url, name) {
 
 /** Weights are recognised by their file extension; the package checks the content. */
 function takeFiles(files) {
-  const isWeights = ({ name }) => /\.(keras|h5|hdf5|safetensors)$/i.test(name);
+  const isWeights = ({ name }) => /\.(keras|h5|hdf5|safetensors|pth|pt|ckpt|bin|p)$/i.test(name);
   const [weights] = files.filter(isWeights);
   if (weights) {
     forget();
@@ -180,7 +180,7 @@ $('camera').addEventListener('click', async () => {
     gallery.replace([]);
     showHeat();
     await startCamera(model, ({ predictions, timings }, rate) => {
-      showPredictions(predictions);
+      showAnswer({ predictions });
       showTimings(timings);
       status(`${predictions[0].label}, ${rate.toFixed(1)} photos a second`);
     });

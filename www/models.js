@@ -140,12 +140,12 @@ function showProgress(name, { phase, loaded, total, fromCache }, since) {
 
 async function showInfo() {
   const { source, info, loadTime } = current;
-  const { inputSize, classes, dtype, bytes, backend, reason, adapter, assumed } = info;
+  const { inputSize, output, outputs, classes, dtype, bytes, backend, reason, adapter, assumed } = info;
   const size = source.file?.size ?? source.bytes;
   // The package has no name of a GPU that hides it; the browser may know one.
   const name = adapter.replace(/^CPU: /, '') || (await Xception.isSupported()).adapter || 'without a name';
   const parts = [
-    `${classes} classes`,
+    what(output, outputs, classes),
     `input ${inputSize.join('×')}`,
     size && `${megabytes(size)} of weights`,
     `${megabytes(bytes)} in memory as ${dtype}`,
@@ -157,6 +157,13 @@ async function showInfo() {
   $('model').textContent = `${source.name}: ${parts.filter(Boolean).join(', ')}`;
   const untold = assumed.map(({ name, value }) => `${name} ${value}`).join(', ');
   $('assumed').textContent = untold && `Assumed, as the file does not tell: ${untold}.`;
+}
+
+/** What a model gives, in words. */
+function what(output, outputs, classes) {
+  if (output === 'features') return `${outputs} features`;
+  if (output === 'linear') return outputs === 1 ? 'a number' : `${outputs} numbers`;
+  return `${classes} classes${output === 'sigmoid' && outputs > 1 ? ', each by itself' : ''}`;
 }
 
 async function isKept({ url }) {

@@ -1,25 +1,30 @@
 // The result view: five bars, the heat map of a class, times, and copy buttons.
+import { ROWS, score, strip } from './answer.js';
 import { $, spoken } from './dom.js';
 
-const percent = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const ROWS = 5;
-
-/** Shows predictions as rows. `explain` is called with the prediction of the row that is pressed, or with nothing when it is released. */
-export function showPredictions(predictions, explain) {
+/**
+ * Shows an answer: predictions as rows, or a picture of features. `explain` is called with the prediction of the row that is pressed, or with
+ * nothing when it is released.
+ */
+export function showAnswer({ output, predictions = [], values }, explain) {
   const rows = predictions.slice(0, ROWS).map((prediction) => {
     const item = document.createElement('li');
     const button = document.createElement('button');
     button.type = 'button';
     button.setAttribute('aria-pressed', 'false');
-    const [label, score, bar] = ['label', 'score', 'bar'].map((name) => {
+    const [label, amount, bar] = ['label', 'score', 'bar'].map((name) => {
       const span = document.createElement('span');
       span.className = name;
       return span;
     });
     label.textContent = spoken(prediction.label);
-    score.textContent = percent.format(prediction.score);
-    bar.style.backgroundSize = `${100 * prediction.score}% 100%`;
-    button.append(label, score, bar);
+    amount.textContent = score(prediction, output);
+    button.append(label, amount);
+    // A number has no whole that it would be a share of.
+    if (output !== 'linear') {
+      bar.style.backgroundSize = `${100 * prediction.score}% 100%`;
+      button.append(bar);
+    }
     button.disabled = !explain;
     button.addEventListener('click', () => {
       const pressed = button.getAttribute('aria-pressed') === 'true';
@@ -29,6 +34,11 @@ export function showPredictions(predictions, explain) {
     item.append(button);
     return item;
   });
+  if (values) {
+    const item = document.createElement('li');
+    item.append(`${values.length} features`, strip(values));
+    rows.push(item);
+  }
   $('predictions').replaceChildren(...rows);
 }
 
@@ -62,19 +72,24 @@ export function showTimings(timings, first) {
   [decode, preprocess, inference, total, first].forEach((time, i) => (cells[i].textContent = time === undefined ? '–' : `${Math.round(time)} ms`));
 }
 
+const CLASSIFY = `const { predictions } = await model.classify(photo, { topK: ${ROWS} });
+console.log(predictions[0].label, predictions[0].score);
+`;
+const PREDICT = `console.log(await model.predict(photo));
+`;
+
 /** The copy buttons: the answer as JSON, and the code that computes it. */
-export function copyable({ name, predictions, timings }, { source, info, choices }) {
+export function copyable({ name, output, predictions, values, timings }, { source, info, choices }) {
   const { backend, adapter, dtype, inputSize } = info;
-  const json = { image: name, model: source.name, predictions, timings, backend, adapter, dtype, inputSize };
+  const answer = values ? { features: Array.from(values) } : output === 'linear' ? { values: predictions.map(({ score }) => score) } : { predictions };
+  const json = { image: name, model: source.name, ...answer, timings, backend, adapter, dtype, inputSize };
   const weights = source.url ? JSON.stringify(new URL(source.url, location.href).href) : 'file';
   const integrity = source.integrity ? `, integrity: '${source.integrity}'` : '';
   const device = choices.backend === 'auto' ? '' : `, backend: '${choices.backend}'`;
   const code = `import { Xception } from 'xception-webgpu';
 
 const model = await Xception.load({ weights: ${weights}${integrity}${device} });
-const { predictions } = await model.classify(photo, { topK: ${ROWS} });
-console.log(predictions[0].label, predictions[0].score);
-`;
+${info.classes ? CLASSIFY : PREDICT}`;
   return { json: JSON.stringify(json, null, 2), code };
 }
 

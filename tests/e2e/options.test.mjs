@@ -108,13 +108,13 @@ const ACCEPTED = {
 
 test('every option of every method', async () => {
   const page = await open();
-  const table = { classify: CLASSIFY, classifyBatch: BATCH, embed: VIEW, explain: EXPLAIN, activations: VIEW, profile: PROFILE };
+  const table = { classify: CLASSIFY, classifyBatch: BATCH, predict: VIEW, embed: VIEW, explain: EXPLAIN, activations: VIEW, profile: PROFILE };
   const names = Object.fromEntries(Object.entries(table).map(([method, options]) => [method, Object.keys(options)]));
   const exercise = async ([names, place]) => {
     const model = await Xception.load({ weights, backend: 'cpu', ...place });
     const call = (method, ...args) => outcome(() => model[method](...(method === 'classifyBatch' ? [[blob, blob], ...args] : [blob, ...args])));
     const results = { right: {}, options: {}, weird: {}, proxies: {} };
-    const needed = (method) => (method === 'activations' ? ['avg_pool'] : []);
+    const needed = (method) => (method === 'activations' ? ['global_average_pooling2d'] : []);
     for (const [method, options] of Object.entries(names)) {
       results.right[method] = await call(method, ...needed(method));
       for (const [name, value] of Object.entries(weird())) {
@@ -138,7 +138,7 @@ test('every option of every method', async () => {
     for (const method of ['classify', 'classifyBatch']) results.proxies[method] = await call(method, reactive(options));
     results.proxies.embed = await call('embed', reactive({ roi }));
     results.proxies.explain = await call('explain', reactive({ roi, classIndex: 0 }));
-    results.proxies.activations = await call('activations', 'avg_pool', reactive({ roi }));
+    results.proxies.activations = await call('activations', 'global_average_pooling2d', reactive({ roi }));
     results.proxies.signal = await call('classify', { signal: new Proxy(new AbortController().signal, {}) });
     results.proxies.dispose = await refusal(model.dispose());
     return results;
@@ -379,6 +379,8 @@ test('every option of load', async () => {
   const [{ weird, sources, ...rest }] = results;
   const accepted = {
     inputSize: ['wrapped', 'wrappedOne', 'most'],
+    mean: ['minus', 'zero', 'half', 'wrapped', 'wrappedOne', 'most'],
+    std: ['minus', 'zero', 'half', 'wrapped', 'wrappedOne', 'most'],
     labels: ['array'],
     worker: ['yes', 'no'],
     onProgress: ['function', 'functionProxy'],

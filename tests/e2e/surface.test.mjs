@@ -61,7 +61,7 @@ const useEverything = async (options) => {
   const other = await model.embed('/models/kitchenware/photos/0412.jpg');
   const cosine = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0) / Math.hypot(...a) / Math.hypot(...b);
   const [best, fork, crop] = await Promise.all([{}, { classIndex: 1 }, { fit: 'crop' }].map((options) => model.explain(blob, options)));
-  const mean = await model.activations(blob, 'avg_pool');
+  const mean = await model.activations(blob, 'global_average_pooling2d');
   const block = await model.activations(blob, 'block2_pool');
   const order = [];
   const slowFirst = [cup, bitmap, blob].map((input, i) => model.classify(input).then(() => order.push(i)));

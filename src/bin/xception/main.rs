@@ -353,12 +353,16 @@ fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
     let Header { meta, network, dtype, .. } = Header::parse(&file).map_err(about(path))?;
     let plan = |storage, software| Plan::new(&network, storage, &Tuning::untuned(software), 1);
     let [plan, half, software] = [plan(Dtype::F32, false), plan(Dtype::F16, false), plan(Dtype::F32, true)];
+    let width = network.layers.iter().map(|layer| layer.name.chars().count()).max().unwrap_or_default().max(18);
     let mut lines =
-        vec![format!("{:<18} {:>13} {:>13} {:>12} {:>9}", "layer", "input", "output", "parameters", "MMAC")];
+        vec![format!("{:<width$} {:>13} {:>13} {:>12} {:>9}", "layer", "input", "output", "parameters", "MMAC")];
     for layer in &network.layers {
         let parameters: usize = layer.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let macs = layer.macs() as f64 / 1e6;
-        lines.push(format!("{:<18} {:>13} {:>13} {parameters:>12} {macs:>9.1}", layer.name, layer.input, layer.output));
+        lines.push(format!(
+            "{:<width$} {:>13} {:>13} {parameters:>12} {macs:>9.1}",
+            layer.name, layer.input, layer.output
+        ));
     }
     let [height, width] = meta.input_size;
     let labels = if meta.labels.is_empty() { "none".to_owned() } else { meta.labels.len().to_string() };

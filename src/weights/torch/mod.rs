@@ -3,7 +3,7 @@
 //!
 //! The model may lie anywhere in the file, behind any prefix: it is found by the names of its layers. Convolutions are OIHW and dense
 //! layers `[out, in]`; blocks are counted without the stem, their layers by place in `rep`. ε, the padding of max pooling and the
-//! preprocessing are the preset's. Nothing of a pickle is executed ([`pickle`]).
+//! preprocessing are the preset's. Nothing of a pickle is executed (`pickle.rs`).
 
 mod pickle;
 mod tensors;
