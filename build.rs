@@ -1,6 +1,7 @@
 //! The kernels: each `shaders/*.wgsl` with the parts that it includes, as the statics of `shader.rs`.
 //!
-//! Browsers download the parts without comments and indentation, which are a third of the text; lines keep their numbers.
+//! Browsers download the parts without comments and indentation, which are a third of the text; lines keep their numbers. A module without
+//! a GPU has the kernels' names alone.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -17,7 +18,8 @@ fn main() {
     println!("cargo::rerun-if-changed=shaders");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR"));
     let is_web = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32");
-    let mut parts = Parts { out, is_web, sources: BTreeMap::new() };
+    let is_text = !is_web || env::var("CARGO_FEATURE_GPU").is_ok();
+    let mut parts = Parts { out, is_web, is_text, sources: BTreeMap::new() };
     let mut code = String::new();
     let mut names = Vec::new();
     for name in wgsl("shaders") {
@@ -54,6 +56,8 @@ fn constant(file: &str) -> String {
 struct Parts {
     out: PathBuf,
     is_web: bool,
+    /// Whether the program has use for the text.
+    is_text: bool,
     /// The text of each file of `shaders/` that was read.
     sources: BTreeMap<String, String>,
 }
@@ -69,7 +73,8 @@ impl Parts {
             let line = line.trim_start();
             if line.starts_with("//") { String::new() } else { line.to_owned() }
         };
-        let stripped: String = text.lines().flat_map(|line| [code(line), "\n".to_owned()]).collect();
+        let lines = if self.is_text { text.lines() } else { "".lines() };
+        let stripped: String = lines.flat_map(|line| [code(line), "\n".to_owned()]).collect();
         fs::write(self.out.join(file.replace('/', "_")), if self.is_web { &stripped } else { &text })
             .expect("OUT_DIR is writable");
         self.sources.insert(file.to_owned(), text);

@@ -53,7 +53,8 @@ export async function models(modules) {
   }
   write([]);
   console.log(
-    'No model could be fetched here. Start again with a network, or drop a .keras, .weights.h5, .h5 or .safetensors file of ' + 'an Xception on the page.',
+    'No model could be fetched here. Start again with a network, or drop a .keras, .weights.h5, .h5, .pth or .safetensors file of ' +
+      'an Xception on the page.',
   );
 }
 
@@ -124,7 +125,7 @@ export function isCurrent(file) {
   const descriptor = openSync(file);
   readSync(descriptor, start);
   closeSync(descriptor);
-  return [String.raw`"xception-webgpu":"{\"version\":2,`, String.raw`\"assumed\":[`].every((part) => start.includes(part));
+  return [String.raw`"xception-webgpu":"{\"version\":3,`, String.raw`\"assumed\":[`].every((part) => start.includes(part));
 }
 
 /** Takes the model, the photos and their classes out of the wheel, by Python's own zip reader. */

@@ -17,7 +17,7 @@ export class Engine {
     this.#module = module;
     this.#model = model;
     this.#upload = upload;
-    this.info = { backend, reason, ...model.info(), layers: layers(model.passes()) };
+    this.info = { backend, reason, ...model.info() };
     /** Resolves with the reason if the device is lost. */
     this.lost = new Promise((resolve) => {
       model.device?.lost.then(({ reason, message }) => reason !== 'destroyed' && resolve(message || reason));
@@ -159,11 +159,4 @@ export class Engine {
     this.#queue = started.catch(() => {});
     return started;
   }
-}
-
-/** The layers whose results passes write, each the last of its passes. */
-function layers(passes) {
-  const found = new Map();
-  for (const { layer, shape } of passes) if (layer) found.set(layer, { name: layer, shape: shape.length > 1 ? shape : [1, 1, ...shape] });
-  return [...found.values()];
 }

@@ -20,6 +20,8 @@ pub struct Conv {
 }
 
 impl Operation for Conv {
+    const ON_CPU: bool = true;
+
     fn kernel(&self) -> &'static Kernel {
         &shader::CONV
     }

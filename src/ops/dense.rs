@@ -22,6 +22,8 @@ pub struct Dense {
 }
 
 impl Operation for Dense {
+    const ON_CPU: bool = true;
+
     fn kernel(&self) -> &'static Kernel {
         &shader::DENSE
     }

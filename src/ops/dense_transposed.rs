@@ -14,6 +14,8 @@ pub struct DenseTransposed(
 );
 
 impl Operation for DenseTransposed {
+    const ON_CPU: bool = true;
+
     fn kernel(&self) -> &'static Kernel {
         &shader::DENSE_TRANSPOSED
     }

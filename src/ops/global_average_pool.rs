@@ -19,6 +19,8 @@ pub struct GlobalAveragePool {
 }
 
 impl Operation for GlobalAveragePool {
+    const ON_CPU: bool = true;
+
     fn kernel(&self) -> &'static Kernel {
         &shader::GLOBAL_AVERAGE_POOL
     }

@@ -47,6 +47,9 @@ impl Work {
 
 /// An operation's description. [`Op`] has the same functions.
 trait Operation: Sized {
+    /// Whether the CPU has a kernel of its own for it, and needs no reference.
+    const ON_CPU: bool = false;
+
     /// The shader.
     fn kernel(&self) -> &'static Kernel;
 
@@ -165,6 +168,17 @@ macro_rules! operations {
             /// Computes one image, slowly; values that the operation does not write stay as they are.
             pub fn reference(&self, reads: &[&[f32]], out: &mut [f32]) {
                 match self { $(Self::$name(op) => op.reference(reads, out)),* }
+            }
+
+            /// Computes one image as [`Self::reference`] does where the CPU has no kernel for the operation; else nothing.
+            pub fn without_kernel(&self, reads: &[&[f32]], out: &mut [f32]) {
+                match self {
+                    $(Self::$name(op) => {
+                        if !$name::ON_CPU {
+                            op.reference(reads, out);
+                        }
+                    })*
+                }
             }
 
             /// atol and rtol of its tests, for values below 1 in f32.

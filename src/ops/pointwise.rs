@@ -35,6 +35,8 @@ impl Pointwise {
 }
 
 impl Operation for Pointwise {
+    const ON_CPU: bool = true;
+
     fn kernel(&self) -> &'static Kernel {
         if self.tile.is_some() { &shader::SEPCONV } else { &shader::POINTWISE }
     }

@@ -39,6 +39,8 @@ impl Sepconv {
 }
 
 impl Operation for Sepconv {
+    const ON_CPU: bool = true;
+
     fn kernel(&self) -> &'static Kernel {
         &shader::SEPCONV
     }

@@ -3,12 +3,14 @@
 use js_sys::Object;
 use web_sys::ImageBitmap;
 
-use super::common::{object, parse_fit, storage};
+use super::common::{array, object, parse_fit, storage, text};
 use super::model::{WebBackend, WebLoader, WebModel};
 use super::*;
 use crate::backend::Gpu;
 use crate::backend::gpu::{Preprocessor, TUNING_TIME};
 use crate::dtype::Dtype;
+use crate::network::layer::Section;
+use crate::plan::Pass;
 use crate::resize::Rgba;
 use crate::shader::PipelineDescriptor;
 use crate::weights::safetensors::Header;
@@ -109,6 +111,28 @@ impl WebModel {
 
 #[wasm_bindgen(js_class = Model)]
 impl WebModel {
+    /// The passes of a photo, in order: objects of `label`, `layer`, `block`, `flow`, `kernel`, `color`, `shape`, `grid`, `flops` and `bytes`.
+    pub fn passes(&self) -> Vec<Object> {
+        let (plan, network) = (self.classifier.plan(), self.classifier.network());
+        let pass = |pass: &Pass| {
+            let op = pass.op;
+            let Section { flow, block } = network.section(pass.layer);
+            object(&[
+                ("label", text(&pass.label)),
+                ("layer", pass.layer.map_or(JsValue::UNDEFINED, |layer| text(&network.layers[layer].name))),
+                ("block", text(block)),
+                ("flow", text(flow)),
+                ("kernel", text(op.kernel().name)),
+                ("color", text(op.color())),
+                ("shape", array(op.output_shape().into_iter().map(|length| (length as u32).into()))),
+                ("grid", array(op.grid(1).map(Into::into))),
+                ("flops", (2.0 * op.macs() as f64).into()),
+                ("bytes", (plan.traffic(pass, 1) as f64).into()),
+            ])
+        };
+        plan.passes.iter().map(pass).collect()
+    }
+
     /// The largest side of a bitmap that [`Self::upload`] takes.
     #[wasm_bindgen(getter, js_name = maxPhotoSide)]
     pub fn max_photo_side(&self) -> u32 {

@@ -7,8 +7,7 @@ use super::*;
 use crate::backend::{Backend as _, Readback as _};
 use crate::classifier::{Answer, Classifier, Loader, Options, Output, ReadbackOf};
 use crate::network::Network;
-use crate::network::layer::{Section, Shape};
-use crate::plan::Pass;
+use crate::network::layer::Shape;
 use crate::prediction::Prediction;
 use crate::resize::{Preprocessing, seen};
 use crate::tile::Tuning;
@@ -86,7 +85,7 @@ pub struct WebModel {
 
 #[wasm_bindgen(js_class = Model)]
 impl WebModel {
-    /// Facts about the model: `ModelInfo` of index.d.ts, without its layers.
+    /// Facts about the model: `ModelInfo` of index.d.ts.
     pub fn info(&self) -> Object {
         let model = &self.classifier;
         let mut entries = info(model.meta(), model.network());
@@ -101,28 +100,6 @@ impl WebModel {
             ("adapter", text(model.backend().name())),
         ]);
         object(&entries)
-    }
-
-    /// The passes of a photo, in order: objects of `label`, `layer`, `block`, `flow`, `kernel`, `color`, `shape`, `grid`, `flops` and `bytes`.
-    pub fn passes(&self) -> Vec<Object> {
-        let (plan, network) = (self.classifier.plan(), self.classifier.network());
-        let pass = |pass: &Pass| {
-            let op = pass.op;
-            let Section { flow, block } = network.section(pass.layer);
-            object(&[
-                ("label", text(&pass.label)),
-                ("layer", pass.layer.map_or(JsValue::UNDEFINED, |layer| text(&network.layers[layer].name))),
-                ("block", text(block)),
-                ("flow", text(flow)),
-                ("kernel", text(op.kernel().name)),
-                ("color", text(op.color())),
-                ("shape", array(op.output_shape().into_iter().map(|length| (length as u32).into()))),
-                ("grid", array(op.grid(1).map(Into::into))),
-                ("flops", (2.0 * op.macs() as f64).into()),
-                ("bytes", (plan.traffic(pass, 1) as f64).into()),
-            ])
-        };
-        plan.passes.iter().map(pass).collect()
     }
 
     /// Runs once, so that the first photo takes no longer than others.
@@ -229,7 +206,10 @@ impl WebOutput {
 /// The part of `ModelInfo` of index.d.ts that does not depend on the backend.
 fn info(meta: &Meta, network: &Network) -> Vec<(&'static str, JsValue)> {
     let Preprocessing { filter, fit, crop, scale, offset, bgr } = meta.preprocessing;
-    let Shape { height, width, channels } = network.features();
+    let sides = |Shape { height, width, channels }: Shape| {
+        array([height, width, channels].map(|length| (length as u32).into()))
+    };
+    let layer = |(name, shape): (&str, Shape)| object(&[("name", text(name)), ("shape", sides(shape))]).into();
     let preprocessing = object(&[
         ("filter", text(filter)),
         ("fit", text(fit)),
@@ -250,7 +230,8 @@ fn info(meta: &Meta, network: &Network) -> Vec<(&'static str, JsValue)> {
         ("output", text(network.output)),
         ("outputs", (network.outputs() as u32).into()),
         ("classes", (network.classes() as u32).into()),
-        ("features", array([height, width, channels].map(|length| (length as u32).into()))),
+        ("features", sides(network.features())),
+        ("layers", array(network.readable().map(layer))),
         ("labels", array((0..meta.labels.len()).map(|class| text(meta.label(class))))),
         ("preprocessing", preprocessing.into()),
         ("source", source.into()),

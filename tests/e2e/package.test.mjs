@@ -87,15 +87,15 @@ test("dtype, head and labels are the caller's", async () => {
   assert.deepEqual(Object.keys(auto.info.source), ['kind', 'sha256', 'license']);
   // The file was converted with the filter and the labels; PyTorch's head tells nothing of its own.
   const assumed = [
-    { name: 'pixel values', value: '−1 to 1' },
+    { name: 'pixel values', value: '−1 to 1', option: 'pixels' },
     { name: 'fit', value: 'squash', option: 'fit' },
-    { name: 'final activation', value: 'softmax' },
   ];
+  const activation = { name: 'final activation', value: 'softmax', option: 'activation' };
   assert.deepEqual(
     [auto, f16, head].map(({ info }) => info.assumed),
-    [assumed, assumed, assumed],
+    [assumed, assumed, [...assumed, activation]],
   );
-  assert.deepEqual(fit.info.assumed, [assumed[0], assumed[2]]);
+  assert.deepEqual(fit.info.assumed, [assumed[0]]);
   assert.equal(f16.info.dtype, 'f16');
   assert.ok(f16.info.bytes < auto.info.bytes * 0.51, `${f16.info.bytes} bytes`);
   assert.deepEqual(
@@ -113,7 +113,7 @@ test("dtype, head and labels are the caller's", async () => {
   assert.match(noHead.message, /^the head: .*web page/);
   assert.equal(labels.code, 'bad-argument');
   assert.match(labels.message, /1 labels for 3 classes/);
-  assert.match(foreign.message, /neither this project's nor timm's/);
+  assert.match(foreign.message, /has no Xception whose layers/);
 });
 
 test('a photo costs one submit and one compute pass, and makes no GPU object', async () => {

@@ -125,7 +125,7 @@ test('bad weights get a sentence, the model that was there stays, and a Keras fi
       'cut.safetensors': [weights.subarray(0, weights.length / 2), /cut short: \d+ of its \d+ bytes/],
       'header.safetensors': [weights.subarray(0, 1000), /cut short/],
       'nan.safetensors': [nan, /not a finite number/],
-      'foreign.safetensors': [foreign, /neither this project's nor timm's/],
+      'foreign.safetensors': [foreign, /has no Xception whose layers/],
       'missing.safetensors': [renamed, /block9_sepconv1\.\S+ is missing/],
       'cut.keras': [keras.subarray(0, keras.length / 2), /damaged/],
     };

@@ -45,7 +45,7 @@ test('the official weights are verified and converted to half their size', async
   assert.deepEqual([dtype, model.preprocessing.filter, model.preprocessing.fit], ['f16', 'bilinear', 'squash']);
   assert.deepEqual(
     model.assumed.map(({ name }) => name),
-    ['pixel values', 'resize filter', 'fit', 'final activation'],
+    ['pixel values', 'resize filter', 'fit'],
   );
   const { kind, sha256, license } = model.source;
   assert.deepEqual([kind, license], ['Keras (.keras)', 'that of keras.applications']);

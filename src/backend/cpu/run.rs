@@ -116,7 +116,7 @@ impl Runner {
             Op::ClassMap(ClassMap { input, is_shared: true }) => class_map(slot(0), slot(1), input, out),
             _ => {
                 let values = |index: usize| if slot(index).is_empty() { values(index) } else { slot(index) };
-                op.reference(&(0..reads.len()).map(values).collect::<Vec<_>>(), out);
+                op.without_kernel(&(0..reads.len()).map(values).collect::<Vec<_>>(), out);
             }
         }
         Ok(())

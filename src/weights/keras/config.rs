@@ -11,6 +11,7 @@ use crate::network::Output;
 use crate::network::activation::Function;
 use crate::network::head::MAX_LAYERS;
 use crate::network::layer::GlobalPool;
+use crate::resize::{Filter, Fit};
 
 /// The contents of the config; a model without one has [`Config::default`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +20,8 @@ pub(super) struct Config {
     pub input_size: Option<[usize; 2]>,
     /// Steps on pixel values, where there are any: photos then go in as 0 to 255.
     pub pixels: Vec<PixelStep>,
+    /// Height and width that the model itself resizes photos of any size to, and how.
+    pub resizing: Option<([usize; 2], Filter, Fit)>,
     /// The layers behind the backbone, without a final softmax or sigmoid.
     pub head: Vec<Step>,
     /// What the last values are: by the final activation, else by the loss that the model was compiled with.
@@ -103,6 +106,11 @@ fn is_idle(node: &Node) -> bool {
 }
 
 impl Config {
+    /// Height and width of the network's input, where the model tells them.
+    pub(super) fn input_size(&self) -> Option<[usize; 2]> {
+        self.input_size.or(self.resizing.map(|(size, ..)| size))
+    }
+
     /// Reads a model's `config.json`, or the attributes `model_config` and `training_config` of an `.h5` file; a model without
     /// separable convolutions is read as a head alone.
     ///
@@ -116,6 +124,11 @@ impl Config {
         let json = read(json)?;
         let compiled = training.map(read).transpose()?.unwrap_or_else(|| json["compile_config"].clone());
         let is_keras3 = json.to_string().contains("\"batch_shape\"");
+        let is_known = json["class_name"].as_str().is_some_and(|class| class.ends_with("XceptionImageClassifier"));
+        // A model of a class of its own, whose weights alone tell what it is.
+        if !is_known && !json["config"].is_array() && json["config"]["layers"].is_null() {
+            return Ok(Self::default());
+        }
         let graph = Graph::parse(&json)?;
         let nodes = &graph.nodes;
         let &[output] = &graph.outputs[..] else {
@@ -231,7 +244,7 @@ impl Config {
         let first = first.unwrap_or(last);
         let mut at = nodes[first].inputs.first().copied();
         let mut in_front = vec![false; nodes.len()];
-        let mut steps = Vec::new();
+        let (mut steps, mut resized) = (Vec::new(), None);
         while let Some(here) = at {
             let node = &nodes[here];
             in_front[here] = true;
@@ -241,6 +254,16 @@ impl Config {
                     None
                 }
                 [next] if is_idle(node) => Some(*next),
+                [next] if matches!(&*node.class, "Resizing" | "CenterCrop") => {
+                    let target = [&node.config["height"], &node.config["width"]].map(number);
+                    let [Some(height), Some(width)] = target else { return unsupported(node, ", without a size") };
+                    // Of the last one the size counts.
+                    if resized.is_some() {
+                        return unsupported(node, ", in front of another layer that resizes");
+                    }
+                    resized = Some((here, [height, width]));
+                    Some(*next)
+                }
                 [next] => match pixel_step(node) {
                     Some(step) => {
                         steps.push(step);
@@ -267,6 +290,26 @@ impl Config {
             };
         }
         self.pixels = steps.into_iter().rev().collect();
+        if let Some((at, size)) = resized.filter(|(_, size)| Some(*size) != self.input_size) {
+            let node = &nodes[at];
+            if let Some([height, width]) = self.input_size {
+                return unsupported(node, &format!(", which changes images of {height}×{width} again"));
+            }
+            if node.class == "CenterCrop" {
+                return unsupported(node, ", for images of any size");
+            }
+            let is_on = |option: &str| node.config[option] == true;
+            let filter = match node.config["interpolation"].as_str() {
+                Some("bilinear") | None if !is_on("antialias") => Filter::TfBilinear,
+                Some("nearest") => Filter::TfNearest,
+                _ => return unsupported(node, ", which interpolates by another filter than bilinear or nearest"),
+            };
+            if is_on("pad_to_aspect_ratio") {
+                return unsupported(node, ", which pads images");
+            }
+            let fit = if is_on("crop_to_aspect_ratio") { Fit::Crop } else { Fit::Squash };
+            self.resizing = Some((size, filter, fit));
+        }
         for at in (0..=last).filter(|&at| needed[at] && !in_front[at]) {
             let node = &nodes[at];
             match &*node.class {

@@ -48,7 +48,11 @@ impl Graph {
     /// [`Error::Weights`] if it is no JSON of layers that read one another.
     pub(super) fn parse(json: &Value) -> Result<Self> {
         let mut graph = Self::default();
-        graph.outputs = graph.model(&json["config"], "", None, 0)?;
+        let hub = graph.hub(class(json), name(json), &json["config"], &[])?;
+        graph.outputs = match hub {
+            Some(output) => vec![output],
+            None => graph.model(&json["config"], "", None, 0)?,
+        };
         Ok(graph)
     }
 
@@ -129,6 +133,9 @@ impl Graph {
             return Err(damaged("it has too many layers"));
         }
         let (class, name) = (class(layer), name(layer));
+        if let Some(last) = self.hub(class, name, config, &inputs)? {
+            return Ok(vec![last]);
+        }
         let function = || config["function"].as_str().unwrap_or(class).to_owned();
         let wrapped = &config["layer"];
         if !wrapped.is_null() {

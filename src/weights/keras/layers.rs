@@ -56,6 +56,23 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Names arrays that only have numbers, where their shapes tell what they are.
+    fn infer(&mut self) {
+        let shapes: Vec<&[usize]> = self.arrays.values().map(|array| &*array.shape).collect();
+        if !self.arrays.keys().all(|name| name.starts_with('#')) {
+            return;
+        }
+        let names: &[&str] = match shapes[..] {
+            [&[_, units], &[biases]] if units == biases => &["kernel", "bias"],
+            [&[_, _]] => &["kernel"],
+            [&[a], &[b], &[c], &[d]] if [b, c, d] == [a; 3] => &["gamma", "beta", "moving_mean", "moving_variance"],
+            [&[3, 3, inputs, 1], &[1, 1, read, _]] if inputs == read => &["depthwise_kernel", "pointwise_kernel"],
+            [&[_, _, _, _]] => &["kernel"],
+            _ => return,
+        };
+        self.arrays = names.iter().copied().zip(std::mem::take(&mut self.arrays).into_values()).collect();
+    }
+
     fn kind(&self) -> Option<Kind> {
         let rank = |name| self.arrays.get(name).map_or(0, |array| array.shape.len());
         if rank("depthwise_kernel") > 0 {
@@ -114,7 +131,9 @@ fn numbered_name(group: &str, index: &str) -> Option<&'static str> {
         "dense" => &["kernel", "bias"],
         "p_re_lu" => &["alpha"],
         "normalization" => &["mean", "variance"],
-        _ => return None,
+        "seed_generator" => return None,
+        // A layer of a model's own class has the name of its attribute.
+        _ => &["#0", "#1", "#2", "#3"],
     };
     names.get(index.parse::<usize>().ok()?).copied()
 }
@@ -191,7 +210,8 @@ impl Layers {
         let (mut layers, mut unknown) = (BTreeMap::new(), Vec::new());
         gather(&file.root(), "", &mut { MAX_OBJECTS }, &mut layers, &mut unknown)?;
         let mut by_kind: BTreeMap<Kind, Vec<Found>> = BTreeMap::new();
-        for found in layers.into_values() {
+        for mut found in layers.into_values() {
+            found.infer();
             match found.kind() {
                 Some(kind) => by_kind.entry(kind).or_default().push(found),
                 None => unknown.push(found.path),

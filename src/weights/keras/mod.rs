@@ -14,6 +14,7 @@
 mod activation;
 mod config;
 mod graph;
+mod hub;
 mod layers;
 
 use std::collections::BTreeMap;
@@ -131,7 +132,7 @@ pub fn read_head(file: Vec<u8>, prefix: Prefix) -> Result<Head> {
 pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     let kind = if file.starts_with(b"PK") { "Keras (.keras)" } else { "Keras (.h5)" };
     let mut opened = open(file)?;
-    let input_size = size.or(opened.config.input_size).unwrap_or([SIDE; 2]);
+    let input_size = size.or(opened.config.input_size()).unwrap_or([SIDE; 2]);
     let network = Network::backbone(input_size, Preset::Keras)?;
     if opened.layers.of(Kind::SeparableConv).is_empty() {
         return Err(Error::Weights(
@@ -146,12 +147,15 @@ pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     let mut tensors = backbone(&network, &layers, config.epsilon.unwrap_or(EPSILON))?;
     tensors.extend(head.tensors);
     let told = preprocessing.is_some();
-    let preprocessing = preprocessing.unwrap_or_default();
+    let mut preprocessing = preprocessing.unwrap_or_default();
+    if let Some((_, filter, fit)) = config.resizing {
+        (preprocessing.filter, preprocessing.fit) = (filter, fit);
+    }
     let mut assumed = untold([
-        (config.input_size.is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
+        (size.or(config.input_size()).is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
         (told, assumed::PIXELS, "−1 to 1".to_owned()),
-        (false, assumed::FILTER, preprocessing.filter.to_string()),
-        (false, assumed::FIT, preprocessing.fit.to_string()),
+        (config.resizing.is_some(), assumed::FILTER, preprocessing.filter.to_string()),
+        (config.resizing.is_some(), assumed::FIT, preprocessing.fit.to_string()),
         (config.epsilon.is_some(), assumed::EPSILON, EPSILON.to_string()),
     ]);
     assumed.extend(head.assumed);
@@ -372,8 +376,13 @@ fn backbone(network: &Network, layers: &Layers, epsilon: f64) -> Result<Vec<Vec<
         }
     }
     let found = |kind, what, order: &[&'_ Layer], ending| -> Result<BTreeMap<String, Found>> {
-        // Keras gives shortcuts no names.
-        let name = |layer: &&Layer| (!layer.is_pointwise()).then(|| format!("{}{ending}", layer.name));
+        // Keras gives shortcuts no names, KerasHub does.
+        let name = |layer: &&Layer| {
+            let residual =
+                format!("{}_residual_{}", layer.section.block, if kind == Kind::Conv { "conv" } else { "bn" });
+            let is_named = layers.of(kind).iter().any(|found| found.name == residual);
+            if layer.is_pointwise() { is_named.then_some(residual) } else { Some(format!("{}{ending}", layer.name)) }
+        };
         let names: Vec<Option<String>> = order.iter().map(name).collect();
         let found = layers.matched(kind, what, &names)?;
         Ok(order.iter().map(|layer| layer.name.clone()).zip(found).collect())
