@@ -54,7 +54,9 @@ fn answer(answers: &SafeTensors, name: &str) -> Vec<f32> {
 
 /// A form in the project's own format.
 fn own(name: &str, dtype: Option<Dtype>) -> Result<Vec<u8>, String> {
-    let overrides = Overrides { dtype, ..Overrides::default() };
+    // Weights alone do not tell the size.
+    let input_size = name.starts_with("subclassed").then_some([SIDE; 2]);
+    let overrides = Overrides { dtype, input_size, ..Overrides::default() };
     convert(decompressed(&format!("forms/{name}")), overrides).map_err(|error| format!("{name}: {error}"))
 }
 

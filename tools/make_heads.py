@@ -1,5 +1,6 @@
 """Writes models as people have them: every head, scale of pixels and file format, small, with what their frameworks answer.
 
+    target/keras/bin/pip install keras-hub
     target/keras/bin/python tools/make_heads.py       # make_golden.py tells how to make that environment
 
 Writes
@@ -15,6 +16,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
+import keras_hub
 import numpy as np
 import tf_keras
 from keras.src.applications import imagenet_utils
@@ -158,7 +160,54 @@ def forms():
     yield "two_regression.h5", two([gmp(), dense(1)]), "mean_absolute_error"
     base = backbone(tf_keras.applications, "avg")
     yield "two_sequential.h5", tf_keras.Sequential([base, dense(8, activation="elu"), K2.LeakyReLU(0.1), dense(2, activation="softmax")]), None
+    # KerasHub's, the book's, models of a class of their own, and those that resize.
+    hub = lambda shape: hub_backbone(keras_hub.models.XceptionBackbone, shape)
+    converter = lambda size: keras_hub.layers.XceptionImageConverter(image_size=(size, size), scale=1 / 127.5, offset=-1)
+    processor = keras_hub.models.XceptionImageClassifierPreprocessor(image_converter=converter(SIDE))
+    yield "hub.keras", keras_hub.models.XceptionImageClassifier(hub((None, None, 3)), 4, preprocessor=processor, activation="softmax"), None
+    yield "hub_max.keras", keras_hub.models.XceptionImageClassifier(hub((SIDE, SIDE, 3)), 3, pooling="max"), None
+    image = keras.Input((SIDE, SIDE, 3))
+    x = K3.GlobalAveragePooling2D()(hub((None, None, 3))(converter(SIDE)(image)))
+    x = K3.Dense(1, activation="sigmoid")(K3.Dropout(0.25)(K3.Dense(64)(x)))
+    yield "hub_book.keras", keras.Model(image, x), "binary_crossentropy"
+    yield "hub_book.h5", keras.Model(image, x), None
+    yield "subclassed.keras", Subclassed(), None
+    image = keras.Input((None, None, 3))
+    x = K3.Rescaling(1 / 127.5, -1)(K3.Resizing(SIDE, SIDE)(image))
+    base = keras.applications.Xception(weights=None, include_top=False, input_shape=(SIDE, SIDE, 3), pooling="avg")
+    yield "resized.keras", keras.Model(image, K3.Dense(3, activation="softmax")(base(x))), None
     yield from drawn(30)
+
+
+def hub_backbone(make, shape):
+    filters = [[32, 64], [128, 128], [256, 256], [728, 728], *[[728, 728, 728]] * 8, [728, 1024], [1536, 2048]]
+    return make(filters, [block in (1, 2, 3, 12) for block in range(14)], image_shape=shape)
+
+
+class Subclassed(keras.Model):
+    """A model whose config tells nothing."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.encoder = backbone(keras.applications, "avg")
+        self.hidden = K3.Dense(16, activation="relu")
+        self.out = K3.Dense(3, activation="softmax")
+        self.build((None, SIDE, SIDE, 3))
+
+    def build(self, shape):
+        self.hidden.build((None, 2048))
+        self.out.build((None, 16))
+        self.built = True
+
+    def calibrate(self, seen):
+        x = self.encoder.predict(seen, verbose=0)
+        for layer in (self.hidden, self.out):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel * np.float32(2 / np.abs(x @ kernel).max()), bias])
+            x = np.maximum(layer(x).numpy(), 0)
+
+    def call(self, x):
+        return self.out(self.hidden(self.encoder(x)))
 
 
 def drawn(count):
@@ -209,9 +258,15 @@ def main():
         fill(form)
         if loss:
             form.compile("sgd", loss)
-        told = any(part in form.to_json() for part in ("Rescaling", '"Normalization"', "TrueDivide", "truediv", "Stack", "getitem"))
+        text = "" if isinstance(form, Subclassed) else form.to_json()
+        told = any(part in text for part in ("Rescaling", "ImageConverter", '"Normalization"', "TrueDivide", "truediv", "Stack", "getitem"))
         seen = image if told else image / np.float32(127.5) - 1
-        calibrate(form, tf_keras if isinstance(form, tf_keras.Model) else keras, seen)
+        if isinstance(form, Subclassed):
+            form.calibrate(seen)
+        else:
+            # A preprocessor is not part of the graph.
+            inner = image / np.float32(127.5) - 1 if name == "hub.keras" else seen
+            calibrate(form, tf_keras if isinstance(form, tf_keras.Model) else keras, inner)
         answer = form.predict(seen, verbose=0)[0]
         path = os.path.join(SCRATCH, name)
         form.save(path)

@@ -84,7 +84,9 @@ impl Meta {
     pub fn network(&self) -> Result<Network> {
         let Preprocessing { scale, offset, crop, .. } = self.preprocessing;
         if !scale.iter().chain(&offset).all(|value| value.is_finite()) || !(0.01..=1.0).contains(&crop) {
-            return Err(Error::Weights("its preprocessing is not finite, or crops to less than 0.01".to_owned()));
+            return Err(Error::Weights(
+                "its preprocessing is not finite, or crops to a share outside of 0.01 to 1".to_owned(),
+            ));
         }
         let network = Network::new(self.input_size, &self.head, self.output, self.preset)?;
         let (labels, classes, outputs) = (self.labels.len(), network.classes(), network.outputs());

@@ -263,3 +263,79 @@ fn no_adapter_is_named() {
     assert!(classify("auto").status.success());
     refused(&classify("webgpu"), 1, &["no GPU adapter", "mesa-vulkan-drivers"]);
 }
+
+/// A form of `tests/data/forms` as a file.
+fn form(name: &str) -> String {
+    scratch(name, &common::decompressed(&format!("forms/{name}")))
+}
+
+/// Each kind of output as text and as JSON.
+#[test]
+fn predict_gives_the_models_own_output() {
+    let photo = photo("0009.jpg");
+    let json = |arguments: &[&str]| -> Value {
+        let output = xception(arguments);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_str(&stdout(&output)).unwrap()
+    };
+    let run = |command: &str, model: &str| json(&[command, "--json", "--backend", "cpu", "--model", model, &photo]);
+    let floats = |json: &Value| json.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<_>>();
+    // Logits, of which `classify` has the softmax.
+    let logits = floats(&run("predict", &model())["output"]);
+    let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+    for prediction in run("classify", &model())["predictions"].as_array().unwrap() {
+        let (index, score) = (prediction["index"].as_u64().unwrap(), prediction["score"].as_f64().unwrap());
+        assert!((logits[index as usize].exp() / sum - score).abs() < 1e-5, "{prediction}");
+    }
+    let multi = form("multi.h5");
+    let scores: Vec<f64> = run("classify", &multi)["predictions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|prediction| prediction["score"].as_f64().unwrap())
+        .collect();
+    assert!(scores.len() == 5 && scores.is_sorted_by(|one, next| one >= next), "{scores:?}");
+    assert!((scores.iter().sum::<f64>() - 1.0).abs() > 0.1, "each by itself: {scores:?}");
+    let mut output = floats(&run("predict", &multi)["output"]);
+    output.sort_by(|one, other| other.total_cmp(one));
+    assert_eq!(output, scores);
+    let number = form("regression.keras");
+    let (values, output) = (run("classify", &number)["values"].clone(), run("predict", &number)["output"].clone());
+    assert_eq!((floats(&values).len(), values), (1, output));
+    assert_eq!(floats(&run("predict", &form("features_average.h5"))["output"]).len(), 2048);
+    let text = stdout(&xception(&["classify", "--backend", "cpu", "--model", &number, &photo]));
+    assert!(text.contains("output 0"), "{text}");
+}
+
+/// What a file does not tell, said by options: kept in a converted file.
+#[test]
+fn options_say_what_a_file_does_not_tell() {
+    let (model, target) = (model(), scratch("told.safetensors", b""));
+    let convert = |more: &[&str]| xception(&[&["convert", &model, &target][..], more].concat());
+    let inspected = |more: &[&str]| {
+        assert!(convert(more).status.success());
+        stdout(&xception(&["inspect", &target]))
+    };
+    for (options, line) in [
+        (&["--pixels", "caffe"][..], "pixels       BGR: level · 1 − 103.939, level · 1 − 116.779, level · 1 − 123.68"),
+        (&["--pixels", "unit"], "pixels       RGB: level · 0.003921569 + 0"),
+        (&["--mean", "0.5", "--std", "0.5"], "pixels       RGB: level · 0.007843138 − 1"),
+        (&["--mean", "0.5,0.25,0", "--std", "1,0.5,1"], "level · 0.003921569 − 0.5, level · 0.007843138 − 0.5"),
+        (&["--activation", "sigmoid"], "output       sigmoid, 6 classes"),
+        (&["--activation", "linear"], "output       linear, 6 outputs (linear)"),
+        (&["--size", "100x140"], "input        100×140"),
+        (&["--fit", "crop", "--crop", "0.875"], "bilinear, crop to 0.875"),
+    ] {
+        let text = inspected(options);
+        assert!(text.contains(line), "{options:?}: {text}");
+    }
+    refused(&convert(&["--pixels", "tf", "--mean", "0.5", "--std", "0.5"]), 1, &["give pixels, or both mean and std"]);
+    refused(&convert(&["--mean", "0.5"]), 1, &["both mean and std"]);
+    refused(&convert(&["--mean", "123.7,116.8,103.9", "--std", "1,1,1"]), 1, &["pixels from 0 to 1"]);
+    refused(&convert(&["--mean", "1,2", "--std", "1"]), 1, &["--mean takes a number for each of the three channels"]);
+    refused(&convert(&["--crop", "2"]), 1, &["a share outside of 0.01 to 1"]);
+    assert_eq!(convert(&["--size", "wide"]).status.code(), Some(2));
+    let flat = form("flatten.keras");
+    let output = xception(&["convert", &flat, &target, "--size", "150"]);
+    refused(&output, 1, &["flatten.keras", "another shape"]);
+}

@@ -248,7 +248,11 @@ fn listed(config: &Config, layers: &mut Layers, prefix: &mut Prefix) -> Result<(
     let mut is_vector = !reads_pixels;
     for Step { name, group, kind } in &config.head {
         let mut take = |kind| layers.take(kind, group, name);
-        let missing = || Error::Weights(format!("{name} has no arrays in the file, or some of another shape"));
+        let missing = || {
+            Error::Weights(format!(
+                "{name} has no arrays in the file, or some of another shape, as those of another input size"
+            ))
+        };
         let new = match *kind {
             // What is a vector stays one.
             StepKind::Flatten if is_vector => continue,

@@ -1,0 +1,99 @@
+// Models that are no plain classifier, as people have them: on the page, and in a worker and on the page's thread by the package.
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { decompress } from 'fzstd';
+import { Demo, emptyPage, launch } from './browser.mjs';
+import { serveWithModel } from './models.mjs';
+
+const FOLDER = 'test-results/forms';
+const FORMS = ['forms/multi.h5', 'forms/regression.keras', 'forms/features_average.h5', 'checkpoints/deepfakebench.pth'];
+
+let server, browser, url;
+
+before(async () => {
+  mkdirSync(FOLDER, { recursive: true });
+  for (const form of FORMS) writeFileSync(`${FOLDER}/${form.split('/')[1]}`, decompress(readFileSync(`tests/data/${form}.zst`)));
+  ({ server, url } = await serveWithModel({ '/forms': FOLDER }));
+  browser = await launch();
+});
+
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+test('the page answers with bars, a number or a picture, whatever a model gives', async () => {
+  const page = await browser.newPage({ serviceWorkers: 'block' });
+  const demo = new Demo(page, `${url}?backend=cpu`);
+  await demo.open();
+  const use = async (name, told) => {
+    await demo.drop(name, `/forms/${name}`);
+    await page.waitForFunction((told) => document.getElementById('model').textContent.startsWith(told), `${name}: ${told}`, { timeout: 90_000 });
+    await demo.settled();
+    return (await demo.classify('photo.jpg', '/models/kitchenware/photos/0009.jpg')).rows;
+  };
+  const multi = await use('multi.h5', '5 classes, each by itself');
+  assert.equal(multi.length, 5);
+  assert.ok(multi.reduce((sum, { percent }) => sum + percent, 0) > 101, 'probabilities are each by themselves');
+  assert.equal(await page.locator('#predictions .bar').count(), 5);
+
+  const [number, ...more] = await use('regression.keras', 'a number');
+  assert.deepEqual([number.label, more, await page.locator('#predictions .bar').count()], ['output 0', [], 0]);
+  await page.click('#predictions button');
+  await page.waitForFunction(() => !document.getElementById('heat').hidden, null, { timeout: 90_000 });
+  assert.equal(await page.textContent('#why'), 'Class activation map of output 0');
+
+  await use('features_average.h5', '2048 features').catch(() => {});
+  assert.equal(await page.textContent('#status'), 'photo.jpg: 2048 features');
+  assert.match(await page.getAttribute('.strip', 'aria-label'), /^2048 features/);
+
+  assert.equal((await use('deepfakebench.pth', '2 classes')).length, 2);
+  assert.match(await page.textContent('#assumed'), /final activation softmax/);
+  assert.deepEqual(demo.complaints, []);
+  await page.close();
+});
+
+test('predict gives the output of any model, with and without a worker', async () => {
+  const page = await emptyPage(browser, url);
+  const results = await page.evaluate(async () => {
+    const { Xception } = await import('/pkg/dist/index.js');
+    const answers = [];
+    for (const worker of [false, true]) {
+      for (const name of ['multi.h5', 'regression.keras', 'features_average.h5', 'deepfakebench.pth']) {
+        const options = { weights: `/forms/${name}`, backend: 'cpu', worker, cache: false, inputSize: name.endsWith('.pth') ? [71, 71] : undefined };
+        const model = await Xception.load({ ...options, pixels: 'tf' });
+        const { output, outputs, classes, preprocessing, assumed } = model.info;
+        const values = await model.predict('/models/kitchenware/photos/0009.jpg');
+        const classify = await model.classify('/models/kitchenware/photos/0009.jpg').catch(({ code }) => code);
+        const map = await model.explain('/models/kitchenware/photos/0009.jpg').catch(({ code }) => code);
+        answers.push({
+          info: { output, outputs, classes, scale: preprocessing.scale, assumed: assumed.map(({ name }) => name) },
+          values: [...values].slice(0, 9),
+          length: values.length,
+          predictions: classify.predictions ?? classify,
+          map: map.values ? [map.exact, map.width, map.height, map.prediction.label] : map,
+        });
+        await model.dispose();
+      }
+    }
+    return answers;
+  });
+  const [here, inWorker] = [results.slice(0, 4), results.slice(4)];
+  assert.deepEqual(inWorker, here);
+  const [multi, number, features, fake] = here;
+  assert.deepEqual([multi.info.output, multi.info.outputs, multi.info.classes, multi.length], ['sigmoid', 5, 5, 5]);
+  const scores = multi.predictions.map(({ score }) => score);
+  assert.deepEqual(
+    scores,
+    multi.values.toSorted((one, other) => other - one),
+  );
+  assert.deepEqual([number.info.output, number.length, number.predictions], ['linear', 1, 'bad-argument']);
+  assert.deepEqual(number.map, [true, 3, 3, 'output 0']);
+  assert.deepEqual([features.info.output, features.length, features.predictions, features.map], ['features', 2048, 'bad-argument', 'bad-argument']);
+  assert.deepEqual([fake.info.output, fake.info.classes, fake.length], ['softmax', 2, 2]);
+  assert.ok(!multi.info.assumed.includes('pixel values'), 'an option is told');
+  const [one, other] = fake.values.map(Math.exp);
+  assert.ok(Math.abs(fake.predictions.find(({ index }) => index === 0).score - one / (one + other)) < 1e-5, 'classify has the softmax of logits');
+  await page.close();
+});
