@@ -64,6 +64,7 @@ fn load<B: Backend>(backend: &B, file: &[u8], name: &str, storage: Option<Dtype>
     let options = Options { storage, ..Options::default() };
     let mut classifier =
         block_on(Classifier::load(backend, file, options)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    block_on(classifier.warm_up()).unwrap_or_else(|error| panic!("{name}: {error}"));
     classifier.upload_pixels(&pattern(SIDE, SIDE)).unwrap();
     classifier
 }

@@ -166,7 +166,7 @@ impl<B: Backend> Classifier<B> {
     /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
     pub async fn warm_up(&mut self) -> Result<()> {
         self.upload(&Rgba::new(1, 1, vec![0; 4])?).await?;
-        self.start(None, 1)?.read().await.map(drop)
+        self.start_output()?.read().await.map(drop)
     }
 
     fn place(&mut self, place: Option<usize>) -> Result<&mut B::Engine> {
