@@ -7,10 +7,8 @@
 //
 // One invocation computes 4 channels of a pixel; x: channels, y: pixels, z: images.
 
-override PIXELS: u32;
-override CHANNELS: u32;
-
 // #include "storage.wgsl"
+// #include "elementwise.wgsl"
 // #include "functions.wgsl"
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
@@ -18,11 +16,10 @@ override CHANNELS: u32;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-    let c_count = (CHANNELS + 3) / 4;
-    if id.x >= c_count {
+    if id.x >= groups() {
         return;
     }
-    let at = (id.z * PIXELS + id.y) * c_count + id.x;
+    let at = place(id);
     // Padding stays zero.
     let is_padding = 4 * id.x + vec4u(0, 1, 2, 3) >= vec4u(CHANNELS);
     output[at] = pack(select(activation(unpack(input[at])), vec4f(), is_padding));

@@ -8,10 +8,8 @@
 //
 // One invocation computes 4 channels of a pixel; x: channels, y: pixels, z: images.
 
-override PIXELS: u32;
-override CHANNELS: u32;
-
 // #include "storage.wgsl"
+// #include "elementwise.wgsl"
 // #include "functions.wgsl"
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4f>;
@@ -47,10 +45,9 @@ fn slope(x: vec4f) -> vec4f {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-    let c_count = (CHANNELS + 3) / 4;
-    if id.x >= c_count {
+    if id.x >= groups() {
         return;
     }
-    let at = (id.z * PIXELS + id.y) * c_count + id.x;
+    let at = place(id);
     output[at] = gradient[at] * slope(unpack(input[at]));
 }

@@ -9,23 +9,12 @@
 //
 // One invocation computes 4 channels of a pixel; x: channels, y: input pixels, z: images.
 
-override IN_HEIGHT: u32;
-override IN_WIDTH: u32;
-override CHANNELS: u32;
-override OUT_HEIGHT: u32;
-override OUT_WIDTH: u32;
-override KERNEL_HEIGHT: u32;
-override KERNEL_WIDTH: u32;
-override STRIDE_Y: u32;
-override STRIDE_X: u32;
-override PAD_TOP: u32;
-override PAD_LEFT: u32;
-override MEAN: bool;
 override FIRST: u32;
 override ALL: u32;
 override ADD: bool;
 
 // #include "storage.wgsl"
+// #include "windows.wgsl"
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4f>;
 @group(0) @binding(1) var<storage, read> input: array<Stored>;
@@ -45,17 +34,13 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let own = pixel(id.z, here.x, here.y, id.x);
     var sum = vec4f();
     for (var y = 0u; y < OUT_HEIGHT; y++) {
-        let top = i32(y * STRIDE_Y) - i32(PAD_TOP);
-        if top > here.x || top + i32(KERNEL_HEIGHT) <= here.x {
-            continue;
-        }
         for (var x = 0u; x < OUT_WIDTH; x++) {
-            let left = i32(x * STRIDE_X) - i32(PAD_LEFT);
-            if left > here.y || left + i32(KERNEL_WIDTH) <= here.y {
+            let inside = window(y, x);
+            let first = inside.xy;
+            let end = inside.zw;
+            if any(here < first) || any(here >= end) {
                 continue;
             }
-            let first = max(vec2i(top, left), vec2i());
-            let end = min(vec2i(top + i32(KERNEL_HEIGHT), left + i32(KERNEL_WIDTH)), vec2i(i32(IN_HEIGHT), i32(IN_WIDTH)));
             var count = vec4f(f32((end.x - first.x) * (end.y - first.y)));
             var share = vec4f(1.0);
             if !MEAN {

@@ -8,11 +8,8 @@
 //
 // One invocation computes 4 channels of a pixel; x: channels, y: pixels, z: images.
 
-override PIXELS: u32;
-override CHANNELS: u32;
-override SHARED: bool;
-
 // #include "storage.wgsl"
+// #include "slope.wgsl"
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> slope: array<vec4f>;
@@ -20,11 +17,10 @@ override SHARED: bool;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-    let c_count = (CHANNELS + 3) / 4;
-    if id.x >= c_count {
+    if id.x >= groups() {
         return;
     }
-    let at = (id.z * PIXELS + id.y) * c_count + id.x;
+    let at = place(id);
     let x = unpack(input[at]);
-    output[at] = pack(select(x, x * slope[select(id.y * c_count, 0, SHARED) + id.x], x < vec4f()));
+    output[at] = pack(select(x, x * slope_of(id), x < vec4f()));
 }

@@ -9,11 +9,8 @@
 //
 // One invocation computes 4 channels of a pixel; x: channels, y: pixels, z: images.
 
-override PIXELS: u32;
-override CHANNELS: u32;
-override SHARED: bool;
-
 // #include "storage.wgsl"
+// #include "slope.wgsl"
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4f>;
 @group(0) @binding(1) var<storage, read> input: array<Stored>;
@@ -22,11 +19,10 @@ override SHARED: bool;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3u) {
-    let c_count = (CHANNELS + 3) / 4;
-    if id.x >= c_count {
+    if id.x >= groups() {
         return;
     }
-    let at = (id.z * PIXELS + id.y) * c_count + id.x;
-    let below = gradient[at] * slope[select(id.y * c_count, 0, SHARED) + id.x];
+    let at = place(id);
+    let below = gradient[at] * slope_of(id);
     output[at] = select(below, gradient[at], unpack(input[at]) > vec4f());
 }

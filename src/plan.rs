@@ -101,7 +101,7 @@ pub struct Plan {
     pub embedding: usize,
     /// The slot with the last layer's values, such as logits: `[outputs]`, padded to whole `vec4`s.
     pub logits: usize,
-    /// What they are.
+    /// The kind of these values.
     pub output: Output,
     /// The number of outputs.
     pub outputs: usize,
@@ -320,7 +320,7 @@ impl Lowering {
     fn head(&mut self, layer: &Layer, from: Binding) -> usize {
         let Layer { input, output, operation, activation_after, .. } = *layer;
         let label = || layer.name.clone();
-        self.is_vector |= layer.makes_vector();
+        self.is_vector |= layer.operation.makes_vector();
         let values = Values { shape: output, is_vector: self.is_vector };
         let writes = match operation {
             Operation::Activation => None,
@@ -328,7 +328,7 @@ impl Lowering {
             _ => Some(self.allocate(output.stored())),
         };
         if let Some(writes) = writes {
-            if layer.makes_vector() {
+            if layer.operation.makes_vector() {
                 self.plan.embedding = writes;
             }
             match operation {
@@ -377,7 +377,7 @@ impl Lowering {
         }
     }
 
-    /// What makes the output of the last layer's values.
+    /// The passes from the last layer's values to the output.
     fn answer(&mut self) {
         let outputs = self.plan.outputs;
         self.plan.logits = self.values.last().copied().unwrap_or_default();

@@ -401,7 +401,8 @@ fn head_wants(index: usize, layers: &[Layer]) -> Vec<Want> {
     let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
     let (name, input, output) = (&layer.name, layer.input, layer.output);
     let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
-    let values = Values { shape: output, is_vector: layers[..=index].iter().any(Layer::makes_vector) };
+    let values =
+        Values { shape: output, is_vector: layers[..=index].iter().any(|layer| layer.operation.makes_vector()) };
     let function = layer.activation_after;
     let is_fused = function.is_none() || (layer.operation == Operation::Dense && function == Some(Function::Relu));
     let (all, relu_after) = (output.len(), layer.operation == Operation::Dense && function == Some(Function::Relu));
@@ -481,10 +482,11 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
         }
         contents[*writes] = Some(result);
     }
-    let vector = network.layers.iter().position(Layer::makes_vector).unwrap_or(network.layers.len() - 1);
+    let vector =
+        network.layers.iter().position(|layer| layer.operation.makes_vector()).unwrap_or(network.layers.len() - 1);
     let kept = [plan.embedding, plan.logits, plan.answer].map(|slot| contents[slot]);
     // The embedding is what pooling gives, before a function is applied to it.
-    let is_half = network.layers[vector].makes_vector() && network.layers[vector].activation_after.is_some();
+    let is_half = network.layers[vector].operation.makes_vector() && network.layers[vector].activation_after.is_some();
     let embedding = if is_half { Content::Half(vector) } else { Content::ValueId(vector + 1) };
     let want = [embedding, last, answer].map(Some);
     if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }

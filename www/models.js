@@ -159,7 +159,7 @@ async function showInfo() {
   $('assumed').textContent = untold && `Assumed, as the file does not tell: ${untold}.`;
 }
 
-/** What a model gives, in words. */
+/** The outputs of a model, in words. */
 function what(output, outputs, classes) {
   if (output === 'features') return `${outputs} features`;
   if (output === 'linear') return outputs === 1 ? 'a number' : `${outputs} numbers`;

@@ -28,14 +28,6 @@ impl Builder {
 
     fn push(&mut self, name: &str, operation: Operation, from: ValueId, channels: usize) -> &mut Layer {
         let input = self.shape(from);
-        let [height, width] = match operation {
-            Operation::Conv(window)
-            | Operation::SeparableConv(window)
-            | Operation::MaxPool(window)
-            | Operation::AveragePool(window) => window.count(input),
-            Operation::GlobalPool(_) | Operation::Flatten | Operation::Dense => [1, 1],
-            Operation::ScaleShift | Operation::Prelu { .. } | Operation::Activation => [input.height, input.width],
-        };
         let index = self.layers.len();
         self.layers.push(Layer {
             name: name.to_owned(),
@@ -47,7 +39,7 @@ impl Builder {
             activation_before: None,
             activation_after: None,
             input,
-            output: Shape::new(height, width, channels),
+            output: operation.output(input, channels),
         });
         &mut self.layers[index]
     }
@@ -64,19 +56,11 @@ impl Builder {
 
     /// Max pooling of an activation.
     pub fn max_pool(&mut self, name: &str, from: ValueId, window: Window) -> &mut Layer {
-        let channels = self.shape(from).channels;
-        self.push(name, Operation::MaxPool(window), from, channels)
+        self.push(name, Operation::MaxPool(window), from, 0)
     }
 
     /// A layer of a head; `units` are those of a dense one.
     pub fn head_layer(&mut self, name: &str, operation: Operation, units: usize) -> &mut Layer {
-        let input = self.shape(self.last());
-        let channels = match operation {
-            Operation::Dense => units,
-            Operation::Flatten => input.len(),
-            Operation::GlobalPool(pool) => input.channels * pool.parts().len(),
-            _ => input.channels,
-        };
-        self.push(name, operation, self.last(), channels)
+        self.push(name, operation, self.last(), units)
     }
 }

@@ -1,4 +1,4 @@
-//! The layers behind a backbone, and what their last values are.
+//! The layers behind a backbone, and the kind of their last values.
 
 use super::activation::Function;
 use super::builder::Builder;
@@ -44,7 +44,7 @@ impl HeadLayer {
     }
 }
 
-/// What a model's last values are.
+/// The kind of a model's last values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -115,7 +115,7 @@ pub fn layers(features: Shape, head: &[HeadLayer]) -> Result<Vec<Layer>> {
             }
             _ => {}
         }
-        is_vector |= matches!(operation, Operation::GlobalPool(_) | Operation::Flatten);
+        is_vector |= operation.makes_vector();
         builder.head_layer(name, *operation, *units).activation_after = *activation;
     }
     Ok(builder.layers)

@@ -140,6 +140,29 @@ pub enum Operation {
     Activation,
 }
 
+impl Operation {
+    /// The shape of its result; `channels` are a convolution's or a dense layer's own.
+    pub fn output(self, input: Shape, channels: usize) -> Shape {
+        let windows = |window: Window, channels| {
+            let [height, width] = window.count(input);
+            Shape::new(height, width, channels)
+        };
+        match self {
+            Self::Conv(window) | Self::SeparableConv(window) => windows(window, channels),
+            Self::MaxPool(window) | Self::AveragePool(window) => windows(window, input.channels),
+            Self::GlobalPool(pool) => Shape::new(1, 1, input.channels * pool.parts().len()),
+            Self::Flatten => Shape::new(1, 1, input.len()),
+            Self::Dense => Shape::new(1, 1, channels),
+            Self::ScaleShift | Self::Prelu { .. } | Self::Activation => input,
+        }
+    }
+
+    /// Whether its result is a vector, and its input an activation of pixels.
+    pub fn makes_vector(self) -> bool {
+        matches!(self, Self::GlobalPool(_) | Self::Flatten)
+    }
+}
+
 /// Pooling over all pixels; of several ones the results lie one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -344,11 +367,6 @@ impl Layer {
     /// The number of slopes of a PReLU.
     fn slopes(&self, is_shared: bool) -> usize {
         if is_shared { self.output.channels } else { self.output.len() }
-    }
-
-    /// Whether its result is a vector, and what it reads an activation of pixels.
-    pub fn makes_vector(&self) -> bool {
-        matches!(self.operation, Operation::GlobalPool(_) | Operation::Flatten)
     }
 
     /// Whether it is a 1×1 convolution.

@@ -38,7 +38,7 @@ crate::names! { Preset { Keras = "keras", Timm = "timm" } }
 pub struct Network {
     /// The layers; layer `n` produces [`ValueId`](layer::ValueId) `n + 1`.
     pub layers: Vec<Layer>,
-    /// What the last layer's values are.
+    /// The kind of the last layer's values.
     pub output: Output,
 }
 
@@ -54,7 +54,8 @@ impl Network {
         let backbone = network.layers.len();
         network.layers.extend(head.into_iter().map(|layer| Layer { from: backbone + layer.from, ..layer }));
         network.output = output;
-        if output != Output::Features && !network.layers[backbone..].iter().any(Layer::makes_vector) {
+        if output != Output::Features && !network.layers[backbone..].iter().any(|layer| layer.operation.makes_vector())
+        {
             return Err(Error::Weights(
                 "there is no classification head (a \"notop\" file?): give a file of its Dense layers as the head"
                     .into(),

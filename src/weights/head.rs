@@ -61,16 +61,7 @@ impl Trained {
 
     /// The shape of its result.
     pub(super) fn output(&self, input: Shape) -> Shape {
-        match self.layer.operation {
-            Operation::Dense => Shape::new(1, 1, self.layer.units),
-            Operation::Flatten => Shape::new(1, 1, input.len()),
-            Operation::GlobalPool(pool) => Shape::new(1, 1, input.channels * pool.parts().len()),
-            Operation::MaxPool(window) | Operation::AveragePool(window) => {
-                let [height, width] = window.count(input);
-                Shape::new(height, width, input.channels)
-            }
-            _ => input,
-        }
+        self.layer.operation.output(input, self.layer.units)
     }
 
     /// A batch norm by its arrays, of which gamma and beta may be missing.
@@ -91,7 +82,7 @@ impl Trained {
     }
 }
 
-/// What a head finds in front of it: the backbone's last activation, and the layers that a model has behind that already.
+/// The input of a head: the backbone's last activation, and the pooling that a model has behind it.
 #[derive(Clone, Debug)]
 pub struct Prefix {
     features: Shape,
@@ -114,9 +105,8 @@ impl Prefix {
     pub fn of(meta: &Meta) -> Result<Self> {
         let features = meta.network()?.features();
         let mut layers = meta.head.clone();
-        let makes_vector = |layer: &HeadLayer| matches!(layer.operation, Operation::GlobalPool(_) | Operation::Flatten);
         let has_arrays = |layer: &HeadLayer| matches!(layer.operation, Operation::ScaleShift | Operation::Prelu { .. });
-        match layers.iter().position(makes_vector) {
+        match layers.iter().position(|layer| layer.operation.makes_vector()) {
             Some(last) if !layers[..last].iter().any(has_arrays) => layers.truncate(last + 1),
             _ => layers.clear(),
         }
@@ -157,7 +147,7 @@ impl Prefix {
 pub struct Head {
     /// The layers.
     pub layers: Vec<HeadLayer>,
-    /// What the last one's values are.
+    /// The kind of the last one's values.
     pub output: Output,
     /// Whether the model returns logits, to which softmax or sigmoid is applied here.
     pub is_logits: bool,
@@ -175,11 +165,11 @@ pub(super) struct Told {
     pub order: bool,
     /// Whether it tells the activation between them.
     pub hidden_activation: bool,
-    /// What the last values are, if it tells that.
+    /// The kind of the last values, if it tells that.
     pub output: Option<Output>,
-    /// Whether what it returns are logits, if there is an output to be assumed.
+    /// Whether the model returns logits.
     pub is_logits: bool,
-    /// The output of a single value of which the file does not tell what it is.
+    /// The assumed output of a single value.
     pub single: Output,
 }
 
@@ -221,25 +211,23 @@ fn assemble(features: Shape, mut trained: Vec<Trained>) -> Result<(Vec<HeadLayer
         }
     }
     let shapes = check(features, &trained)?;
-    // A ReLU behind the backbone's is none.
-    let is_vain = |trained: &Trained| match trained.layer.operation {
-        Operation::GlobalPool(_) | Operation::MaxPool(_) | Operation::AveragePool(_) | Operation::Flatten => None,
-        _ => Some(trained.layer.operation == Operation::Activation && trained.layer.activation == Some(Function::Relu)),
-    };
     let mut keep = vec![true; trained.len()];
-    for at in 0..trained.len() {
-        match is_vain(&trained[at]) {
-            None => {}
-            Some(true) => keep[at] = false,
-            Some(false) => break,
+    for (keep, Trained { layer, .. }) in keep.iter_mut().zip(&trained) {
+        match layer.operation {
+            Operation::GlobalPool(_) | Operation::MaxPool(_) | Operation::AveragePool(_) | Operation::Flatten => {}
+            // The backbone's values are positive already.
+            Operation::Activation if layer.activation == Some(Function::Relu) => *keep = false,
+            _ => break,
         }
     }
     for at in 0..trained.len() {
         let Arrays::ScaleShift { scale, shift } = trained[at].arrays.clone() else { continue };
         let is_linear = |trained: &Trained| {
-            let mean = Operation::GlobalPool(GlobalPool::Average);
-            matches!(trained.layer.operation, Operation::Flatten | Operation::AveragePool(_))
-                || trained.layer.operation == mean
+            let operation = trained.layer.operation;
+            matches!(
+                operation,
+                Operation::Flatten | Operation::AveragePool(_) | Operation::GlobalPool(GlobalPool::Average)
+            )
         };
         let next = (at + 1..trained.len()).find(|&next| keep[next] && !is_linear(&trained[next]));
         let before = (0..at).rfind(|&before| keep[before]);
@@ -272,14 +260,13 @@ fn assemble(features: Shape, mut trained: Vec<Trained>) -> Result<(Vec<HeadLayer
     let (mut layers, mut tensors): (Vec<HeadLayer>, _) = (Vec::new(), Vec::new());
     for ((trained, shape), _) in trained.into_iter().zip(&shapes).zip(keep).filter(|(_, keep)| *keep) {
         let Trained { layer, arrays } = trained;
-        match (layers.last_mut(), layer.operation) {
-            (Some(dense), Operation::Activation)
-                if dense.operation == Operation::Dense && dense.activation.is_none() =>
-            {
-                dense.activation = layer.activation;
-                continue;
-            }
-            _ => {}
+        if layer.operation == Operation::Activation
+            && let Some(dense) = layers.last_mut()
+            && dense.operation == Operation::Dense
+            && dense.activation.is_none()
+        {
+            dense.activation = layer.activation;
+            continue;
         }
         let pad = |mut values: Vec<f32>| {
             values.resize(values.len().next_multiple_of(4), 0.0);

@@ -48,13 +48,12 @@ impl Overrides {
 
     /// Whether a mismatch is the caller's mistake.
     pub(super) fn can_mismatch(&self) -> bool {
-        let Self { labels, input_size, head, activation, mean, std, crop, .. } = self;
-        let is_given = [labels.is_some(), input_size.is_some(), head.is_some(), activation.is_some(), crop.is_some()];
-        is_given.contains(&true) || mean.is_some() || std.is_some()
+        let Self { labels, input_size, head, activation, crop, .. } = self;
+        labels.is_some() || input_size.is_some() || head.is_some() || activation.is_some() || crop.is_some()
     }
 
     /// The options, each with whether it is given.
-    fn told(&self) -> [(&'static str, bool); 7] {
+    fn told(&self) -> [(&'static str, bool); 6] {
         [
             ("labels", self.labels.is_some()),
             ("filter", self.filter.is_some()),
@@ -62,7 +61,6 @@ impl Overrides {
             ("pixels", self.pixels.is_some() || self.mean.is_some() || self.std.is_some()),
             ("activation", self.activation.is_some()),
             ("inputSize", self.input_size.is_some()),
-            ("crop", self.crop.is_some()),
         ]
     }
 

@@ -57,7 +57,7 @@ pub struct Meta {
     pub input_size: [usize; 2],
     /// The layers behind the backbone.
     pub head: Vec<HeadLayer>,
-    /// What the last layer's values are.
+    /// The kind of the last layer's values.
     pub output: Output,
     /// Whether the model itself returns the last layer's values: softmax or sigmoid, if any, is added to give probabilities.
     pub is_logits: bool,

@@ -323,7 +323,7 @@ fn convert(
     Ok(())
 }
 
-/// What a network gives: `7 classes`, `1 output (linear)`.
+/// The outputs of a network: `7 classes`, `1 output (linear)`.
 fn outputs(network: &Network) -> String {
     match (network.classes(), network.outputs()) {
         (0, 1) => format!("1 output ({})", network.output),
@@ -332,7 +332,7 @@ fn outputs(network: &Network) -> String {
     }
 }
 
-/// What becomes of a pixel's levels: `RGB: level · 0.0078 − 1`.
+/// The normalisation of a pixel: `RGB: level · 0.0078 − 1`.
 fn normalisation(preprocessing: &Preprocessing) -> String {
     let Preprocessing { scale, offset, bgr, .. } = preprocessing;
     let step = |c: usize| {

@@ -24,7 +24,7 @@ pub(super) struct Config {
     pub resizing: Option<([usize; 2], Filter, Fit)>,
     /// The layers behind the backbone, without a final softmax or sigmoid.
     pub head: Vec<Step>,
-    /// What the last values are: by the final activation, else by the loss that the model was compiled with.
+    /// The kind of the last values: by the final activation, else by the loss that the model was compiled with.
     pub output: Option<Output>,
     /// Whether the model ends in logits, which it leaves as they are.
     pub is_logits: bool,
@@ -140,10 +140,8 @@ impl Config {
             )));
         };
         let mut config = Self { is_there: true, ..Self::default() };
-        let start = config.behind_backbone(&graph, output, is_keras3)?;
-        match start {
-            Some(last) => config.backbone(&graph, last)?,
-            None => config.pixels.clear(),
+        if let Some(last) = config.behind_backbone(&graph, output, is_keras3)? {
+            config.backbone(&graph, last)?;
         }
         config.end(&compiled["loss"])?;
         Ok(config)

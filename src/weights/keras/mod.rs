@@ -211,23 +211,24 @@ fn preprocessing(steps: &[PixelStep], layers: &mut Layers) -> Result<Option<Prep
 
 /// The layers behind the backbone and their tensors.
 fn head(Opened { layers, config }: &mut Opened, mut prefix: Prefix) -> Result<Head> {
-    let trained = if config.is_there { listed(config, layers, &mut prefix)? } else { chained(layers, &mut prefix)? };
+    let (trained, order) =
+        if config.is_there { (listed(config, layers, &mut prefix)?, true) } else { chained(layers, &mut prefix)? };
     if let Some(Found { path, .. }) = layers.of(Kind::Dense).first() {
         return Err(Error::Weights(format!("{path} is a dense layer that the model's config does not have")));
     }
     let told = Told {
         pooling: prefix.is_told(),
-        order: trained.1,
+        order,
         hidden_activation: config.is_there,
         output: config.output,
         is_logits: config.is_logits,
         single: if config.is_there { Output::Linear } else { Output::Sigmoid },
     };
-    Head::new(prefix.features(), trained.0, told)
+    Head::new(prefix.features(), trained, told)
 }
 
 /// The layers that a config lists, with their arrays.
-fn listed(config: &Config, layers: &mut Layers, prefix: &mut Prefix) -> Result<(Vec<Trained>, bool)> {
+fn listed(config: &Config, layers: &mut Layers, prefix: &mut Prefix) -> Result<Vec<Trained>> {
     let is_spatial =
         |step: &Step| matches!(step.kind, StepKind::Pool { .. } | StepKind::GlobalPool(_) | StepKind::Flatten);
     // A head by itself may begin with features that were pooled, and a Flatten that does nothing then.
@@ -301,10 +302,10 @@ fn listed(config: &Config, layers: &mut Layers, prefix: &mut Prefix) -> Result<(
             }
         };
         shape = new.output(shape);
-        is_vector |= matches!(new.layer.operation, Operation::GlobalPool(_) | Operation::Flatten);
+        is_vector |= new.layer.operation.makes_vector();
         trained.push(new);
     }
-    Ok((trained, true))
+    Ok(trained)
 }
 
 /// The dense layers of a file without a config, chained by their shapes, with ReLU between them; and whether they can follow one another
