@@ -5,16 +5,15 @@
 //! Buffers ("slots") are shared by liveness: as soon as the last reader of an activation has run, its slot is free
 //! for the next one.
 
+mod head;
+
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::network::activation::Function;
-use crate::network::head::{MAX_INPUTS, Output};
+use crate::network::head::Output;
 use crate::network::layer::{Layer, Operation, Section, Shape, Tensor, ValueId, Window};
-use crate::ops::{
-    Activation, Add, Conv, Dense, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Pointwise, Pool, Prelu,
-    ScaleShift, Sepconv, SoftmaxTopk, Values,
-};
+use crate::ops::{Add, Conv, Depthwise, Op, Pointwise, Sepconv};
 use crate::shader::PipelineDescriptor;
 use crate::tile::{Algorithm, ProblemSize, Tile, Tuning};
 
@@ -105,7 +104,7 @@ pub struct Plan {
     pub output: Output,
     /// The number of outputs.
     pub outputs: usize,
-    /// The slot with the answer: after softmax as [`SoftmaxTopk`] has it, else `[outputs]`.
+    /// The slot with the answer: after softmax as [`crate::ops::SoftmaxTopk`] has it, else `[outputs]`.
     pub answer: usize,
     /// How many classes are ranked after softmax: [`TOP`], or all where there are fewer. Else 0.
     pub top: usize,
@@ -316,91 +315,6 @@ impl Lowering {
         self.values.push(writes);
     }
 
-    /// A layer behind the backbone, whose activations all stay.
-    fn head(&mut self, layer: &Layer, from: Binding) -> usize {
-        let Layer { input, output, operation, activation_after, .. } = *layer;
-        let label = || layer.name.clone();
-        self.is_vector |= layer.operation.makes_vector();
-        let values = Values { shape: output, is_vector: self.is_vector };
-        let writes = match operation {
-            Operation::Activation => None,
-            _ if self.is_vector => Some(self.fresh(output.stored())),
-            _ => Some(self.allocate(output.stored())),
-        };
-        if let Some(writes) = writes {
-            if layer.operation.makes_vector() {
-                self.plan.embedding = writes;
-            }
-            match operation {
-                Operation::GlobalPool(pool) => {
-                    let parts = pool.parts();
-                    for (part, &is_mean) in parts.iter().enumerate() {
-                        let (first, all) = (part * input.channels, output.channels);
-                        let (name, op) = if is_mean {
-                            ("average", Op::from(GlobalAveragePool { input, first, all }))
-                        } else {
-                            ("max", Op::from(GlobalMaxPool { input, first, all }))
-                        };
-                        let label = if parts.len() == 1 { label() } else { format!("{}.{name}", layer.name) };
-                        self.pass(label, op, vec![from], writes);
-                    }
-                }
-                Operation::Flatten => self.pass(label(), Flatten { input }, vec![from], writes),
-                Operation::AveragePool(window) => {
-                    self.pass(label(), Pool { input, window, is_mean: true }, vec![from], writes);
-                }
-                Operation::MaxPool(window) => {
-                    self.pass(label(), Pool { input, window, is_mean: false }, vec![from], writes);
-                }
-                Operation::ScaleShift => {
-                    let reads = vec![from, self.tensor(), self.tensor()];
-                    self.pass(label(), ScaleShift { values }, reads, writes);
-                }
-                Operation::Prelu { is_shared } => {
-                    let reads = vec![from, self.tensor()];
-                    self.pass(label(), Prelu { values, is_shared }, reads, writes);
-                }
-                _ => self.dense(layer, from, writes),
-            }
-        }
-        match activation_after {
-            // The kernel of dense layers has a ReLU.
-            Some(function) if operation != Operation::Dense || function != Function::Relu => {
-                let result = if self.is_vector { self.fresh(output.stored()) } else { self.allocate(output.stored()) };
-                let label = if writes.is_some() { format!("{}.activation", layer.name) } else { label() };
-                let from = writes.map_or(from, Binding::Slot);
-                self.pass(label, Activation { values, function }, vec![from], result);
-                result
-            }
-            // A layer of no function is none.
-            _ => writes.unwrap_or(self.values[layer.from]),
-        }
-    }
-
-    /// The passes from the last layer's values to the output.
-    fn answer(&mut self) {
-        let outputs = self.plan.outputs;
-        self.plan.logits = self.values.last().copied().unwrap_or_default();
-        if !self.is_vector {
-            self.plan.embedding = self.plan.logits;
-        }
-        let (label, op) = match self.plan.output {
-            Output::Softmax => {
-                self.plan.top = outputs.min(TOP);
-                ("softmax_topk", Op::from(SoftmaxTopk { classes: outputs, top: self.plan.top }))
-            }
-            Output::Sigmoid => {
-                ("sigmoid", Activation { values: Values::vector(outputs), function: Function::Sigmoid }.into())
-            }
-            Output::Linear | Output::Features => {
-                self.plan.answer = self.plan.logits;
-                return;
-            }
-        };
-        self.plan.answer = self.fresh(op.output_len());
-        self.pass(label.to_owned(), op, vec![Binding::Slot(self.plan.logits)], self.plan.answer);
-    }
-
     /// A separable convolution, in one pass or two.
     fn separable(&mut self, network: &Network, index: usize, layer: &Layer, from: Binding) -> usize {
         let (input, output) = (layer.input, layer.output);
@@ -436,28 +350,6 @@ impl Lowering {
         self.free.push(between);
         layer.add.into_iter().for_each(|value| self.release(network, index, value));
         writes
-    }
-
-    /// A dense layer: one pass, or where its weights exceed a binding several, each for some of the outputs.
-    fn dense(&mut self, layer: &Layer, from: Binding, writes: usize) {
-        let (weight, bias) = (self.next_tensor, self.next_tensor + 1);
-        self.next_tensor += 2;
-        let (inputs, outputs) = (layer.input.len(), layer.output.len());
-        let row = self.plan.tensors[weight].bytes(self.plan.storage) / outputs;
-        // Multiples of 64 rows begin where a binding may; one of them always fits.
-        const { assert!(MAX_BINDING >= 64 * 4 * MAX_INPUTS) };
-        let most = (MAX_BINDING / row / 64 * 64).min(outputs);
-        for first in (0..outputs).step_by(most) {
-            let count = most.min(outputs - first);
-            let rows = Binding::Rows { tensor: weight, first, count };
-            let (label, rows) = match count {
-                _ if count == outputs => (layer.name.clone(), Binding::Tensor(weight)),
-                _ => (format!("{}[{first}..{}]", layer.name, first + count), rows),
-            };
-            let relu_after = layer.activation_after == Some(Function::Relu);
-            let op = Dense { inputs, first, outputs: count, all: outputs, relu_after };
-            self.pass(label, op, vec![from, rows, Binding::Tensor(bias)], writes);
-        }
     }
 
     /// Frees the slot of a value that layer `index` was the last to read.

@@ -1,18 +1,21 @@
 //! Weights in, photos in, classes out, on any backend.
 
+mod answer;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod interpret;
 
 use std::sync::Arc;
 
+pub use answer::{Answer, Output};
+
 use crate::backend::{Backend, Engine, Readback, Weights};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::explain::Explanation;
-use crate::network::{Network, head};
+use crate::network::Network;
 use crate::plan::Plan;
-use crate::prediction::{Prediction, rank};
+use crate::prediction::Prediction;
 use crate::resize::{Fit, Rgba};
 use crate::tile::Tuning;
 use crate::weights::safetensors::{Header, Meta};
@@ -360,59 +363,4 @@ impl<B: Backend> Classifier<B> {
 
 fn unreserved(photos: usize) -> Error {
     Error::Argument(format!("there is no room for {photos} photos at once: reserve it"))
-}
-
-/// The answer that a backend will have.
-#[must_use]
-pub struct Answer<R> {
-    values: R,
-    meta: Arc<Meta>,
-    output: head::Output,
-    outputs: usize,
-    photos: usize,
-    /// How many classes the backend ranks.
-    ranked: usize,
-    top: usize,
-}
-
-impl<R: Readback> Answer<R> {
-    /// The most likely classes of each photo, in order.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed, [`Error::BadOutput`] if a result is not a number.
-    pub async fn read(self) -> Result<Vec<Vec<Prediction>>> {
-        let Self { values, meta, output, outputs, photos, ranked, top } = self;
-        let values = values.read().await?;
-        let scores = |photo: &[f32]| -> Vec<(usize, f32)> {
-            let (best, all) = photo.split_at(2 * ranked);
-            match all {
-                _ if top <= ranked => {
-                    (0..top).map(|rank| (best[rank].to_bits() as usize, best[ranked + rank])).collect()
-                }
-                &[second] if output == head::Output::Sigmoid => vec![(0, 1.0 - second), (1, second)],
-                all => all.iter().copied().enumerate().collect(),
-            }
-        };
-        let photos = values.chunks(values.len() / photos);
-        photos.map(|photo| rank(&meta, output.classes(outputs), scores(photo), top)).collect()
-    }
-}
-
-/// A model's own output that a backend will have.
-#[must_use]
-pub struct Output<R> {
-    values: R,
-    /// The ranked classes in front of it.
-    skip: usize,
-}
-
-impl<R: Readback> Output<R> {
-    /// The output.
-    ///
-    /// # Errors
-    /// As [`Answer::read`].
-    pub async fn read(self) -> Result<Vec<f32>> {
-        let output = self.values.read().await?.split_off(self.skip);
-        if output.iter().all(|value| value.is_finite()) { Ok(output) } else { Err(Error::BadOutput) }
-    }
 }

@@ -4,7 +4,9 @@ mod bench;
 mod classify;
 mod compare;
 mod evaluate;
+mod inspect;
 mod model;
+mod options;
 mod predict;
 mod profile;
 mod progress;
@@ -16,15 +18,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use inspect::{inspect, outputs};
 use model::{Run, on_device};
+use options::Options;
 use progress::Progress;
-use xception::backend::gpu::Preprocessor;
 use xception::dtype::Dtype;
-use xception::network::{Network, Output};
-use xception::plan::Plan;
-use xception::resize::{Filter, Fit, Pixels, Preprocessing};
-use xception::tile::Tuning;
 use xception::weights::assumed::Assumption;
 use xception::weights::safetensors::{Header, Meta};
 use xception::weights::{self, Overrides};
@@ -145,70 +144,6 @@ enum Command {
     },
 }
 
-/// Caller overrides of what the weights say.
-#[derive(Args)]
-struct Options {
-    /// Resampling filter, Pillow's or (tf-) TensorFlow's; by default what the weights say, else bilinear.
-    #[arg(long)]
-    filter: Option<Filter>,
-    /// Treatment of other aspect ratios; by default what the weights say, else squash.
-    #[arg(long)]
-    fit: Option<Fit>,
-    /// Share of the largest possible centre that --fit crop keeps, such as timm's crop_pct.
-    #[arg(long)]
-    crop: Option<f64>,
-    /// Scale of pixel values; by default what the weights say, else tf, which is −1 to 1.
-    #[arg(long)]
-    pixels: Option<Pixels>,
-    /// Mean of each channel, of pixels from 0 to 1: R,G,B. Needs --std.
-    #[arg(long, value_delimiter = ',', num_args = 1, allow_hyphen_values = true)]
-    mean: Vec<f32>,
-    /// Deviation of each channel, of pixels from 0 to 1: R,G,B. Needs --mean.
-    #[arg(long, value_delimiter = ',', num_args = 1)]
-    std: Vec<f32>,
-    /// Activation behind the last layer; by default what the weights say, else softmax, or sigmoid of a single output.
-    #[arg(long)]
-    activation: Option<Output>,
-    /// Height and width of the network's input in pixels, 299 or 200x320; by default what the weights say, else 299.
-    #[arg(long, value_parser = size)]
-    size: Option<[usize; 2]>,
-    /// Another file whose layers are the head, for "notop" weights: Keras's, or PyTorch's safetensors.
-    #[arg(long)]
-    head: Option<PathBuf>,
-}
-
-impl Options {
-    fn overrides(&self) -> Result<Overrides, Failure> {
-        let head = self.head.as_ref().map(|path| fs::read(path).map_err(about(path))).transpose()?;
-        let by_channel = |option: &str, values: &[f32]| match *values {
-            [] => Ok(None),
-            [all] => Ok(Some([all; 3])),
-            [red, green, blue] => Ok(Some([red, green, blue])),
-            _ => Err(format!("--{option} takes a number for each of the three channels: R,G,B")),
-        };
-        Ok(Overrides {
-            filter: self.filter,
-            fit: self.fit,
-            crop: self.crop,
-            pixels: self.pixels,
-            mean: by_channel("mean", &self.mean)?,
-            std: by_channel("std", &self.std)?,
-            activation: self.activation,
-            input_size: self.size,
-            head,
-            ..Overrides::default()
-        })
-    }
-}
-
-/// Height and width: `299`, or `200x320`.
-fn size(text: &str) -> Result<[usize; 2], String> {
-    let (height, width) = text.split_once(['x', '×']).unwrap_or((text, text));
-    let side =
-        |side: &str| side.parse().map_err(|_| format!("{text} is no size: give 299, or height and width as 200x320"));
-    Ok([side(height)?, side(width)?])
-}
-
 /// A sentence that names the file it is about.
 type Failure = String;
 
@@ -320,90 +255,6 @@ fn convert(
     let [height, width] = header.meta.input_size;
     let what = outputs(&header.network);
     print(&format!("{}: {what}, input {height}×{width}, {} bytes", output.display(), file.len()));
-    Ok(())
-}
-
-/// The outputs of a network: `7 classes`, `1 output (linear)`.
-fn outputs(network: &Network) -> String {
-    match (network.classes(), network.outputs()) {
-        (0, 1) => format!("1 output ({})", network.output),
-        (0, outputs) => format!("{outputs} outputs ({})", network.output),
-        (classes, _) => format!("{classes} classes"),
-    }
-}
-
-/// The normalisation of a pixel: `RGB: level · 0.0078 − 1`.
-fn normalisation(preprocessing: &Preprocessing) -> String {
-    let Preprocessing { scale, offset, bgr, .. } = preprocessing;
-    let step = |c: usize| {
-        let sign = if offset[c] < 0.0 { '−' } else { '+' };
-        format!("level · {} {sign} {}", scale[c], offset[c].abs())
-    };
-    let all = [0, 1, 2].map(step);
-    let order = if *bgr { "BGR" } else { "RGB" };
-    if all.iter().all(|other| *other == all[0]) {
-        format!("{order}: {}", all[0])
-    } else {
-        format!("{order}: {}", all.join(", "))
-    }
-}
-
-fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
-    let file = read_model(path, options.overrides()?)?;
-    let Header { meta, network, dtype, .. } = Header::parse(&file).map_err(about(path))?;
-    let plan = |storage, software| Plan::new(&network, storage, &Tuning::untuned(software), 1);
-    let [plan, half, software] = [plan(Dtype::F32, false), plan(Dtype::F16, false), plan(Dtype::F32, true)];
-    let width = network.layers.iter().map(|layer| layer.name.chars().count()).max().unwrap_or_default().max(18);
-    let mut lines =
-        vec![format!("{:<width$} {:>13} {:>13} {:>12} {:>9}", "layer", "input", "output", "parameters", "MMAC")];
-    for layer in &network.layers {
-        let parameters: usize = layer.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
-        let macs = layer.macs() as f64 / 1e6;
-        lines.push(format!(
-            "{:<width$} {:>13} {:>13} {parameters:>12} {macs:>9.1}",
-            layer.name, layer.input, layer.output
-        ));
-    }
-    let [height, width] = meta.input_size;
-    let labels = if meta.labels.is_empty() { "none".to_owned() } else { meta.labels.len().to_string() };
-    let preprocessing = meta.preprocessing;
-    let assumed = meta.assumed.iter().map(|assumption| {
-        let Assumption { name, value } = assumption;
-        format!("assumed      {name}: {value}; {}", remedy(assumption))
-    });
-    lines.extend([
-        String::new(),
-        format!("source       {}", meta.source.kind),
-        format!("sha256       {}", meta.source.sha256),
-        format!("licence      {}", if meta.source.license.is_empty() { "not stated" } else { &meta.source.license }),
-        format!("input        {height}×{width}, {}, {}", preprocessing.filter, preprocessing.fit)
-            + &if preprocessing.crop == 1.0 { String::new() } else { format!(" to {}", preprocessing.crop) },
-        format!("pixels       {}", normalisation(&preprocessing)),
-        format!("output       {}, {}, labels: {labels}", network.output, outputs(&network))
-            + if meta.is_logits { "; the model itself gives logits" } else { "" },
-        format!("parameters   {}", network.parameter_count()),
-        format!("GMAC         {:.3}", network.macs() as f64 / 1e9),
-        format!(
-            "passes       {}, on software adapters {}; and {} to resize the photo",
-            plan.passes.len(),
-            software.passes.len(),
-            Preprocessor::pipelines(preprocessing, meta.input_size, Dtype::F32).len()
-        ),
-        format!("safetensors  {} MB as {dtype}", megabytes(file.len() as u64)),
-        format!(
-            "GPU weights  {} MB as f32, {} MB as f16",
-            megabytes(plan.weight_bytes()),
-            megabytes(half.weight_bytes())
-        ),
-        format!(
-            "GPU slots    {}: {} MB as f32, {} MB as f16",
-            plan.slots.len(),
-            megabytes(plan.activation_bytes()),
-            megabytes(half.activation_bytes())
-        ),
-    ]);
-    lines.extend(assumed);
-    print(&lines.join("\n"));
     Ok(())
 }
 

@@ -1,0 +1,238 @@
+//! The plan, simulated symbolically: every pass finds in its slots what its layer reads.
+
+use xception::dtype::Dtype;
+use xception::network::activation::Function;
+use xception::network::layer::{GlobalPool, Layer, Operation, Window};
+use xception::network::{HeadLayer, MAX_SIDE, Network, Output, Preset};
+use xception::ops::{
+    Activation, Add, Conv, Dense as DenseOp, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Pointwise, Pool,
+    Prelu, ScaleShift, Sepconv, SoftmaxTopk, Values,
+};
+use xception::plan::{Binding, Pass, Plan};
+use xception::tile::{Algorithm, ProblemSize, TILES, Tuning};
+
+use crate::common::dense_head;
+use crate::imagenet;
+
+/// The contents of a slot: an activation of the network, or a separable convolution's first half.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Content {
+    ValueId(usize),
+    Half(usize),
+}
+
+/// The pass that a layer calls for: label, slots read, tensors read, result, shapes and flags.
+type Want = (String, Vec<Content>, Vec<String>, Content, Op);
+
+/// The expected operands of a layer, derived from its definition alone.
+fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
+    let layer = &layers[index];
+    let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
+    let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.activation_after.is_some());
+    let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
+    let with = |first| [Some(first), layer.add.map(Content::ValueId)].into_iter().flatten().collect::<Vec<_>>();
+    let add = if layer.add.is_some() { Add::Residual } else { Add::Nothing };
+    let (label, both) = (name.clone(), tensors(&["weight", "bias"]));
+    match layer.operation {
+        // The pooling has a pass for both.
+        Operation::Conv(_) if layer.is_pointwise() => vec![],
+        Operation::Conv(Window { stride: [stride, _], .. }) => {
+            vec![(label, vec![from], both, result, Conv { input, output, stride }.into())]
+        }
+        Operation::SeparableConv(_) => {
+            let (half, relu_before) = (Content::Half(index), layer.activation_before.is_some());
+            let [window, weight, bias] =
+                ["depthwise.weight", "pointwise.weight", "pointwise.bias"].map(|suffix| format!("{name}.{suffix}"));
+            let tile = match tuning.algorithm(layer, 1) {
+                Algorithm::Fused(tile) => {
+                    let op = Sepconv { input, output, relu_before, add, relu_after, tile }.into();
+                    return vec![(label, with(from), vec![weight, bias, window], result, op)];
+                }
+                Algorithm::Tiled(tile) => Some(tile),
+                Algorithm::Direct => None,
+            };
+            let depthwise = Depthwise { shape: input, relu_before, rows: tuning.depthwise_rows() }.into();
+            let pointwise = Pointwise { input, output, stride: 1, add, relu_after, tile }.into();
+            let again = tile.map(|_| weight.clone());
+            let weights = [weight, bias].into_iter().chain(again).collect();
+            vec![
+                (format!("{name}.depthwise"), vec![from], vec![window], half, depthwise),
+                (format!("{name}.pointwise"), with(half), weights, result, pointwise),
+            ]
+        }
+        Operation::MaxPool(window) if layer.add.is_some() => {
+            let shortcut = &layers[layer.add.unwrap() - 1];
+            let tile = if let Algorithm::Fused(tile) = tuning.algorithm(shortcut, 1) { Some(tile) } else { None };
+            let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
+            let weights = suffixes.map(|suffix| format!("{}.{suffix}", shortcut.name)).collect();
+            let (input, add) = (shortcut.input, Add::MaxPool { padding: window.padding.map(|[before, _]| before) });
+            let op = Pointwise { input, output, stride: 2, add, relu_after, tile }.into();
+            vec![(label, vec![Content::ValueId(shortcut.from), from], weights, result, op)]
+        }
+        _ => head_wants(index, layers),
+    }
+}
+
+/// The same of a layer behind the backbone.
+fn head_wants(index: usize, layers: &[Layer]) -> Vec<Want> {
+    let layer = &layers[index];
+    let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
+    let (name, input, output) = (&layer.name, layer.input, layer.output);
+    let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
+    let values =
+        Values { shape: output, is_vector: layers[..=index].iter().any(|layer| layer.operation.makes_vector()) };
+    let function = layer.activation_after;
+    let is_fused = function.is_none() || (layer.operation == Operation::Dense && function == Some(Function::Relu));
+    let (all, relu_after) = (output.len(), layer.operation == Operation::Dense && function == Some(Function::Relu));
+    let (op, weights): (Op, &[&str]) = match layer.operation {
+        Operation::GlobalPool(GlobalPool::Average) => (GlobalAveragePool { input, first: 0, all }.into(), &[]),
+        Operation::GlobalPool(GlobalPool::MaxAverage) => {
+            let max = GlobalMaxPool { input, first: 0, all }.into();
+            let mean = GlobalAveragePool { input, first: 2048, all }.into();
+            let pass = |name: String, op| (name, vec![from], vec![], result, op);
+            return vec![pass(format!("{name}.max"), max), pass(format!("{name}.average"), mean)];
+        }
+        Operation::Flatten => (Flatten { input }.into(), &[]),
+        Operation::MaxPool(window) => (Pool { input, window, is_mean: false }.into(), &[]),
+        Operation::AveragePool(window) => (Pool { input, window, is_mean: true }.into(), &[]),
+        Operation::ScaleShift => (ScaleShift { values }.into(), &["scale", "shift"]),
+        Operation::Prelu { is_shared } => (Prelu { values, is_shared }.into(), &["slope"]),
+        Operation::Activation => {
+            let op = Activation { values, function: function.unwrap() }.into();
+            return vec![(name.clone(), vec![from], vec![], result, op)];
+        }
+        Operation::Dense => {
+            (DenseOp { inputs: input.len(), first: 0, outputs: all, all, relu_after }.into(), &["weight", "bias"])
+        }
+        operation => panic!("{operation:?}"),
+    };
+    if is_fused {
+        return vec![(name.clone(), vec![from], tensors(weights), result, op)];
+    }
+    let half = Content::Half(index);
+    let activation = Activation { values, function: function.unwrap() }.into();
+    vec![
+        (name.clone(), vec![from], tensors(weights), half, op),
+        (format!("{name}.activation"), vec![half], vec![], result, activation),
+    ]
+}
+
+/// Simulates the plan symbolically: an error where a slot does not hold what the pass reads.
+fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), String> {
+    let last = Content::ValueId(network.layers.len());
+    let outputs = network.outputs();
+    let (label, op) = match network.output {
+        Output::Softmax => ("softmax_topk", Some(SoftmaxTopk { classes: outputs, top: outputs.min(10) }.into())),
+        Output::Sigmoid => {
+            let values = Values::vector(outputs);
+            ("sigmoid", Some(Activation { values, function: Function::Sigmoid }.into()))
+        }
+        _ => ("", None),
+    };
+    let answer = if op.is_some() { Content::Half(usize::MAX) } else { last };
+    let layers = 0..network.layers.len();
+    let mut wanted: Vec<Want> = layers.flat_map(|layer| wants(layer, &network.layers, tuning)).collect();
+    wanted.extend(op.map(|op| (label.to_owned(), vec![last], vec![], answer, op)));
+    let mut contents = vec![None; plan.slots.len()];
+    contents[plan.image] = Some(Content::ValueId(0));
+    if wanted.len() != plan.passes.len() {
+        return Err(format!("{} passes for {}", plan.passes.len(), wanted.len()));
+    }
+    for (Pass { label, op, reads, writes, .. }, (name, values, weights, result, want)) in plan.passes.iter().zip(wanted)
+    {
+        let slots: Vec<usize> =
+            reads.iter().filter_map(|read| if let Binding::Slot(slot) = read { Some(*slot) } else { None }).collect();
+        let tensors: Vec<&String> = reads
+            .iter()
+            .filter_map(
+                |read| if let Binding::Tensor(tensor) = read { Some(&plan.tensors[*tensor].name) } else { None },
+            )
+            .collect();
+        let held: Vec<_> = slots.iter().take(values.len()).map(|&slot| contents[slot]).collect();
+        let fits = plan.slots[*writes].len >= op.output_len();
+        if (label, op) != (&name, &want)
+            || held != values.into_iter().map(Some).collect::<Vec<_>>()
+            || tensors != weights.iter().collect::<Vec<_>>()
+            || slots.contains(writes)
+            || !fits
+        {
+            return Err(format!("{label}: {op:?} reads {held:?} {tensors:?}, writes slot {writes}; wanted {want:?}"));
+        }
+        contents[*writes] = Some(result);
+    }
+    let vector =
+        network.layers.iter().position(|layer| layer.operation.makes_vector()).unwrap_or(network.layers.len() - 1);
+    let kept = [plan.embedding, plan.logits, plan.answer].map(|slot| contents[slot]);
+    // The embedding is what pooling gives, before a function is applied to it.
+    let is_half = network.layers[vector].operation.makes_vector() && network.layers[vector].activation_after.is_some();
+    let embedding = if is_half { Content::Half(vector) } else { Content::ValueId(vector + 1) };
+    let want = [embedding, last, answer].map(Some);
+    if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }
+}
+
+/// A GPU's plan, a software adapter's, and one whose separable convolutions are split in two passes.
+fn tunings(network: &Network) -> [Tuning; 3] {
+    let mut tiled = Tuning::untuned(false);
+    let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));
+    sizes.for_each(|size| tiled.insert(size, Algorithm::Tiled(TILES[1])));
+    [Tuning::untuned(false), Tuning::untuned(true), tiled]
+}
+
+#[test]
+fn every_pass_reads_what_its_layer_wants() {
+    let layer = |name: &str, operation, activation| HeadLayer { activation, ..HeadLayer::new(name, operation) };
+    let every = vec![
+        layer("norm", Operation::ScaleShift, Some(Function::Selu)),
+        layer("max", Operation::MaxPool(Window::valid(2, 1)), None),
+        layer("prelu", Operation::Prelu { is_shared: true }, None),
+        layer("mean", Operation::AveragePool(Window::padded(2, 1, 1)), Some(Function::Tanh)),
+        layer("pools", Operation::GlobalPool(GlobalPool::MaxAverage), None),
+        layer("elu", Operation::Activation, Some(Function::Elu(1.0))),
+        HeadLayer::dense("fc1", 6, Some(Function::Gelu)),
+        layer("prelu_2", Operation::Prelu { is_shared: false }, None),
+        HeadLayer::dense("fc2", 3, None),
+    ];
+    let flat = vec![layer("flat", Operation::Flatten, Some(Function::Silu)), HeadLayer::dense("fc", 1, None)];
+    let heads = [
+        (dense_head(&[("predictions", 1000)]), Output::Softmax),
+        (dense_head(&[("fc1", 64), ("predictions", 7)]), Output::Softmax),
+        (every[..4].to_vec(), Output::Features),
+        (every, Output::Sigmoid),
+        (flat, Output::Linear),
+        (vec![], Output::Features),
+    ];
+    for size in [[299, 299], [150, 150], [71, 71], [71, 400], [MAX_SIDE, MAX_SIDE]] {
+        for (head, output) in &heads {
+            // A dense layer takes no more pixels than 256.
+            let (is_flat, is_small) =
+                (head.iter().any(|layer| layer.name == "flat"), size.iter().all(|side| *side < 500));
+            if !is_small && is_flat {
+                continue;
+            }
+            let network = Network::new(size, head, *output, Preset::Keras).unwrap();
+            for tuning in tunings(&network) {
+                let plan = Plan::new(&network, Dtype::F32, &tuning, 1);
+                simulate(&network, &plan, &tuning).unwrap_or_else(|error| panic!("{size:?}: {error}"));
+                let mut labels: Vec<_> = plan.passes.iter().map(|pass| &pass.label).collect();
+                labels.sort();
+                labels.dedup();
+                assert_eq!(labels.len(), plan.passes.len(), "labels are unique");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_simulation_notices_a_wrong_slot() {
+    let network = imagenet([150, 150]);
+    for tuning in tunings(&network) {
+        let plan = Plan::new(&network, Dtype::F32, &tuning, 1);
+        for pass in 0..plan.passes.len() {
+            let wrong = (plan.passes[pass].writes + 1) % plan.slots.len();
+            let mut broken = plan.clone();
+            broken.passes[pass].writes = wrong;
+            let label = &plan.passes[pass].label;
+            assert!(simulate(&network, &broken, &tuning).is_err(), "{label} writes slot {wrong}");
+        }
+    }
+}
