@@ -39,16 +39,6 @@ pub(super) fn fold(
     Ok(tensors)
 }
 
-/// Whether at most one of some dense layers, `(inputs, units)`, can come next: one that takes `features`, and behind which another
-/// can follow if any is left.
-pub(super) fn is_one_way(left: &[(usize, usize)], features: usize) -> bool {
-    let goes_on = |&(at, &(inputs, units)): &(usize, &(usize, usize))| {
-        let follows = |(other, &(inputs, _)): (usize, &(usize, usize))| other != at && inputs == units;
-        inputs == features && (left.len() == 1 || left.iter().enumerate().any(follows))
-    };
-    left.iter().enumerate().filter(goes_on).count() < 2
-}
-
 /// Passes values on that are all finite.
 pub(super) fn finite(what: &str, values: Vec<f32>) -> Result<Vec<f32>> {
     if values.iter().all(|value| value.is_finite()) {

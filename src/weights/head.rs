@@ -309,6 +309,16 @@ fn check(features: Shape, trained: &[Trained]) -> Result<Vec<Layer>> {
     Ok(layers)
 }
 
+/// Whether at most one of some dense layers, `(inputs, units)`, can come next: one that takes `features`, and behind which another
+/// can follow if any is left.
+pub(super) fn is_one_way(left: &[(usize, usize)], features: usize) -> bool {
+    let goes_on = |&(at, &(inputs, units)): &(usize, &(usize, usize))| {
+        let follows = |(other, &(inputs, _)): (usize, &(usize, usize))| other != at && inputs == units;
+        inputs == features && (left.len() == 1 || left.iter().enumerate().any(follows))
+    };
+    left.iter().enumerate().filter(goes_on).count() < 2
+}
+
 /// A kernel, `[in, out]`, as a row for each output, padded with zeros.
 fn rows(layer: &Layer, kernel: &[f32]) -> Vec<f32> {
     let (outputs, row) = (layer.output.len(), layer.input.stored());

@@ -158,3 +158,9 @@ fn original(file: Vec<u8>, format: Format, size: Option<[usize; 2]>) -> Result<s
 fn sha256(file: &[u8]) -> String {
     Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// A key that sorts `conv2d`, `conv2d_2`, `conv2d_10` by number.
+#[cfg(feature = "formats")]
+fn counting(name: &str) -> Vec<(Option<u64>, &str)> {
+    name.split(['_', '.']).map(|part| part.parse().map_or((None, part), |number| (Some(number), ""))).collect()
+}

@@ -94,8 +94,8 @@ const IDLE: [&str; 14] = [
     "CutMix",
 ];
 
-/// ε of a batch norm that does not tell.
-const EPSILON: f64 = 1e-3;
+/// ε of a batch norm that does not tell: Keras's default.
+pub(super) const EPSILON: f64 = 1e-3;
 
 fn unsupported<T>(node: &Node, what: &str) -> Result<T> {
     let Node { name, class, .. } = node;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use hdf5_pure::{DType, Dataset, File, Group};
 
+use super::super::counting;
 use super::super::fold::finite;
 use crate::error::{Error, Result};
 use crate::network::layer::Layer;
@@ -91,11 +92,6 @@ impl Found {
             }
         }
     }
-}
-
-/// A key that sorts `conv2d`, `conv2d_2`, `conv2d_10` by number.
-pub(in crate::weights) fn counting(name: &str) -> Vec<(Option<u64>, &str)> {
-    name.split(['_', '.']).map(|part| part.parse().map_or((None, part), |number| (Some(number), ""))).collect()
 }
 
 /// The name that an array has in Keras today. `_W`, `_b` and `_running_std` (which holds the variance) are Keras 1's.

@@ -22,22 +22,17 @@ use std::io::{Cursor, Read};
 
 use hdf5_pure::{AttrValue, File};
 
-pub(super) use layers::counting;
-
 use super::assumed::{self, untold};
-use super::fold::{fold, is_one_way};
-use super::head::{Head, Prefix, Told, Trained};
+use super::fold::fold;
+use super::head::{Head, Prefix, Told, Trained, is_one_way};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
 use crate::network::layer::{Layer, Operation, Shape, Window};
 use crate::network::{FEATURES, Network, Output, Preset};
 use crate::resize::Preprocessing;
-use config::{Config, PixelStep, Step, StepKind, normalization};
+use config::{Config, EPSILON, PixelStep, Step, StepKind, normalization};
 use layers::{Array, Found, Kind, Layers, MAX_RATIO, damaged};
-
-/// Keras's default ε, where no config tells.
-const EPSILON: f64 = 1e-3;
 
 /// The side of the input where no config tells.
 const SIDE: usize = 299;

@@ -14,9 +14,9 @@ use tensors::Tensors;
 pub use tensors::is_archive;
 
 use super::assumed::{self, Assumption, untold};
-use super::fold::{fold, is_one_way};
-use super::head::{Head, Prefix, Told, Trained};
-use super::keras::counting;
+use super::counting;
+use super::fold::fold;
+use super::head::{Head, Prefix, Told, Trained, is_one_way};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
