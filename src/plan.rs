@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::network::activation::Function;
 use crate::network::head::Output;
 use crate::network::layer::{Layer, Operation, Section, Shape, Tensor, ValueId, Window};
-use crate::ops::{Add, Conv, Depthwise, Op, Pointwise, Sepconv};
+use crate::ops::{Add, Conv, Depthwise, Op, Pointwise, Resize, Sepconv};
 use crate::shader::PipelineDescriptor;
 use crate::tile::{Algorithm, ProblemSize, Tile, Tuning};
 
@@ -272,6 +272,12 @@ impl Lowering {
         let from = Binding::Slot(self.values[layer.from]);
         let label = layer.name.clone();
         let writes = match layer.operation {
+            Operation::Resize(resize) => {
+                let writes = self.allocate(output.stored());
+                self.pass(label, Resize::new(input, resize), vec![from], writes);
+                self.release(network, index, layer.from);
+                writes
+            }
             Operation::Conv(window) if window == Window::valid(1, 2) && !network.is_readable(index) => {
                 let tile = match self.tuning.algorithm(layer, self.plan.batch) {
                     Algorithm::Direct => None,

@@ -165,7 +165,7 @@ fn forms_on_the_gpu() {
     let file = fs::read(data("forms.safetensors")).unwrap();
     let answers = SafeTensors::deserialize(&file).unwrap();
     let gpu = gpu();
-    let some = ["spatial.keras", "joined.keras", "max_flatten.h5", "pixels_caffe.keras", "multi.h5"];
+    let some = ["spatial.keras", "joined.keras", "max_flatten.h5", "pixels_caffe.keras", "front_aspect.h5"];
     for name in names("forms").iter().filter(|name| !gpu.is_software() || some.contains(&&***name)) {
         let mut classifier = load(&gpu, &own(name, None).unwrap(), name, Some(Dtype::F32));
         check(&mut classifier, name, &answer(&answers, name), 1e-3);
@@ -173,7 +173,8 @@ fn forms_on_the_gpu() {
         let mut cpu = load(&Cpu::new(), &own(name, None).unwrap(), name, None);
         block_on(cpu.predict()).unwrap();
         let expected = block_on(cpu.explain(0).unwrap().read()).unwrap();
-        assert_close(&format!("the map of {name}"), &on_gpu, &expected, &[3, 3], 1e-3, 1e-2);
+        let pixels = cpu.plan().features_shape.pixels();
+        assert_close(&format!("the map of {name}"), &on_gpu, &expected, &[pixels], 1e-3, 1e-2);
     }
 }
 
@@ -211,4 +212,34 @@ fn checkpoints_answer_as_pytorch_does() {
         };
         assert_eq!((output, classes), expected, "{name}");
     });
+}
+
+/// What is something else, or does not tell enough, is refused by what it has.
+#[test]
+fn other_models_are_refused() {
+    let expected = [
+        ("bias.pth", "block3.rep.1.conv1.bias is part of the backbone, and none of Xception's"),
+        ("convolution.h5", "odd (Conv2D, behind the backbone)"),
+        ("convolution.pth", "fc does not follow from the backbone's 2048 features"),
+        ("convolution.weights.h5", "its 1 dense layers do not form a head behind the backbone's 2048 features"),
+        ("lambda.h5", "odd (Lambda) is not part of an Xception classifier"),
+        ("layer_norm.keras", "odd (LayerNormalization) is not part of an Xception classifier"),
+        ("layer_norm.pth", "fc.1.bias is part of the classifier"),
+        ("layer_norm.weights.h5", "weights alone do not tell"),
+        ("lstm.keras", "(LSTM) is not part of an Xception classifier"),
+        ("no_residuals.h5", "the backbone is another network than keras.applications.Xception"),
+        ("norm.pth", "fc.norm is not numbered as in a Sequential"),
+        ("norm.weights.h5", "it has 41 batch norms, an Xception has 40"),
+        ("padded.keras", "odd (ZeroPadding2D, in front of the backbone)"),
+        ("prelu.pth", "fc.1.weight is part of the classifier"),
+        ("prelu.weights.h5", "weights alone do not tell what that is for"),
+        ("two_inputs.keras", "odd (Concatenate, which joins something else than the two global poolings)"),
+        ("two_outputs.keras", "the model returns 2 results"),
+    ];
+    assert_eq!(names("refused"), expected.map(|(name, _)| name));
+    for (name, reason) in expected {
+        let overrides = Overrides { input_size: Some([SIDE; 2]), ..Overrides::default() };
+        let error = convert(decompressed(&format!("refused/{name}")), overrides).expect_err(name).to_string();
+        assert!(error.contains(reason), "{name}: {error} does not mention {reason}");
+    }
 }

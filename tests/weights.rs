@@ -285,6 +285,27 @@ fn changed_header(change: impl FnOnce(&mut serde_json::Map<String, serde_json::V
     [&(json.len() as u64).to_le_bytes()[..], &json].concat()
 }
 
+/// Version 2 had dense layers behind a mean, one scale for all channels, and a softmax.
+#[test]
+fn files_of_version_2_are_read() {
+    let header = changed_header(|header| {
+        let text = &mut header["__metadata__"]["xception-webgpu"];
+        let mut format: serde_json::Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+        format["version"] = 2.into();
+        let model = format["model"].as_object_mut().unwrap();
+        model.remove("output").and(model.remove("is_logits")).unwrap();
+        model["head"] = serde_json::json!([{"name": "predictions", "units": 1000, "relu": false}]);
+        let preprocessing = model["preprocessing"].as_object_mut().unwrap();
+        preprocessing.remove("bgr").and(preprocessing.remove("crop")).unwrap();
+        for name in ["scale", "offset"] {
+            preprocessing[name] = preprocessing[name][0].clone();
+        }
+        *text = format.to_string().into();
+    });
+    let file = [&header, &OWN[Header::len(&OWN).unwrap()..]].concat();
+    assert_eq!(Model::deserialize(&file).unwrap(), Model::deserialize(&OWN).unwrap());
+}
+
 #[test]
 fn hostile_headers_are_refused() {
     let misaligned = changed_header(|header| {

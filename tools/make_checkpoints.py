@@ -7,6 +7,7 @@ Writes
     tests/data/checkpoints/*.zst          a file for each form
     tests/data/head*.pth.zst              heads by themselves
     tests/data/checkpoints.safetensors    the logits of each for the test image
+    tests/data/refused/*.zst              heads whose arrays do not tell enough
 """
 
 import os
@@ -23,14 +24,14 @@ from torch import nn
 from oracle import DATA, SCRATCH, keep, pattern
 
 SIDE = 71
-FOLDER = os.path.join(DATA, "checkpoints")
+FOLDER, REFUSED = (os.path.join(DATA, folder) for folder in ("checkpoints", "refused"))
 
 
 def values(kind, shape, fan_in):
     table = np.random.default_rng(zlib.crc32(kind.encode())).uniform(-1, 1, 97)
-    if kind in ("gamma", "variance"):
+    if kind.startswith(("gamma", "variance")):
         table = 1 + table / 2
-    elif kind in ("bias", "mean"):
+    elif kind in ("bias", "mean") or kind.startswith("mean"):
         table = table / 10
     else:
         table = table * np.sqrt((4 if fan_in < 728 else 0.25) / fan_in)
@@ -112,6 +113,10 @@ def forms():
         yield f"{name}.pt", {"net": model.state_dict()}, legacy if name == "half" else {}, model.float()
     head = nn.Sequential(nn.Linear(2048, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
     yield "sequential.bin", {"model_state_dict": xception(4, head).state_dict()}, {}, xception(4, head)
+    norms = lambda: nn.Sequential(nn.Linear(2048, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 9), nn.ReLU(), nn.BatchNorm1d(9), nn.Dropout(0.5), nn.Linear(9, 3))
+    yield "norms.pth", xception(4, norms()).state_dict(), {}, xception(4, norms())
+    first = lambda: nn.Sequential(nn.BatchNorm1d(2048, affine=False), nn.Dropout(0.5), nn.Linear(2048, 9, bias=False), nn.BatchNorm1d(9), nn.Linear(9, 3))
+    yield "norms_first.safetensors", xception(4, first()).state_dict(), {}, xception(4, first())
     # Strides of another order, and tensors that share one storage.
     model = xception().to(memory_format=torch.channels_last)
     shared = torch.cat([model.bn1.weight.detach(), model.bn1.bias.detach()])
@@ -123,6 +128,20 @@ def forms():
     yield "outside.safetensors", outside.state_dict(), {}, outside
     yield "bfloat.safetensors", xception().to(torch.bfloat16).state_dict(), {}, xception().to(torch.bfloat16).float()
     yield "features.pth", xception(0).state_dict(), {}, xception(0)
+
+
+def refused():
+    """Name and model of those whose arrays do not tell enough."""
+    norm = Wrapped("norm", nn.BatchNorm1d(2048), out=nn.Linear(2048, 3))
+    yield "norm.pth", xception(4, norm)
+    yield "layer_norm.pth", xception(4, nn.Sequential(nn.Linear(2048, 8), nn.LayerNorm(8), nn.Linear(8, 3)))
+    yield "prelu.pth", xception(4, nn.Sequential(nn.Linear(2048, 8), nn.PReLU(), nn.Linear(8, 3)))
+    biased = xception(4)
+    biased.block3.rep[1].conv1.bias = nn.Parameter(torch.ones(256))
+    yield "bias.pth", biased
+    narrowed = xception(4, nn.Linear(512, 3))
+    narrowed.adjust_channel = nn.Conv2d(2048, 512, 1)
+    yield "convolution.pth", fill(narrowed)
 
 
 def renamed_model(classes):
@@ -153,6 +172,10 @@ def main():
         print(name, golden[name][:4])
         keep(path, FOLDER)
         os.remove(path)
+    os.makedirs(REFUSED, exist_ok=True)
+    for name, model in refused():
+        torch.save(model.state_dict(), os.path.join(SCRATCH, name))
+        keep(os.path.join(SCRATCH, name), REFUSED)
     # Heads by themselves.
     head = fill(nn.Sequential(OrderedDict(classifier=nn.Linear(2048, 3))))
     saved = [("head.pth", head.state_dict(), {}), ("head_module.pth", head, {}), ("head_legacy.pth", head.state_dict(), {"_use_new_zipfile_serialization": False})]

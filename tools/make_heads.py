@@ -6,6 +6,7 @@
 Writes
     tests/data/forms/*.zst            a file for each form
     tests/data/forms.safetensors      the answer of each to the test image
+    tests/data/refused/*.zst          models that are something else, and weights that do not tell enough
 """
 
 import os
@@ -26,7 +27,7 @@ from tf_keras.src.applications import imagenet_utils as imagenet_utils_2
 from oracle import DATA, SCRATCH, keep, pattern, weights_of
 
 SIDE = 71
-FORMS = os.path.join(DATA, "forms")
+FORMS, REFUSED = (os.path.join(DATA, folder) for folder in ("forms", "refused"))
 K3, K2 = keras.layers, tf_keras.layers
 
 
@@ -36,7 +37,7 @@ def fill(model):
         if hasattr(layer, "layers"):
             fill(layer)
         elif layer.weights:
-            is_backbone = layer.name.startswith(("block", "conv2d")) or "batch_normalization" in layer.name and layer.weights[0].shape[0] > 300
+            is_backbone = layer.name.startswith(("block", "conv2d", "separable")) or "batch_normalization" in layer.name and layer.weights[0].shape[0] > 300
             name = "backbone" if is_backbone and "4096" not in str(layer.weights[0].shape) else layer.name.rstrip("_0123456789")
             layer.set_weights([array(name, weight, value.shape) for weight, value in zip(layer.weights, layer.get_weights())])
             if hasattr(layer, "finalize_state"):
@@ -176,7 +177,81 @@ def forms():
     x = K3.Rescaling(1 / 127.5, -1)(K3.Resizing(SIDE, SIDE)(image))
     base = keras.applications.Xception(weights=None, include_top=False, input_shape=(SIDE, SIDE, 3), pooling="avg")
     yield "resized.keras", keras.Model(image, K3.Dense(3, activation="softmax")(base(x))), None
+    # Images of one size that the model itself makes another.
+    yield "front_resize.keras", fronted(keras, (96, 80), K3.Resizing(96, 80), K3.Rescaling(1 / 127.5, -1)), None
+    yield "front_crop.keras", fronted(keras, (75, 90), K3.Rescaling(1 / 127.5, -1), K3.Resizing(100, 110), K3.CenterCrop(75, 90)), None
+    yield "front_aspect.h5", fronted(keras, (75, 100), K3.Resizing(75, 100, interpolation="nearest", crop_to_aspect_ratio=True)), None
+    yield "front_small.keras", fronted(keras, (80, 72), K3.CenterCrop(60, 60), K3.CenterCrop(80, 72)), None
+    yield "front_up.h5", fronted(tf_keras, (142, 213), K2.UpSampling2D((2, 3))), None
+    yield "front_up.keras", fronted(keras, (142, 142), K3.UpSampling2D(2, interpolation="bilinear")), None
+    # Written anew from the paper, layers made in another order.
+    yield "own.keras", own(keras), None
+    yield "own.h5", own(keras), None
+    yield "own_two.h5", own(tf_keras, use_bias=True), None
     yield from drawn(30)
+
+
+def fronted(module, size, *steps):
+    """A model of images of 71×71 that other layers make an input of the backbone."""
+    image = x = module.Input((SIDE, SIDE, 3))
+    for step in steps:
+        x = step(x)
+    x = module.applications.Xception(weights=None, include_top=False, input_shape=(*size, 3))(x)
+    return module.Model(image, module.layers.Dense(3, activation="softmax")(module.layers.GlobalAveragePooling2D()(x)))
+
+
+def own(module, has_residuals=True, use_bias=False):
+    """Xception without Keras Applications: no names, shortcuts made last, ReLU as a layer."""
+    layers, norms = module.layers, []
+
+    def norm(x):
+        norms.append(layers.BatchNormalization())
+        return norms[-1](x)
+
+    def separable(x, filters):
+        return norm(layers.SeparableConv2D(filters, 3, padding="same", use_bias=use_bias)(x))
+
+    image = module.Input((SIDE, SIDE, 3))
+    x = layers.ReLU()(norm(layers.Conv2D(32, 3, strides=2, use_bias=use_bias)(image)))
+    x = layers.ReLU()(norm(layers.Conv2D(64, 3, use_bias=use_bias)(x)))
+
+    def down(x, first, second, has_relu=True):
+        y = separable(layers.ReLU()(x) if has_relu else x, first)
+        y = separable(layers.ReLU()(y), second)
+        y = layers.MaxPooling2D(3, strides=2, padding="same")(y)
+        return layers.Add()([norm(layers.Conv2D(second, 1, strides=2, padding="same", use_bias=use_bias)(x)), y])
+
+    x = down(down(down(x, 128, 128, False), 256, 256), 728, 728)
+    for _ in range(8):
+        y = x
+        for _ in range(3):
+            y = separable(layers.Activation("relu")(y), 728)
+        x = layers.Add()([x, y]) if has_residuals else y
+    x = down(x, 728, 1024)
+    x = layers.ReLU()(separable(x, 1536))
+    x = layers.ReLU()(separable(x, 2048))
+    form = module.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    form.norms = norms
+    return form
+
+
+def refused():
+    """Name and model of those that are something else."""
+    gap, softmax = K3.GlobalAveragePooling2D, lambda: K3.Dense(3, activation="softmax")
+    image, numbers = keras.Input((SIDE, SIDE, 3)), keras.Input((5,))
+    x = gap()(backbone(keras.applications)(image))
+    yield "two_inputs.keras", keras.Model([image, numbers], softmax()(K3.Concatenate(name="odd")([x, numbers])))
+    yield "two_outputs.keras", keras.Model(image, [softmax()(x), K3.Dense(1, name="odd")(x)])
+    yield "convolution.h5", model([K3.Conv2D(8, 1, activation="relu", name="odd"), gap(), softmax()])
+    yield "lstm.keras", model([K3.Reshape((9, 2048), name="odd"), K3.LSTM(4), softmax()])
+    yield "lambda.h5", model([gap(), K3.Lambda(lambda x: x * 2, name="odd"), softmax()])
+    yield "layer_norm.keras", model([gap(), K3.LayerNormalization(name="odd"), softmax()])
+    yield "padded.keras", fronted(keras, (75, 75), K3.ZeroPadding2D(2, name="odd"))
+    yield "no_residuals.h5", own(keras, has_residuals=False)
+    yield "norm.weights.h5", model([gap(), K3.Dense(8), K3.BatchNormalization(), softmax()])
+    yield "prelu.weights.h5", model([gap(), K3.Dense(8), K3.PReLU(), softmax()])
+    yield "convolution.weights.h5", model([K3.Conv2D(8, 1), gap(), softmax()])
+    yield "layer_norm.weights.h5", model([gap(), K3.LayerNormalization(), softmax()])
 
 
 def hub_backbone(make, shape):
@@ -256,6 +331,10 @@ def main():
         if only and not any(part in name for part in only):
             continue
         fill(form)
+        # Layers of one shape have the same tables: their means tell them apart.
+        for place, norm in enumerate(getattr(form, "norms", [])):
+            gamma, beta, mean, variance = norm.get_weights()
+            norm.set_weights([gamma, beta, np.full_like(mean, 0.02 * (place % 7 - 3)), variance])
         if loss:
             form.compile("sgd", loss)
         text = "" if isinstance(form, Subclassed) else form.to_json()
@@ -273,6 +352,15 @@ def main():
         golden[name] = np.ascontiguousarray(answer.ravel(), dtype=np.float32)
         print(name, answer.shape, answer.ravel()[:5])
         keep(path, FORMS)
+        os.remove(path)
+    os.makedirs(REFUSED, exist_ok=True)
+    for name, form in refused():
+        if only and not any(part in f"refused/{name}" for part in only):
+            continue
+        fill(form)
+        path = os.path.join(SCRATCH, name)
+        (form.save_weights if "weights" in name else form.save)(path)
+        keep(path, REFUSED)
         os.remove(path)
     if only:
         golden = load_file(os.path.join(DATA, "forms.safetensors")) | golden

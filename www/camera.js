@@ -1,7 +1,21 @@
-// The camera's picture, classified frame by frame.
+// The camera's picture, answered frame by frame.
+import { answer, ROWS } from './answer.js';
 import { $ } from './dom.js';
 
 let camera;
+
+/** The answers to a video's frames, as `answer` gives them. */
+async function* answers(model, video, signal) {
+  const { classes, output } = model.info;
+  if (classes) {
+    for await (const frame of model.video(video, { topK: ROWS, signal })) yield { output, ...frame };
+    return;
+  }
+  while (!signal.aborted) {
+    yield answer(model, video, { signal });
+    await new Promise(requestAnimationFrame);
+  }
+}
 
 /** Opens the camera. `tell` receives each answer and the number of answers per second. */
 export async function startCamera(model, tell) {
@@ -19,7 +33,7 @@ export async function startCamera(model, tell) {
   await video.play();
   let last = performance.now();
   let interval;
-  for await (const answer of model.video(video, { topK: 5, signal: abort.signal })) {
+  for await (const answer of answers(model, video, abort.signal)) {
     if (abort.signal.aborted) return;
     const now = performance.now();
     interval = interval === undefined ? now - last : 0.8 * interval + 0.2 * (now - last);

@@ -179,10 +179,10 @@ $('camera').addEventListener('click', async () => {
     const { model } = await models.ready();
     gallery.replace([]);
     showHeat();
-    await startCamera(model, ({ predictions, timings }, rate) => {
-      showAnswer({ predictions });
-      showTimings(timings);
-      status(`${predictions[0].label}, ${rate.toFixed(1)} photos a second`);
+    await startCamera(model, (answer, rate) => {
+      showAnswer(answer);
+      showTimings(answer.timings);
+      status(`${summary(answer)}, ${rate.toFixed(1)} photos a second`);
     });
   } catch (error) {
     stopCamera();

@@ -1,6 +1,6 @@
 //! Layers one after the other, with their shapes. Nothing here knows which network they make.
 
-use super::layer::{Layer, Operation, Section, Shape, ValueId, Window};
+use super::layer::{Layer, Operation, Resize, Section, Shape, ValueId, Window};
 
 /// Layers as they are added. Each method adds one, which reads the last activation unless it says otherwise.
 pub struct Builder {
@@ -42,6 +42,11 @@ impl Builder {
             output: operation.output(input, channels),
         });
         &mut self.layers[index]
+    }
+
+    /// Resizing of the image.
+    pub fn resize(&mut self, name: &str, resize: Resize) {
+        self.push(name, Operation::Resize(resize), self.last(), 0);
     }
 
     /// Convolution of an activation, with batch norm.

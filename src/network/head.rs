@@ -108,7 +108,9 @@ pub fn layers(features: Shape, head: &[HeadLayer]) -> Result<Vec<Layer>> {
             {
                 return refuse("pools or flattens what has no pixels any more");
             }
-            Operation::Conv(_) | Operation::SeparableConv(_) => return refuse("is a convolution behind the backbone"),
+            Operation::Resize(_) | Operation::Conv(_) | Operation::SeparableConv(_) => {
+                return refuse("resizes or convolves behind the backbone");
+            }
             Operation::Activation if activation.is_none() => return refuse("has no activation function"),
             Operation::MaxPool(window) | Operation::AveragePool(window) if !fits(window, input) => {
                 return refuse(&format!("pools by a window that does not fit {input}"));

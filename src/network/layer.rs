@@ -111,10 +111,37 @@ impl Window {
     }
 }
 
+/// Resizing of images in front of a backbone, as TensorFlow does it: half-pixel centres, no antialiasing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Resize {
+    /// Height and width of the result.
+    pub size: [usize; 2],
+    /// The part of the image that is kept.
+    pub part: Part,
+    /// Whether a pixel is the nearest one, or else between the two nearest along each axis.
+    pub is_nearest: bool,
+}
+
+/// The part of an image that [`Resize`] keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// All of it; its aspect ratio is not kept.
+    Whole,
+    /// The largest centre of the result's aspect ratio.
+    Aspect,
+    /// The centre of the result's size, whose pixels stay as they are; [`Self::Aspect`] of an image that is smaller.
+    Centre,
+}
+
+crate::names! { Part { Whole = "whole", Aspect = "aspect", Centre = "centre" } }
+
 /// The operation of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
+    /// Resizing.
+    Resize(Resize),
     /// Convolution.
     Conv(Window),
     /// Depthwise convolution followed by a pointwise one, nothing in between.
@@ -148,6 +175,7 @@ impl Operation {
             Shape::new(height, width, channels)
         };
         match self {
+            Self::Resize(Resize { size: [height, width], .. }) => Shape::new(height, width, input.channels),
             Self::Conv(window) | Self::SeparableConv(window) => windows(window, channels),
             Self::MaxPool(window) | Self::AveragePool(window) => windows(window, input.channels),
             Self::GlobalPool(pool) => Shape::new(1, 1, input.channels * pool.parts().len()),
@@ -201,6 +229,9 @@ pub struct Section {
 }
 
 impl Section {
+    /// What is in front of the backbone.
+    pub const FRONT: Self = Self { flow: "entry", block: "front" };
+
     /// What follows the backbone.
     pub const HEAD: Self = Self { flow: "exit", block: "head" };
 }

@@ -12,10 +12,13 @@ pub use xception::{FEATURES, MIN_SIDE};
 
 use crate::error::{Error, Result};
 use builder::Builder;
-use layer::{Layer, Section, Shape, Tensor};
+use layer::{Layer, Resize, Section, Shape, Tensor};
 
 /// The largest side the network is planned for; a GPU's own limits usually end before.
 pub const MAX_SIDE: usize = 4096;
+
+/// The most layers in front of the backbone.
+const MAX_FRONT: usize = 8;
 
 /// The most bytes that all weights may take as f32, on every machine: the largest array of a 32-bit program, which WebAssembly is.
 pub const MAX_WEIGHTS: u64 = i32::MAX as u64;
@@ -32,6 +35,15 @@ pub enum Preset {
 }
 
 crate::names! { Preset { Keras = "keras", Timm = "timm" } }
+
+/// A layer in front of the backbone, which reads the image or the layer before it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FrontLayer {
+    /// The layer's name in the model it comes from, such as `resizing`.
+    pub name: String,
+    /// Its operation.
+    pub resize: Resize,
+}
 
 /// The network for one input size and one head: its layers in the order in which they run.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +102,29 @@ impl Network {
         let mut builder = Builder::new(Shape::new(height, width, 3));
         xception::backbone(&mut builder, preset);
         Ok(Self { layers: builder.layers, output: Output::Features })
+    }
+
+    /// This network behind layers that resize images of `[height, width]` pixels to its own input.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if there are too many of them, or a side is 0 or above [`MAX_SIDE`].
+    pub fn behind(mut self, [height, width]: [usize; 2], front: &[FrontLayer]) -> Result<Self> {
+        let mut sides = front.iter().flat_map(|layer| layer.resize.size).chain([height, width]);
+        if front.len() > MAX_FRONT || !sides.all(|side| (1..=MAX_SIDE).contains(&side)) {
+            return Err(Error::Weights(format!(
+                "resizing images of {height}×{width} is not supported: up to {MAX_FRONT} layers do, and each side must be 1 to \
+                 {MAX_SIDE} pixels"
+            )));
+        }
+        let mut builder = Builder::new(Shape::new(height, width, 3));
+        builder.section = Section::FRONT;
+        front.iter().for_each(|layer| builder.resize(&layer.name, layer.resize));
+        for layer in &mut self.layers {
+            layer.from += front.len();
+            layer.add = layer.add.map(|value| value + front.len());
+        }
+        self.layers.splice(..0, builder.layers);
+        Ok(self)
     }
 
     /// The number of parameters a training framework counts, batch norm's statistics included.

@@ -195,6 +195,8 @@ macro_rules! operations {
 }
 
 operations! {
+    /// Resizing of an image.
+    resize::Resize,
     /// 3×3 convolution, bias, ReLU.
     conv::Conv,
     /// Depthwise 3×3 convolution.

@@ -36,6 +36,8 @@ pub const FILTER: &str = "resize filter";
 pub const FIT: &str = "fit";
 /// The batch norms' ε.
 pub const EPSILON: &str = "batch norm epsilon";
+/// The ε of batch norms behind the backbone.
+pub const HEAD_EPSILON: &str = "epsilon of the head's batch norms";
 /// The pooling of the backbone's last activation.
 pub const POOLING: &str = "pooling";
 /// The order of dense layers, if their shapes allow several.
@@ -51,7 +53,7 @@ pub const LABELS: &str = "labels";
 
 /// The assumptions about the head: another head has its own.
 #[cfg(feature = "formats")]
-pub(super) const OF_HEAD: [&str; 5] = [POOLING, ORDER, HIDDEN_ACTIVATION, FINAL_ACTIVATION, LABELS];
+pub(super) const OF_HEAD: [&str; 6] = [HEAD_EPSILON, POOLING, ORDER, HIDDEN_ACTIVATION, FINAL_ACTIVATION, LABELS];
 
 /// The assumptions of those `(told, name, value)` that are not told.
 #[cfg(feature = "formats")]

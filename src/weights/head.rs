@@ -179,6 +179,8 @@ impl Head {
     /// # Errors
     /// [`Error::Weights`] if the layers do not follow one another.
     pub(super) fn new(features: Shape, trained: Vec<Trained>, told: Told) -> Result<Self> {
+        let is_activation = |trained: &Trained| trained.layer.operation == Operation::Activation;
+        let hidden = if trained.iter().any(is_activation) { "ReLU" } else { "none" };
         let (layers, tensors) = assemble(features, trained)?;
         let dense = || layers.iter().filter(|layer| layer.operation == Operation::Dense);
         let units = dense().next_back().map(|layer| layer.units);
@@ -192,7 +194,7 @@ impl Head {
         let assumed = untold([
             (told.pooling || layers.is_empty(), POOLING, "average".to_owned()),
             (told.order, ORDER, names.join(", ")),
-            (told.hidden_activation || names.len() < 2, HIDDEN_ACTIVATION, "ReLU".to_owned()),
+            (told.hidden_activation || names.len() < 2, HIDDEN_ACTIVATION, hidden.to_owned()),
             (told.output.is_some() || names.is_empty(), FINAL_ACTIVATION, output.to_string()),
         ]);
         Ok(Self { layers, output, is_logits: told.is_logits && output != Output::Features, tensors, assumed })

@@ -68,7 +68,7 @@ impl Model {
     pub fn check(&self) -> Result<()> {
         for (tensor, values) in self.meta.network()?.tensors().iter().zip(&self.tensors) {
             if tensor.len() != values.len() {
-                let (name, [height, width]) = (&tensor.name, self.meta.input_size);
+                let (name, [height, width]) = (&tensor.name, self.meta.backbone_size());
                 return Err(Error::Weights(format!(
                     "{name} has {} values, and needs {} for an input of {height}×{width}: the model is one of another input size",
                     values.len(),

@@ -15,7 +15,7 @@ before(async () => {
   mkdirSync(FOLDER, { recursive: true });
   for (const form of FORMS) writeFileSync(`${FOLDER}/${form.split('/')[1]}`, decompress(readFileSync(`tests/data/${form}.zst`)));
   ({ server, url } = await serveWithModel({ '/forms': FOLDER }));
-  browser = await launch();
+  browser = await launch('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
 });
 
 after(async () => {
@@ -43,6 +43,11 @@ test('the page answers with bars, a number or a picture, whatever a model gives'
   await page.click('#predictions button');
   await page.waitForFunction(() => !document.getElementById('heat').hidden, null, { timeout: 90_000 });
   assert.equal(await page.textContent('#why'), 'Class activation map of output 0');
+
+  await page.click('#camera');
+  await page.waitForFunction(() => /^-?[\d.]+, [\d.]+ photos a second$/.test(document.getElementById('status').textContent), null, { timeout: 90_000 });
+  assert.equal(await page.locator('#predictions button').count(), 1);
+  await page.click('#camera');
 
   await use('features_average.h5', '2048 features').catch(() => {});
   assert.equal(await page.textContent('#status'), 'photo.jpg: 2048 features');

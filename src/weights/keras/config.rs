@@ -2,21 +2,24 @@
 //!
 //! Layers that are none of these are refused by name: a model without them would answer wrongly.
 
+mod backbone;
+mod front;
 mod steps;
 
 use serde_json::Value;
 
+pub(super) use backbone::Place;
+use front::{Resizing, resizing};
 pub(super) use steps::normalization;
-use steps::{kind_of, number, output_of, pixel_step, size, step};
+use steps::{kind_of, output_of, pixel_step, size, step};
 
-use super::activation::{self, Named};
+use super::activation;
 use super::graph::{Graph, Node};
 use crate::error::{Error, Result};
 use crate::network::Output;
 use crate::network::activation::Function;
 use crate::network::head::MAX_LAYERS;
 use crate::network::layer::GlobalPool;
-use crate::resize::{Filter, Fit};
 
 /// The contents of the config; a model without one has [`Config::default`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,8 +28,11 @@ pub(super) struct Config {
     pub input_size: Option<[usize; 2]>,
     /// Steps on pixel values, where there are any: photos then go in as 0 to 255.
     pub pixels: Vec<PixelStep>,
-    /// Height and width that the model itself resizes photos of any size to, and how.
-    pub resizing: Option<([usize; 2], Filter, Fit)>,
+    /// The layers that resize images.
+    resizings: Vec<Resizing>,
+    /// The backbone's convolutions and their batch norms, in the order of the network's table; none of KerasHub's, which has the
+    /// table's names.
+    pub places: Vec<[Place; 2]>,
     /// The layers behind the backbone, without a final softmax or sigmoid.
     pub head: Vec<Step>,
     /// The kind of the last values: by the final activation, else by the loss that the model was compiled with.
@@ -73,9 +79,6 @@ pub(super) enum StepKind {
     Softmax,
 }
 
-/// Layers of the backbone, which are known.
-const BACKBONE: [&str; 5] = ["Conv2D", "SeparableConv2D", "MaxPooling2D", "Add", "BatchNormalization"];
-
 /// Layers without effect at inference, beside those whose name begins with `Random`.
 const IDLE: [&str; 14] = [
     "Dropout",
@@ -111,11 +114,6 @@ fn is_idle(node: &Node) -> bool {
 }
 
 impl Config {
-    /// Height and width of the network's input, where the model tells them.
-    pub(super) fn input_size(&self) -> Option<[usize; 2]> {
-        self.input_size.or(self.resizing.map(|(size, ..)| size))
-    }
-
     /// Reads a model's `config.json`, or the attributes `model_config` and `training_config` of an `.h5` file; a model without
     /// separable convolutions is read as a head alone.
     ///
@@ -145,14 +143,17 @@ impl Config {
             )));
         };
         let mut config = Self { is_there: true, ..Self::default() };
-        if let Some(last) = config.behind_backbone(&graph, output, is_keras3)? {
-            config.backbone(&graph, last)?;
+        if let Some(features) = config.behind_backbone(&graph, output, is_keras3)? {
+            let image = config.front_of_backbone(&graph, features)?;
+            if !graph.is_hub {
+                config.places = backbone::places(&graph, image, features)?;
+            }
         }
         config.end(&compiled["loss"])?;
         Ok(config)
     }
 
-    /// Reads the layers from the output back to the backbone; its last separable convolution, if there is one.
+    /// Reads the layers from the output back to the backbone; its last activation, if there is one.
     fn behind_backbone(&mut self, graph: &Graph, output: usize, is_keras3: bool) -> Result<Option<usize>> {
         let nodes = &graph.nodes;
         let mut at = output;
@@ -186,21 +187,27 @@ impl Config {
                 None => break None,
             }
         };
-        if last.is_some() {
+        let features = match last {
+            None => None,
             // The last separable convolution has its batch norm and ReLU behind it.
-            let ends = [steps.pop(), steps.pop()].map(|step| step.map(|(_, kind)| kind));
-            let [Some(StepKind::BatchNorm { epsilon, .. }), Some(StepKind::Activation(Function::Relu))] = ends else {
-                return unsupported(&nodes[at], ", which ends the backbone without its batch norm and ReLU");
-            };
-            self.epsilon = Some(epsilon);
-        }
+            Some(last) => match [steps.pop(), steps.pop()] {
+                [
+                    Some((_, StepKind::BatchNorm { epsilon, .. })),
+                    Some((relu, StepKind::Activation(Function::Relu))),
+                ] => {
+                    self.epsilon = Some(epsilon);
+                    Some(relu)
+                }
+                _ => return unsupported(&nodes[last], ", which ends the backbone without its batch norm and ReLU"),
+            },
+        };
         let step = |(at, kind): (usize, StepKind)| {
             let Node { name, group, .. } = &nodes[at];
             Step { name: name.clone(), group: group.clone(), kind }
         };
         self.head = steps.into_iter().rev().map(step).collect();
         self.backbone = last.is_some();
-        Ok(last)
+        Ok(features)
     }
 
     /// The two poolings that a layer puts one behind the other, and what both read.
@@ -233,21 +240,19 @@ impl Config {
         Ok((if first { GlobalPool::AverageMax } else { GlobalPool::MaxAverage }, source))
     }
 
-    /// Checks the backbone's layers up to its last separable convolution, and reads what is in front of it.
-    fn backbone(&mut self, graph: &Graph, last: usize) -> Result<()> {
+    /// Reads what is in front of the backbone whose last activation is `features`, and checks that nothing else is in it; what its first
+    /// convolution reads.
+    fn front_of_backbone(&mut self, graph: &Graph, features: usize) -> Result<usize> {
         let nodes = &graph.nodes;
-        let mut needed = vec![false; nodes.len()];
-        needed[last] = true;
-        for at in (0..=last).rev() {
-            if needed[at] {
-                nodes[at].inputs.iter().for_each(|&input| needed[input] = true);
-            }
-        }
-        let first = (0..=last).find(|&at| needed[at] && matches!(&*nodes[at].class, "Conv2D" | "SeparableConv2D"));
-        let first = first.unwrap_or(last);
-        let mut at = nodes[first].inputs.first().copied();
+        let needed = graph.needed(features);
+        let is_first = |&at: &usize| needed[at] && matches!(&*nodes[at].class, "Conv2D" | "SeparableConv2D");
+        let first = (0..=features).find(is_first).unwrap_or(features);
+        let Some(&image) = nodes[first].inputs.first() else {
+            return unsupported(&nodes[first], ", which reads no image");
+        };
+        let mut at = Some(image);
         let mut in_front = vec![false; nodes.len()];
-        let (mut steps, mut resized) = (Vec::new(), None);
+        let (mut steps, mut resizings) = (Vec::new(), Vec::new());
         while let Some(here) = at {
             let node = &nodes[here];
             in_front[here] = true;
@@ -257,23 +262,14 @@ impl Config {
                     None
                 }
                 [next] if is_idle(node) => Some(*next),
-                [next] if matches!(&*node.class, "Resizing" | "CenterCrop") => {
-                    let target = [&node.config["height"], &node.config["width"]].map(number);
-                    let [Some(height), Some(width)] = target else { return unsupported(node, ", without a size") };
-                    // Of the last one the size counts.
-                    if resized.is_some() {
-                        return unsupported(node, ", in front of another layer that resizes");
+                [next] => {
+                    match (resizing(node)?, pixel_step(node)) {
+                        (Some(resizing), _) => resizings.push(resizing),
+                        (None, Some(step)) => steps.push(step),
+                        (None, None) => return unsupported(node, ", in front of the backbone"),
                     }
-                    resized = Some((here, [height, width]));
                     Some(*next)
                 }
-                [next] => match pixel_step(node) {
-                    Some(step) => {
-                        steps.push(step);
-                        Some(*next)
-                    }
-                    None => return unsupported(node, ", in front of the backbone"),
-                },
                 inputs => {
                     // Keras 3 takes RGB apart to make it BGR.
                     let channel = |&input: &usize| -> Option<(i64, usize)> {
@@ -293,47 +289,11 @@ impl Config {
             };
         }
         self.pixels = steps.into_iter().rev().collect();
-        if let Some((at, size)) = resized.filter(|(_, size)| Some(*size) != self.input_size) {
-            let node = &nodes[at];
-            if let Some([height, width]) = self.input_size {
-                return unsupported(node, &format!(", which changes images of {height}×{width} again"));
-            }
-            if node.class == "CenterCrop" {
-                return unsupported(node, ", for images of any size");
-            }
-            let is_on = |option: &str| node.config[option] == true;
-            let filter = match node.config["interpolation"].as_str() {
-                Some("bilinear") | None if !is_on("antialias") => Filter::TfBilinear,
-                Some("nearest") => Filter::TfNearest,
-                _ => return unsupported(node, ", which interpolates by another filter than bilinear or nearest"),
-            };
-            if is_on("pad_to_aspect_ratio") {
-                return unsupported(node, ", which pads images");
-            }
-            let fit = if is_on("crop_to_aspect_ratio") { Fit::Crop } else { Fit::Squash };
-            self.resizing = Some((size, filter, fit));
+        self.resizings = resizings.into_iter().rev().collect();
+        for node in (0..=features).filter(|&at| needed[at] && !in_front[at]).map(|at| &nodes[at]) {
+            backbone::check(node, self.epsilon.unwrap_or(EPSILON))?;
         }
-        for at in (0..=last).filter(|&at| needed[at] && !in_front[at]) {
-            let node = &nodes[at];
-            match &*node.class {
-                "Conv2D" | "SeparableConv2D" => {
-                    if !matches!(activation::argument(node, true)?, None | Some(Named::Linear)) {
-                        return unsupported(node, ", with an activation before its batch norm");
-                    }
-                }
-                "BatchNormalization"
-                    if node.config["epsilon"].as_f64().unwrap_or(EPSILON) != self.epsilon.unwrap_or(EPSILON) =>
-                {
-                    return unsupported(node, ", with another epsilon than the other batch norms");
-                }
-                class if BACKBONE.contains(&class) || is_idle(node) => {}
-                _ => match activation::layer(node, true)? {
-                    Some(Named::Function(Function::Relu)) => {}
-                    _ => return unsupported(node, ", in the backbone"),
-                },
-            }
-        }
-        Ok(())
+        Ok(image)
     }
 
     /// Takes a final softmax or sigmoid from the head; without one the loss tells what the values are.

@@ -35,6 +35,8 @@ pub(super) struct Graph {
     pub nodes: Vec<Node>,
     /// The nodes whose results the model returns.
     pub outputs: Vec<usize>,
+    /// Whether the backbone is KerasHub's, of which a few nodes stand for all.
+    pub is_hub: bool,
 }
 
 fn damaged(what: impl std::fmt::Display) -> Error {
@@ -54,6 +56,18 @@ impl Graph {
             None => graph.model(&json["config"], "", None, 0)?,
         };
         Ok(graph)
+    }
+
+    /// Which nodes one needs, itself included.
+    pub(super) fn needed(&self, last: usize) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        needed[last] = true;
+        for at in (0..=last).rev() {
+            if needed[at] {
+                self.nodes[at].inputs.iter().for_each(|&input| needed[input] = true);
+            }
+        }
+        needed
     }
 
     /// Adds the layers of a model that reads `inputs`, or for the outermost one its own; the nodes that it returns.

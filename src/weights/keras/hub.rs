@@ -42,6 +42,7 @@ impl Graph {
         {
             return Err(Error::Weights(format!("{name} (XceptionBackbone) has other blocks than Xception's")));
         }
+        self.is_hub = true;
         let mut last = self.add("Conv2D", "block1_conv1", json!({}), "", read);
         for (class, layer, config) in [
             ("SeparableConv2D", "block14_sepconv2", json!({})),

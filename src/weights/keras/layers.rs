@@ -229,14 +229,24 @@ impl Layers {
         self.unknown.first().map(String::as_str)
     }
 
-    /// Takes a layer out, by its group in Keras 3's own files, or else by its name.
-    pub(super) fn take(&mut self, kind: Kind, group: &str, name: &str) -> Option<Found> {
-        let all = self.by_kind.get_mut(&kind)?;
+    /// The number of a layer among those of its kind, by its group in Keras 3's own files, or else by its name.
+    fn place(&self, kind: Kind, group: &str, name: &str) -> Option<usize> {
+        let all = self.of(kind);
         let by_group = all.iter().position(|found| found.path == group);
         // Keras 3 numbers its groups (dense_1, …) regardless of the layers' names.
         let by_name = || all.iter().position(|found| found.name == name && !found.path.starts_with("/layers/"));
-        let place = by_group.or_else(by_name)?;
-        Some(all.remove(place))
+        by_group.or_else(by_name)
+    }
+
+    /// A layer, by its group in Keras 3's own files, or else by its name.
+    pub(super) fn find(&self, kind: Kind, group: &str, name: &str) -> Option<&Found> {
+        self.of(kind).get(self.place(kind, group, name)?)
+    }
+
+    /// Takes a layer out that [`Self::find`] finds.
+    pub(super) fn take(&mut self, kind: Kind, group: &str, name: &str) -> Option<Found> {
+        let place = self.place(kind, group, name)?;
+        Some(self.by_kind.get_mut(&kind)?.remove(place))
     }
 
     /// The layers of a kind for the layers of the network: by name, and the rest in counting order.

@@ -12,25 +12,25 @@
 //! one another.
 
 mod activation;
+mod backbone;
 mod config;
 mod graph;
 mod hub;
 mod layers;
 
-use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
 use hdf5_pure::{AttrValue, File};
 
 use super::assumed::{self, untold};
-use super::fold::fold;
 use super::head::{Head, Prefix, Told, Trained, is_one_way};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
-use crate::network::layer::{Layer, Operation, Shape, Window};
+use crate::network::layer::{Operation, Shape, Window};
 use crate::network::{FEATURES, Network, Output, Preset};
 use crate::resize::Preprocessing;
+use backbone::backbone;
 use config::{Config, EPSILON, PixelStep, Step, StepKind, normalization};
 use layers::{Array, Found, Kind, Layers, MAX_RATIO, damaged};
 
@@ -127,8 +127,10 @@ pub fn read_head(file: Vec<u8>, prefix: Prefix) -> Result<Head> {
 pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     let kind = if file.starts_with(b"PK") { "Keras (.keras)" } else { "Keras (.h5)" };
     let mut opened = open(file)?;
-    let input_size = size.or(opened.config.input_size()).unwrap_or([SIDE; 2]);
-    let network = Network::backbone(input_size, Preset::Keras)?;
+    let front = opened.config.front(size)?;
+    let input_size = front.size.unwrap_or([SIDE; 2]);
+    let backbone_size = front.layers.last().map_or(input_size, |layer| layer.resize.size);
+    let network = Network::backbone(backbone_size, Preset::Keras)?;
     if opened.layers.of(Kind::SeparableConv).is_empty() {
         return Err(Error::Weights(
             "this is not a whole Xception: it has no separable convolutions; give a model that keras.applications.Xception is \
@@ -139,18 +141,18 @@ pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     let head = head(&mut opened, Prefix::none(network.features()))?;
     let Opened { mut layers, config } = opened;
     let preprocessing = preprocessing(&config.pixels, &mut layers)?;
-    let mut tensors = backbone(&network, &layers, config.epsilon.unwrap_or(EPSILON))?;
+    let mut tensors = backbone(&network, &layers, &config)?;
     tensors.extend(head.tensors);
     let told = preprocessing.is_some();
     let mut preprocessing = preprocessing.unwrap_or_default();
-    if let Some((_, filter, fit)) = config.resizing {
+    if let Some((filter, fit)) = front.photo {
         (preprocessing.filter, preprocessing.fit) = (filter, fit);
     }
     let mut assumed = untold([
-        (size.or(config.input_size()).is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
+        (front.size.is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
         (told, assumed::PIXELS, "−1 to 1".to_owned()),
-        (config.resizing.is_some(), assumed::FILTER, preprocessing.filter.to_string()),
-        (config.resizing.is_some(), assumed::FIT, preprocessing.fit.to_string()),
+        (front.photo.is_some(), assumed::FILTER, preprocessing.filter.to_string()),
+        (front.photo.is_some(), assumed::FIT, preprocessing.fit.to_string()),
         (config.epsilon.is_some(), assumed::EPSILON, EPSILON.to_string()),
     ]);
     assumed.extend(head.assumed);
@@ -158,6 +160,7 @@ pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     let meta = Meta {
         preset: Preset::Keras,
         input_size,
+        front: front.layers,
         head: head.layers,
         output: head.output,
         is_logits: head.is_logits,
@@ -358,45 +361,4 @@ fn chained(layers: &mut Layers, prefix: &mut Prefix) -> Result<(Vec<Trained>, bo
     }
     while layers.take_if(Kind::Dense, |_| true).is_some() {}
     Ok((trained, is_ordered))
-}
-
-/// The folded tensors of all convolutions.
-fn backbone(network: &Network, layers: &Layers, epsilon: f64) -> Result<Vec<Vec<f32>>> {
-    let separable: Vec<&Layer> = network.layers.iter().filter(|layer| layer.is_separable()).collect();
-    let plain: Vec<&Layer> = network.layers.iter().filter(|layer| layer.batch_norm && !layer.is_separable()).collect();
-    let all: Vec<&Layer> = network.layers.iter().filter(|layer| layer.batch_norm).collect();
-
-    let mut norm_order = all.clone();
-    if layers.of(Kind::BatchNorm).iter().any(|found| found.name.starts_with("batchnormalization")) {
-        // Keras 1: the shortcut's comes before the block's two.
-        for at in 2..norm_order.len() {
-            if norm_order[at].is_pointwise() {
-                norm_order[at - 2..=at].rotate_right(1);
-            }
-        }
-    }
-    let found = |kind, what, order: &[&'_ Layer], ending| -> Result<BTreeMap<String, Found>> {
-        // Keras gives shortcuts no names, KerasHub does.
-        let name = |layer: &&Layer| {
-            let residual =
-                format!("{}_residual_{}", layer.section.block, if kind == Kind::Conv { "conv" } else { "bn" });
-            let is_named = layers.of(kind).iter().any(|found| found.name == residual);
-            if layer.is_pointwise() { is_named.then_some(residual) } else { Some(format!("{}{ending}", layer.name)) }
-        };
-        let names: Vec<Option<String>> = order.iter().map(name).collect();
-        let found = layers.matched(kind, what, &names)?;
-        Ok(order.iter().map(|layer| layer.name.clone()).zip(found).collect())
-    };
-    let mut kernels = found(Kind::SeparableConv, "separable convolutions", &separable, "")?;
-    kernels.extend(found(Kind::Conv, "other convolutions", &plain, "")?);
-    let norms = found(Kind::BatchNorm, "batch norms", &norm_order, "_bn")?;
-
-    let mut tensors = Vec::new();
-    for layer in all {
-        let (found, norm) = (&kernels[&layer.name], &norms[&layer.name]);
-        tensors.extend(fold(layer, epsilon, |name| {
-            layers.array_of(layer, if found.arrays.contains_key(name) { found } else { norm }, name)
-        })?);
-    }
-    Ok(tensors)
 }

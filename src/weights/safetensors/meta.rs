@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::super::assumed::Assumption;
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
-use crate::network::layer::{GlobalPool, Operation, Window};
-use crate::network::{HeadLayer, Network, Output, Preset};
+use crate::network::layer::{GlobalPool, Operation, Resize, Window};
+use crate::network::{FrontLayer, HeadLayer, Network, Output, Preset};
 use crate::resize::Preprocessing;
 
 /// The origin of weights.
@@ -30,6 +30,9 @@ pub struct Meta {
     pub preset: Preset,
     /// Height and width of the network's input, in pixels.
     pub input_size: [usize; 2],
+    /// The layers in front of the backbone, which resize that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub front: Vec<FrontLayer>,
     /// The layers behind the backbone.
     pub head: Vec<HeadLayer>,
     /// The kind of the last layer's values.
@@ -63,13 +66,19 @@ impl Meta {
                 "its preprocessing is not finite, or crops to a share outside of 0.01 to 1".to_owned(),
             ));
         }
-        let network = Network::new(self.input_size, &self.head, self.output, self.preset)?;
+        let network = Network::new(self.backbone_size(), &self.head, self.output, self.preset)?;
+        let network = network.behind(self.input_size, &self.front)?;
         let (labels, classes, outputs) = (self.labels.len(), network.classes(), network.outputs());
         if labels != 0 && labels != if classes > 0 { classes } else { outputs } {
             let what = if classes > 0 { format!("{classes} classes") } else { format!("{outputs} outputs") };
             return Err(Error::Weights(format!("there are {labels} labels for {what}")));
         }
         Ok(network)
+    }
+
+    /// Height and width of the backbone's input, in pixels.
+    pub fn backbone_size(&self) -> [usize; 2] {
+        self.front.last().map_or(self.input_size, |layer| layer.resize.size)
     }
 
     /// The name of a class; `class 7` where the model has no labels.
@@ -139,6 +148,13 @@ fn window(json: &Value) -> Option<Window> {
     })
 }
 
+fn front_layer(json: &Value) -> Option<FrontLayer> {
+    let resize = &json["resize"];
+    let size = numbers(&resize["size"])?.try_into().ok()?;
+    let resize = Resize { size, part: named(&resize["part"])?, is_nearest: resize["is_nearest"].as_bool()? };
+    Some(FrontLayer { name: text(&json["name"])?, resize })
+}
+
 fn operation(json: &Value) -> Option<Operation> {
     Some(match tagged(json)? {
         ("max_pool", value) => Operation::MaxPool(window(value)?),
@@ -200,6 +216,10 @@ impl Meta {
         Ok(Self {
             preset: field(json, "preset", named)?,
             input_size: field(json, "input_size", |json| numbers(json)?.try_into().ok())?,
+            front: match &json["front"] {
+                Value::Null => Vec::new(),
+                _ => field(json, "front", |json| json.as_array()?.iter().map(front_layer).collect())?,
+            },
             head: field(json, "head", head)?,
             output: if version > 2 { field(json, "output", named)? } else { Output::Softmax },
             is_logits: json["is_logits"].as_bool().unwrap_or_default(),

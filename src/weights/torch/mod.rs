@@ -5,32 +5,29 @@
 //! layers `[out, in]`; blocks are counted without the stem, their layers by place in `rep`. ε, the padding of max pooling and the
 //! preprocessing are the preset's. Nothing of a pickle is executed (`pickle.rs`).
 
+mod head;
 mod pickle;
 mod tensors;
 
 use std::collections::BTreeSet;
 
+use head::{chain, head_of};
 use tensors::Tensors;
 pub use tensors::is_archive;
 
 use super::assumed::{self, Assumption, untold};
-use super::counting;
 use super::fold::fold;
-use super::head::{Head, Prefix, Told, Trained, is_one_way};
+use super::head::{Head, Prefix};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
-use crate::network::activation::Function;
 use crate::network::layer::Layer;
-use crate::network::{Network, Output, Preset};
+use crate::network::{Network, Preset};
 use crate::resize::{Filter, Fit, Preprocessing};
 
 const EPSILON: f64 = 1e-5;
 
 /// The most arrays of a head by itself.
 const MAX_ARRAYS: usize = 32;
-
-/// The most groups of tensors that are named as ignored.
-const MAX_IGNORED: usize = 8;
 
 /// An array that every such Xception has, and no other model.
 const BACKBONE: &str = "block1.rep.0.conv1.weight";
@@ -48,7 +45,7 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     let (prefix, others) = prefix(&tensors)?;
     let backbone = Network::backbone(size.unwrap_or([SIDE; 2]), Preset::Timm)?;
     let (mut folded, mut used) = (Vec::new(), BTreeSet::new());
-    for (layer, conv, norm) in names(backbone.layers.iter().filter(|layer| layer.batch_norm)) {
+    for (layer, conv, norm) in names(&backbone) {
         folded.extend(fold(layer, EPSILON, |array: &'static str| {
             let name = match array {
                 "kernel" => format!("{prefix}{conv}.weight"),
@@ -67,6 +64,16 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
             values
         })?);
     }
+    // Layers of the backbone have no other arrays, and there are no more blocks.
+    let mut starts: Vec<String> = names(&backbone).flat_map(|(_, conv, norm)| [conv + ".", norm + "."]).collect();
+    starts.extend((0..10).map(|digit| format!("block{digit}")));
+    let is_of_backbone = |name: &&str| {
+        let inner = name.strip_prefix(&*prefix);
+        inner.is_some_and(|name| starts.iter().any(|start| name.starts_with(&**start)))
+    };
+    if let Some(name) = tensors.names().find(|name| !used.contains(*name) && !is_count(name) && is_of_backbone(name)) {
+        return Err(Error::Weights(format!("{name} is part of the backbone, and none of Xception's")));
+    }
     let (head, ignored) = head_of(&tensors, &prefix, used, &Prefix::none(backbone.features()))?;
     folded.extend(head.tensors);
     let (filter, fit) = (Filter::Bicubic, Fit::Crop);
@@ -83,6 +90,7 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     let meta = Meta {
         preset: Preset::Timm,
         input_size: size.unwrap_or([SIDE; 2]),
+        front: Vec::new(),
         head: head.layers,
         output: head.output,
         is_logits: head.is_logits,
@@ -95,7 +103,7 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     Ok(Model { meta, tensors: folded })
 }
 
-/// Reads a head: the linear layers of a PyTorch model that has nothing else, or of a whole Xception.
+/// Reads a head: the linear layers and batch norms of a PyTorch model that has nothing else, or of a whole Xception.
 ///
 /// # Errors
 /// [`Error::Weights`] if they do not follow one another, or there is something else.
@@ -104,8 +112,7 @@ pub fn read_head(file: &[u8], prefix: &Prefix) -> Result<Head> {
     if let Ok((root, _)) = self::prefix(&tensors) {
         let backbone = Network::backbone([SIDE; 2], Preset::Timm)?;
         let of_layer = |(_, conv, norm): (&Layer, String, String)| [format!("{root}{conv}."), format!("{root}{norm}.")];
-        let layers: Vec<String> =
-            names(backbone.layers.iter().filter(|layer| layer.batch_norm)).flat_map(of_layer).collect();
+        let layers: Vec<String> = names(&backbone).flat_map(of_layer).collect();
         let is_used = |name: &&str| layers.iter().any(|layer| name.starts_with(&**layer));
         let used = tensors.names().filter(is_used).map(str::to_owned).collect();
         return head_of(&tensors, &root, used, prefix).map(|(head, _)| head);
@@ -153,91 +160,11 @@ fn is_count(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
 }
 
-/// The linear layers of a whole model, beside or around its backbone, and the groups of tensors that are none of it.
-fn head_of(tensors: &Tensors, root: &str, used: BTreeSet<String>, prefix: &Prefix) -> Result<(Head, Vec<String>)> {
-    let is_left = |name: &&str| !used.contains(*name) && !is_count(name);
-    let features = prefix.pooled_len();
-    let takes_features =
-        |name: &&&str| tensors.get(name).is_some_and(|tensor| tensor.shape.len() == 2 && tensor.shape[1] == features);
-    // Beside the backbone's layers, else around the backbone.
-    let mut around = root;
-    let arrays: Vec<&str> = loop {
-        let arrays: Vec<&str> = tensors.names().filter(is_left).filter(|name| name.starts_with(around)).collect();
-        if around.is_empty() || arrays.iter().any(|name| name.ends_with(".weight") && takes_features(&name)) {
-            break arrays;
-        }
-        around = around.trim_end_matches('.').rsplit_once('.').map_or("", |(outer, _)| &around[..=outer.len()]);
-    };
-    let (head, of_head) = chain(tensors, &arrays, prefix, around)?;
-    // What has a part in the classifier must be known.
-    let group = |name: &str| {
-        let start = if name.starts_with(around) { around.len() } else { 0 };
-        let end = name[start..].find('.').map_or(name.len(), |dot| start + dot);
-        name[..end].to_owned()
-    };
-    let groups: BTreeSet<String> = of_head.iter().map(|name| group(name)).collect();
-    let others: Vec<&str> = tensors.names().filter(is_left).filter(|name| !of_head.contains(*name)).collect();
-    if let Some(name) = others.iter().find(|name| groups.contains(&group(name))) {
-        return Err(Error::Weights(format!(
-            "{name} is part of the classifier, and not of a linear layer: its place is known to Python only"
-        )));
-    }
-    let ignored: BTreeSet<String> = others.iter().map(|name| group(name)).collect();
-    let more = ignored.len().saturating_sub(MAX_IGNORED);
-    let mut ignored: Vec<String> = ignored.into_iter().take(MAX_IGNORED).collect();
-    ignored.extend((more > 0).then(|| format!("{more} more")));
-    Ok((head, ignored))
-}
-
-/// The dense layers: all matrices, `[out, in]`, in the order in which their shapes follow one another from the features on, with ReLU
-/// between them; and the names of their arrays.
-fn chain(tensors: &Tensors, arrays: &[&str], prefix: &Prefix, around: &str) -> Result<(Head, BTreeSet<String>)> {
-    let matrix = |name: &&str| {
-        let [units, inputs] = *tensors.get(name)?.shape else { return None };
-        Some((name.strip_suffix(".weight")?.to_owned(), units, inputs))
-    };
-    let mut left: Vec<(String, usize, usize)> = arrays.iter().filter_map(matrix).collect();
-    left.sort_by(|a, b| counting(&a.0).cmp(&counting(&b.0)));
-    let (mut trained, mut used) = (prefix.pooled(), BTreeSet::new());
-    let mut before: Option<String> = None;
-    let mut features = prefix.pooled_len();
-    let mut is_ordered = true;
-    while let Some(next) = left.iter().position(|&(_, _, inputs)| inputs == features) {
-        let shapes: Vec<_> = left.iter().map(|&(_, units, inputs)| (inputs, units)).collect();
-        is_ordered &= is_one_way(&shapes, features);
-        let (name, units, inputs) = left.remove(next);
-        if let Some(before) = before {
-            trained.push(Trained::activation(format!("{before}.activation"), Function::Relu));
-        }
-        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
-        let kernel = transposed(tensors, &weight, &[units, inputs])?;
-        let values = tensors.get(&bias).map(|_| transposed(tensors, &bias, &[units])).transpose()?;
-        used.extend([weight, bias]);
-        let short = name.strip_prefix(around).unwrap_or(&name).to_owned();
-        trained.push(Trained::dense(&short, units, kernel, values.unwrap_or_default()));
-        before = Some(short);
-        features = units;
-    }
-    if let Some((name, ..)) = left.first() {
-        let features = prefix.pooled_len();
-        return Err(Error::Weights(format!("{name} does not follow from the backbone's {features} features")));
-    }
-    let told = Told {
-        pooling: prefix.is_told(),
-        order: is_ordered,
-        hidden_activation: false,
-        output: None,
-        is_logits: true,
-        single: Output::Sigmoid,
-    };
-    Ok((Head::new(prefix.features(), trained, told)?, used))
-}
-
 /// The names of each convolution and its batch norm. A block's `rep` counts its activation functions, convolutions and batch norms;
 /// convolutions outside of blocks, which have their ReLU after them, are counted by themselves.
-fn names<'a>(layers: impl Iterator<Item = &'a Layer>) -> impl Iterator<Item = (&'a Layer, String, String)> {
+fn names(network: &Network) -> impl Iterator<Item = (&Layer, String, String)> {
     let (mut outside, mut blocks, mut block, mut place) = (0, 0, "", 0);
-    layers.map(move |layer| {
+    network.layers.iter().filter(|layer| layer.batch_norm).map(move |layer| {
         if layer.activation_after.is_some() {
             outside += 1;
             return (layer, format!("conv{outside}"), format!("bn{outside}"));

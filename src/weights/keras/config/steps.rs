@@ -38,6 +38,28 @@ pub(super) fn number(json: &Value) -> Option<usize> {
     json.as_u64().map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
+/// A number for rows and one for columns, or one for both.
+pub(super) fn pair(json: &Value) -> Option<[usize; 2]> {
+    match json.as_array().map(Vec::as_slice) {
+        Some([height, width]) => Some([number(height)?, number(width)?]),
+        Some(_) => None,
+        None => number(json).map(|side| [side; 2]),
+    }
+}
+
+/// Windows, strides, and whether they are padded ("same"), of a layer whose option `kernel` is the size of windows.
+pub(super) fn windows(node: &Node, kernel: &str) -> Result<([usize; 2], [usize; 2], bool)> {
+    let config = &node.config;
+    let Some(size) = pair(&config[kernel]) else { return unsupported(node, ", without a window") };
+    let stride = match &config["strides"] {
+        Value::Null if kernel == "pool_size" => Some(size),
+        Value::Null => Some([1; 2]),
+        strides => pair(strides),
+    };
+    let Some(stride) = stride else { return unsupported(node, ", without strides") };
+    Ok((size, stride, config["padding"] == "same"))
+}
+
 /// Height and width of an input layer.
 pub(super) fn size(config: &Value) -> Option<[usize; 2]> {
     let shape = [&config["batch_shape"], &config["batch_input_shape"]].into_iter().find_map(Value::as_array);
@@ -62,13 +84,6 @@ pub(super) fn step(node: &Node, is_keras3: bool) -> Result<Option<StepKind>> {
     if config["data_format"] == "channels_first" {
         return unsupported(node, ", with channels first");
     }
-    let pair = |json: &Value| -> Option<[usize; 2]> {
-        match json.as_array().map(Vec::as_slice) {
-            Some([height, width]) => Some([number(height)?, number(width)?]),
-            Some(_) => None,
-            None => number(json).map(|side| [side; 2]),
-        }
-    };
     let is_off = |option: &str| config[option].as_bool() == Some(false);
     // Keras 3's operations and TensorFlow's functions over rows and columns.
     let over_pixels = || {
@@ -87,15 +102,8 @@ pub(super) fn step(node: &Node, is_keras3: bool) -> Result<Option<StepKind>> {
         "Mean" | "math.reduce_mean" if over_pixels() => StepKind::GlobalPool(GlobalPool::Average),
         "Max" | "Amax" | "math.reduce_max" if over_pixels() => StepKind::GlobalPool(GlobalPool::Max),
         "AveragePooling2D" | "MaxPooling2D" => {
-            let Some(kernel) = pair(&config["pool_size"]) else { return unsupported(node, ", without a window") };
-            let stride = if config["strides"].is_null() { Some(kernel) } else { pair(&config["strides"]) };
-            let Some(stride) = stride else { return unsupported(node, ", without strides") };
-            StepKind::Pool {
-                is_mean: node.class == "AveragePooling2D",
-                kernel,
-                stride,
-                is_same: config["padding"] == "same",
-            }
+            let (kernel, stride, is_same) = windows(node, "pool_size")?;
+            StepKind::Pool { is_mean: node.class == "AveragePooling2D", kernel, stride, is_same }
         }
         "Flatten" => StepKind::Flatten,
         "Reshape" if config["target_shape"].as_array().is_some_and(|shape| shape.len() == 1) => StepKind::Flatten,

@@ -1,26 +1,78 @@
 use serde_json::json;
 
 use super::*;
+use crate::network::layer::{Operation, Part};
+use crate::network::{Network, Preset};
+use crate::resize::{Filter, Fit};
 use StepKind::*;
 
 fn layer(class: &str, config: Value) -> Value {
     json!({"class_name": class, "config": config})
 }
 
-/// A backbone of one layer with its batch norm and ReLU.
-fn backbone() -> Vec<Value> {
-    vec![
-        layer("SeparableConv2D", json!({"name": "block2_sepconv1", "activation": "linear"})),
-        layer("BatchNormalization", json!({"epsilon": 0.002})),
-        layer("Activation", json!({"activation": "relu"})),
-    ]
+/// A layer of a functional model that reads others.
+fn reading(class: &str, mut config: Value, name: &str, reads: &[&str]) -> Value {
+    config["name"] = json!(name);
+    let call: Vec<Value> = reads.iter().map(|name| json!([name, 0, 0, {}])).collect();
+    let calls = if reads.is_empty() { json!([]) } else { json!([call]) };
+    json!({"class_name": class, "config": config, "inbound_nodes": calls})
+}
+
+fn functional(name: &str, layers: &[Value], output: &str) -> Value {
+    let input = layers[0]["config"]["name"].clone();
+    layer(
+        "Functional",
+        json!({"name": name, "layers": layers, "input_layers": [[input, 0, 0]], "output_layers": [[output, 0, 0]]}),
+    )
+}
+
+/// The layers of the backbone as Keras writes them; the last one is `features`.
+fn layers_of_backbone() -> Vec<Value> {
+    let mut layers = vec![reading("InputLayer", json!({}), "image", &[])];
+    let mut values = vec!["image".to_owned()];
+    for row in &Network::backbone([299; 2], Preset::Keras).unwrap().layers {
+        let (class, window, size) = match row.operation {
+            Operation::SeparableConv(window) => ("SeparableConv2D", window, "kernel_size"),
+            Operation::Conv(window) => ("Conv2D", window, "kernel_size"),
+            Operation::MaxPool(window) => ("MaxPooling2D", window, "pool_size"),
+            _ => unreachable!(),
+        };
+        let name = &row.name;
+        let mut from = values[row.from].clone();
+        let mut add = |class: &str, config: Value, name: String, reads: &[&str]| {
+            layers.push(reading(class, config, &name, reads));
+            name
+        };
+        if row.activation_before.is_some() {
+            from = add("Activation", json!({"activation": "relu"}), format!("{name}_act"), &[&from]);
+        }
+        let padding = if row.is_pointwise() || window.padding != [[0; 2]; 2] { "same" } else { "valid" };
+        let options = json!({"filters": row.output.channels, size: window.kernel, "strides": window.stride, "padding": padding,
+                             "activation": "linear", "dilation_rate": [1, 1]});
+        from = add(class, options, name.clone(), &[&from]);
+        if row.batch_norm {
+            from = add("BatchNormalization", json!({"epsilon": 0.002}), format!("{name}_bn"), &[&from]);
+        }
+        if let Some(value) = row.add {
+            from = add("Add", json!({}), format!("{name}_add"), &[&values[value], &from]);
+        }
+        if row.activation_after.is_some() {
+            from = add("ReLU", json!({}), format!("{name}_act"), &[&from]);
+        }
+        values.push(from);
+    }
+    layers
+}
+
+fn backbone() -> Value {
+    functional("xception", &layers_of_backbone(), "block14_sepconv2_act")
 }
 
 /// A model of an input, steps on pixel values, the backbone and what follows.
 fn parse(steps: &[Value], head: &[Value]) -> Result<Config> {
     let mut layers = vec![layer("InputLayer", json!({"batch_shape": [null, 150, 200, 3]}))];
     layers.extend_from_slice(steps);
-    layers.push(layer("Sequential", json!({"layers": backbone()})));
+    layers.push(backbone());
     layers.extend_from_slice(head);
     Config::parse(&layer("Sequential", json!({"layers": layers})).to_string(), None)
 }
@@ -63,7 +115,7 @@ fn a_head_is_read_with_its_groups() {
     let average = GlobalPool(super::GlobalPool::Average);
     assert_eq!(kinds(&config), [average, units(64), relu(), units(8), relu(), units(3)]);
     let groups: Vec<&str> = config.head.iter().map(|step| &*step.group).collect();
-    let dense = ["/layers/dense", "/layers/sequential_1/layers/dense", "/layers/sequential_1/layers/dense_1"];
+    let dense = ["/layers/dense", "/layers/sequential/layers/dense", "/layers/sequential/layers/dense_1"];
     assert_eq!([groups[1], groups[3], groups[5]], dense);
     assert_eq!(
         (config.input_size, config.epsilon, config.output),
@@ -194,27 +246,21 @@ fn other_models_are_refused() {
 #[test]
 fn graphs_are_followed() {
     let node = |class: &str, name: &str, reads: &[&str]| {
-        let call: Vec<Value> = reads.iter().map(|name| json!([name, 0, 0, {}])).collect();
-        let calls = if reads.is_empty() { json!([]) } else { json!([call]) };
-        json!({"class_name": class, "config": {"name": name, "units": 3, "activation": "linear"}, "inbound_nodes": calls})
+        reading(class, json!({"units": 3, "activation": "linear"}), name, reads)
     };
     let graph = |tail: &[Value], outputs: &[&str]| {
-        let sep = json!({"class_name": "SeparableConv2D", "config": {"name": "sep"}, "inbound_nodes": [[["input", 0, 0, {}]]]});
-        let norm = json!({"class_name": "BatchNormalization", "config": {"name": "bn"}, "inbound_nodes": [[["sep", 0, 0, {}]]]});
-        let act = json!({"class_name": "ReLU", "config": {"name": "act"}, "inbound_nodes": [[["bn", 0, 0, {}]]]});
-        let input = json!({"class_name": "InputLayer", "config": {"name": "input"}, "inbound_nodes": []});
+        let mut act = functional("act", &layers_of_backbone(), "block14_sepconv2_act");
+        act["inbound_nodes"] = json!([[["input", 0, 0, {}]]]);
+        let input = reading("InputLayer", json!({}), "input", &[]);
         // Not in the order of the graph.
-        let layers: Vec<Value> = tail.iter().cloned().chain([act, norm, sep, input]).collect();
+        let layers: Vec<Value> = tail.iter().cloned().chain([act, input]).collect();
         let names: Vec<Value> = outputs.iter().map(|name| json!([name, 0, 0])).collect();
         let config = json!({"layers": layers, "input_layers": [["input", 0, 0]], "output_layers": names});
         Config::parse(&layer("Functional", config).to_string(), None)
     };
-    let pool = |class: &str, name: &str, from: &str| json!({"class_name": class, "config": {"name": name}, "inbound_nodes": [[[from, 0, 0, {}]]]});
+    let pool = |class: &str, name: &str, from: &str| reading(class, json!({}), name, &[from]);
     let [mean, max] = [pool("GlobalAveragePooling2D", "mean", "act"), pool("GlobalMaxPooling2D", "max", "act")];
-    let join = |reads: &[&str]| {
-        let call: Vec<Value> = reads.iter().map(|name| json!([name, 0, 0, {}])).collect();
-        json!({"class_name": "Concatenate", "config": {"name": "join", "axis": -1}, "inbound_nodes": [call]})
-    };
+    let join = |reads: &[&str]| reading("Concatenate", json!({"axis": -1}), "join", reads);
     for (order, expected) in
         [(["mean", "max"], super::GlobalPool::AverageMax), (["max", "mean"], super::GlobalPool::MaxAverage)]
     {
@@ -237,4 +283,153 @@ fn graphs_are_followed() {
     let mut twice = out.clone();
     twice["inbound_nodes"] = json!([[["mean", 0, 0, {}]], [["mean", 0, 0, {}]]]);
     refused(&[twice, mean], &["out"], "out is used 2 times");
+}
+
+/// A model whose backbone has its layers changed.
+fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Result<Config> {
+    let mut layers = layers_of_backbone();
+    change(&mut layers);
+    let layers = [functional("xception", &layers, "block14_sepconv2_act"), average(), dense("out", 3, &Value::Null)];
+    Config::parse(&layer("Sequential", json!({"layers": layers})).to_string(), None)
+}
+
+fn at(layers: &[Value], name: &str) -> usize {
+    layers.iter().position(|layer| layer["config"]["name"] == name).unwrap()
+}
+
+/// Any one layer that reads another one, or has another option, makes another network, though all arrays fit.
+#[test]
+fn a_backbone_that_is_connected_otherwise_is_refused() {
+    assert_eq!(changed(|_| ()).unwrap().places.len(), 40);
+    let count = layers_of_backbone().len();
+    let mut tried = 0;
+    for reader in 1..count {
+        // Some of the earlier layers, each in turn over the readers.
+        for step in [1, 2, 3, 5, 11, 37] {
+            let Some(source) = reader.checked_sub(step) else { continue };
+            let mut is_same = false;
+            let config = changed(|layers| {
+                let name = layers[source]["config"]["name"].clone();
+                let inputs = layers[reader]["inbound_nodes"][0].as_array_mut().unwrap();
+                is_same = inputs.iter().any(|input| input[0] == name);
+                inputs[0][0] = name;
+            });
+            if !is_same {
+                tried += 1;
+                let error = config.expect_err("another backbone").to_string();
+                assert!(
+                    error.contains("backbone") || error.contains("is not part of"),
+                    "{reader} reads {source}: {error}"
+                );
+            }
+        }
+    }
+    assert!(tried > 500, "{tried}");
+    for (name, option, value) in [
+        ("block1_conv2", "padding", json!("same")),
+        ("block1_conv1", "strides", json!([1, 1])),
+        ("block5_sepconv1", "dilation_rate", json!([2, 2])),
+        ("block5_sepconv1", "depth_multiplier", json!(2)),
+        ("block6_sepconv2", "kernel_size", json!([5, 5])),
+        ("block6_sepconv2", "padding", json!("valid")),
+        ("block13_sepconv2", "filters", json!(728)),
+        ("block13_pool", "pool_size", json!([2, 2])),
+        ("block13_pool", "padding", json!("valid")),
+        ("block13_shortcut", "strides", json!([1, 1])),
+        ("block13_sepconv2", "data_format", json!("channels_first")),
+    ] {
+        let config = changed(|layers| {
+            let at = at(layers, name);
+            layers[at]["config"][option] = value.clone();
+        });
+        let error = config.expect_err(name).to_string();
+        assert!(error.contains(name) && error.contains("other options"), "{error}");
+    }
+    let other = changed(|layers| {
+        let at = at(layers, "block4_sepconv2_act");
+        layers[at]["config"]["activation"] = json!("elu");
+    });
+    assert!(other.unwrap_err().to_string().contains("block4_sepconv2_act (Activation, in the backbone)"));
+    // In another order, and with layers that do nothing, it is the same.
+    let same = changed(|layers| {
+        let reader = at(layers, "block6_sepconv1_act");
+        layers[reader]["inbound_nodes"][0][0][0] = json!("dropout");
+        let sum = at(layers, "block7_sepconv3_add");
+        layers[sum]["inbound_nodes"][0].as_array_mut().unwrap().reverse();
+        layers.push(reading("Dropout", json!({}), "dropout", &["block5_sepconv3_add"]));
+        layers[1..].reverse();
+    });
+    let names = |config: Config| config.places.into_iter().flatten().map(|place| place.name).collect::<Vec<_>>();
+    assert_eq!(names(same.unwrap()), names(changed(|_| ()).unwrap()));
+}
+
+#[test]
+fn images_are_resized_in_front_of_the_backbone() {
+    let resizing = |class: &str, height: usize, width: usize, more: Value| {
+        let mut resizing =
+            layer(class, json!({"name": class, "height": height, "width": width, "interpolation": "bilinear"}));
+        more.as_object().unwrap().iter().for_each(|(name, value)| resizing["config"][name] = value.clone());
+        resizing
+    };
+    let plain = |side: usize| resizing("Resizing", side, side, json!({}));
+    let times = |times: Value, filter: &str| {
+        layer("UpSampling2D", json!({"name": "up", "size": times, "interpolation": filter}))
+    };
+    let read = |image: [Option<usize>; 2], steps: &[Value], size: Option<[usize; 2]>| -> Result<_> {
+        let mut layers = vec![layer("InputLayer", json!({"batch_shape": [null, image[0], image[1], 3]}))];
+        layers.extend_from_slice(steps);
+        layers.extend([backbone(), average(), dense("out", 3, &Value::Null)]);
+        let front = Config::parse(&layer("Sequential", json!({"layers": layers})).to_string(), None)?.front(size)?;
+        let layers =
+            front.layers.into_iter().map(|layer| (layer.resize.size, layer.resize.part, layer.resize.is_nearest));
+        Ok((front.size, front.photo, layers.collect::<Vec<_>>()))
+    };
+    let fixed = [Some(32), Some(40)];
+    let whole = |height, width| ([height, width], Part::Whole, false);
+    let tf = |fit| Some((Filter::TfBilinear, fit));
+    let aspect = json!({"crop_to_aspect_ratio": true});
+    for (image, steps, size, expected) in [
+        (fixed, vec![plain(299)], None, (Some([32, 40]), None, vec![whole(299, 299)])),
+        (fixed, vec![plain(299)], Some([64, 64]), (Some([64, 64]), None, vec![whole(299, 299)])),
+        (fixed, vec![resizing("Resizing", 32, 40, json!({}))], None, (Some([32, 40]), None, vec![])),
+        (
+            fixed,
+            vec![times(json!([3, 2]), "nearest")],
+            None,
+            (Some([32, 40]), None, vec![([96, 80], Part::Whole, true)]),
+        ),
+        (fixed, vec![times(json!(7), "bilinear")], None, (Some([32, 40]), None, vec![whole(224, 280)])),
+        ([None; 2], vec![plain(256), resizing("CenterCrop", 224, 200, json!({}))], None, {
+            (Some([256, 256]), tf(Fit::Squash), vec![([224, 200], Part::Centre, false)])
+        }),
+        (
+            [None; 2],
+            vec![resizing("Resizing", 200, 100, aspect.clone())],
+            None,
+            (Some([200, 100]), tf(Fit::Crop), vec![]),
+        ),
+        ([None; 2], vec![resizing("Resizing", 200, 100, aspect)], Some([80, 80]), {
+            (Some([80, 80]), None, vec![([200, 100], Part::Aspect, false)])
+        }),
+        ([None; 2], vec![resizing("CenterCrop", 99, 99, json!({}))], Some([120, 90]), {
+            (Some([120, 90]), None, vec![([99, 99], Part::Centre, false)])
+        }),
+        ([None; 2], vec![], None, (None, None, vec![])),
+    ] {
+        assert_eq!(read(image, &steps, size).unwrap(), expected, "{steps:?} {size:?}");
+    }
+    for (steps, reason) in [
+        (resizing("CenterCrop", 99, 99, json!({})), "CenterCrop resizes images of any size"),
+        (times(json!([2, 2]), "nearest"), "give the size of its images"),
+        (times(json!([2, 2]), "bicubic"), "another filter"),
+        (resizing("Resizing", 99, 99, json!({"pad_to_aspect_ratio": true})), "which pads images"),
+        (resizing("Resizing", 99, 99, json!({"antialias": true})), "another filter"),
+        (
+            layer("ZeroPadding2D", json!({"name": "pad", "padding": [[1, 1], [1, 1]]})),
+            "pad (ZeroPadding2D, in front of the backbone)",
+        ),
+    ] {
+        let error = read([None; 2], std::slice::from_ref(&steps), None).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error} does not mention {reason}");
+    }
 }

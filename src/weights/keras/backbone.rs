@@ -1,0 +1,66 @@
+//! The arrays of the backbone: of the layers that the config has in the places of the network's table, or else as the files' own names
+//! and numbers tell.
+
+use std::collections::BTreeMap;
+
+use super::super::fold::fold;
+use super::config::{Config, EPSILON, Place};
+use super::layers::{Found, Kind, Layers};
+use crate::error::Result;
+use crate::network::Network;
+use crate::network::layer::Layer;
+
+/// The folded tensors of all convolutions.
+pub(super) fn backbone(network: &Network, layers: &Layers, config: &Config) -> Result<Vec<Vec<f32>>> {
+    let all: Vec<&Layer> = network.layers.iter().filter(|layer| layer.batch_norm).collect();
+    let placed = |(layer, [conv, norm]): (&&Layer, &[Place; 2])| {
+        let kind = if layer.is_separable() { Kind::SeparableConv } else { Kind::Conv };
+        let find = |kind, place: &Place| layers.find(kind, &place.group, &place.name).cloned();
+        Some([find(kind, conv)?, find(Kind::BatchNorm, norm)?])
+    };
+    let placed: Option<Vec<_>> = all.iter().zip(&config.places).map(placed).collect();
+    let found = match placed.filter(|placed| placed.len() == all.len()) {
+        Some(placed) => placed,
+        None => counted(&all, layers)?,
+    };
+    let epsilon = config.epsilon.unwrap_or(EPSILON);
+    let mut tensors = Vec::new();
+    for (layer, [conv, norm]) in all.iter().zip(&found) {
+        tensors.extend(fold(layer, epsilon, |name| {
+            layers.array_of(layer, if conv.arrays.contains_key(name) { conv } else { norm }, name)
+        })?);
+    }
+    Ok(tensors)
+}
+
+/// The convolution and batch norm of each layer, by the names that Keras gives them, or else by number.
+fn counted(all: &[&Layer], layers: &Layers) -> Result<Vec<[Found; 2]>> {
+    let (separable, plain): (Vec<&Layer>, Vec<&Layer>) = all.iter().partition(|layer| layer.is_separable());
+    let mut norm_order = all.to_vec();
+    if layers.of(Kind::BatchNorm).iter().any(|found| found.name.starts_with("batchnormalization")) {
+        // Keras 1: the shortcut's comes before the block's two.
+        for at in 2..norm_order.len() {
+            if norm_order[at].is_pointwise() {
+                norm_order[at - 2..=at].rotate_right(1);
+            }
+        }
+    }
+    let found = |kind, what, order: &[&'_ Layer], ending| -> Result<BTreeMap<String, Found>> {
+        // Keras gives shortcuts no names, KerasHub does.
+        let name = |layer: &&Layer| {
+            let residual =
+                format!("{}_residual_{}", layer.section.block, if kind == Kind::Conv { "conv" } else { "bn" });
+            let is_named = layers.of(kind).iter().any(|found| found.name == residual);
+            if layer.is_pointwise() { is_named.then_some(residual) } else { Some(format!("{}{ending}", layer.name)) }
+        };
+        let names: Vec<Option<String>> = order.iter().map(name).collect();
+        let found = layers.matched(kind, what, &names)?;
+        Ok(order.iter().map(|layer| layer.name.clone()).zip(found).collect())
+    };
+    let mut kernels = found(Kind::SeparableConv, "separable convolutions", &separable, "")?;
+    kernels.extend(found(Kind::Conv, "other convolutions", &plain, "")?);
+    let norms = found(Kind::BatchNorm, "batch norms", &norm_order, "_bn")?;
+
+    let both = |layer: &&Layer| Some([kernels.get(&layer.name)?.clone(), norms.get(&layer.name)?.clone()]);
+    Ok(all.iter().filter_map(both).collect())
+}
