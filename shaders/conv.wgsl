@@ -1,6 +1,7 @@
-// 3×3 convolution without padding, its batch norm folded in, and ReLU.
+// 3×3 convolution, its batch norm folded in.
 //
-//   output[y, x, n] = max(0, bias[n] + Σ_{i, j, c} input[y·STRIDE + i, x·STRIDE + j, c] · weight[i, j, c, n])
+//   output[y, x, n] = r(bias[n] + Σ_{i, j, c} input[y·STRIDE + i − PADDING, x·STRIDE + j − PADDING, c] · weight[i, j, c, n]),
+//   r = ReLU where RELU_AFTER, else identity; outside of the input are zeros
 //
 // input   [images][IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
 // weight  [3][3][IN_CHANNELS][OUT_CHANNELS/4] vec4
@@ -12,6 +13,9 @@
 
 // #include "storage.wgsl"
 // #include "strides.wgsl"
+
+override PADDING: u32;
+override RELU_AFTER: bool;
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
@@ -29,18 +33,27 @@ fn weights(w: u32) -> mat4x4f {
 }
 
 // Adds a pixel's products of four input and 16 output channels, a column of the sums for each four of them.
-fn multiply_add(sums: mat4x4f, at: u32, w0: mat4x4f, w1: mat4x4f, w2: mat4x4f, w3: mat4x4f) -> mat4x4f {
-    let v = unpack(input[at]);
+fn multiply_add(
+    sums: mat4x4f, at: u32, inside: bool, w0: mat4x4f, w1: mat4x4f, w2: mat4x4f, w3: mat4x4f,
+) -> mat4x4f {
+    var v = unpack(input[at]);
+    if PADDING > 0 {
+        v = select(vec4f(), v, inside);
+    }
     return sums + mat4x4f(w0 * v, w1 * v, w2 * v, w3 * v);
+}
+
+fn activated(value: vec4f) -> Stored {
+    return pack(select(value, max(value, vec4f()), RELU_AFTER));
 }
 
 // Stores 16 channels of one pixel, from vec4 at on; fewer where there are no more.
 fn store(at: u32, n: u32, sums: mat4x4f) {
     let n_count = OUT_CHANNELS / 4;
-    output[at] = pack(max(sums[0], vec4f()));
-    if n + 1 < n_count { output[at + 1] = pack(max(sums[1], vec4f())); }
-    if n + 2 < n_count { output[at + 2] = pack(max(sums[2], vec4f())); }
-    if n + 3 < n_count { output[at + 3] = pack(max(sums[3], vec4f())); }
+    output[at] = activated(sums[0]);
+    if n + 1 < n_count { output[at + 1] = activated(sums[1]); }
+    if n + 2 < n_count { output[at + 2] = activated(sums[2]); }
+    if n + 3 < n_count { output[at + 3] = activated(sums[3]); }
 }
 
 @compute @workgroup_size(4, 8)
@@ -55,28 +68,31 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     let n2 = min(n + 2, n_count - 1);
     let n3 = min(n + 3, n_count - 1);
     let in_count = (IN_CHANNELS + 3) / 4;
-    let step = STRIDE * in_count;
     // The last pixels of a ragged row are computed from its last column and not stored.
     let last = OUT_WIDTH - 1 - x;
-    let top = id.z / OUT_HEIGHT * IN_HEIGHT + id.z % OUT_HEIGHT * STRIDE;
+    let columns = (x + min(vec4u(0, 1, 2, 3), vec4u(last))) * STRIDE;
+    let image = id.z / OUT_HEIGHT * IN_HEIGHT;
+    let top = id.z % OUT_HEIGHT * STRIDE;
     var sums0 = mat4x4f(bias[n], bias[n1], bias[n2], bias[n3]);
     var sums1 = sums0;
     var sums2 = sums0;
     var sums3 = sums0;
     for (var tap = 0u; tap < 9; tap++) {
-        let row = top + tap / 3;
-        let pixel = (row * IN_WIDTH + x * STRIDE + tap % 3) * in_count;
+        // Row or column −1 wraps round to a huge number; what is outside is read inside, and taken as zero.
+        let y = top + tap / 3 - PADDING;
+        let xs = columns + tap % 3 - PADDING;
+        let inside = (xs < vec4u(IN_WIDTH)) & vec4<bool>(y < IN_HEIGHT);
+        let pixels = ((image + min(y, IN_HEIGHT - 1)) * IN_WIDTH + min(xs, vec4u(IN_WIDTH - 1))) * in_count;
         for (var c = 0u; c < in_count; c++) {
             let w = (tap * IN_CHANNELS + c * 4) * n_count;
             let w0 = weights(w + n);
             let w1 = weights(w + n1);
             let w2 = weights(w + n2);
             let w3 = weights(w + n3);
-            let a = pixel + c;
-            sums0 = multiply_add(sums0, a, w0, w1, w2, w3);
-            sums1 = multiply_add(sums1, a + min(1, last) * step, w0, w1, w2, w3);
-            sums2 = multiply_add(sums2, a + min(2, last) * step, w0, w1, w2, w3);
-            sums3 = multiply_add(sums3, a + min(3, last) * step, w0, w1, w2, w3);
+            sums0 = multiply_add(sums0, pixels.x + c, inside.x, w0, w1, w2, w3);
+            sums1 = multiply_add(sums1, pixels.y + c, inside.y, w0, w1, w2, w3);
+            sums2 = multiply_add(sums2, pixels.z + c, inside.z, w0, w1, w2, w3);
+            sums3 = multiply_add(sums3, pixels.w + c, inside.w, w0, w1, w2, w3);
         }
     }
     let out = (id.z * OUT_WIDTH + x) * n_count + n;

@@ -3,12 +3,12 @@
 // ReLU applied.
 //
 //   output[m, n] = r(bias[n] + Σ_k input[source(m), k] · weight[k, n] + a[m, n])
-//   a[m, n] = 0, or residual[m, n] where ADD, or where POOL with (y, x) the row and column of m in the output
+//   a[m, n] = 0, or residual[m, n] where ADD, times bias[OUT_CHANNELS + n] where SCALED, or where POOL with (y, x) the row and column of m in the output
 //             max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
 // input     [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
 // weight    [IN_CHANNELS][OUT_CHANNELS/4] vec4
-// bias      [OUT_CHANNELS/4] vec4
+// bias      [OUT_CHANNELS/4] vec4, twice where SCALED
 // residual  [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
 // output    [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, else the identity
 //

@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::network::activation::Function;
 use crate::network::head::Output;
 use crate::network::layer::{Layer, Operation, Section, Shape, Tensor, ValueId, Window};
-use crate::ops::{Add, Conv, Depthwise, Op, Pointwise, Resize, Sepconv};
+use crate::ops::{Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Resize, Sepconv};
 use crate::shader::PipelineDescriptor;
 use crate::tile::{Algorithm, ProblemSize, Tile, Tuning};
 
@@ -279,23 +279,40 @@ impl Lowering {
                 writes
             }
             Operation::Conv(window) if window == Window::valid(1, 2) && !network.is_readable(index) => {
-                let tile = match self.tuning.algorithm(layer, self.plan.batch) {
-                    Algorithm::Direct => None,
-                    Algorithm::Tiled(tile) | Algorithm::Fused(tile) => Some(tile),
-                };
-                self.shortcut = Some((tile, vec![from, self.tensor(), self.tensor()]));
+                self.shortcut = Some((self.tile(layer), vec![from, self.tensor(), self.tensor()]));
                 self.values[layer.from]
             }
             Operation::Conv(window @ Window { stride: [stride, _], .. })
-                if window == Window::valid(3, stride) && relu(layer.activation_after) && layer.add.is_none() =>
+                if window == Window::valid(1, stride) && layer.add.is_none() && !layer.norm_of_sum =>
             {
-                let reads = vec![from, self.tensor(), self.tensor()];
+                let tile = self.tile(layer);
+                let [weight, bias] = [self.tensor(), self.tensor()];
                 let writes = self.allocate(output.stored());
-                self.pass(label, Conv { input, output, stride }, reads, writes);
+                let mut reads = vec![from, weight, bias, from];
+                reads.extend(tile.map(|_| weight));
+                let relu_after = relu(layer.activation_after);
+                self.pass(
+                    label,
+                    Pointwise { input, output, stride, add: Add::Nothing, relu_after, tile },
+                    reads,
+                    writes,
+                );
                 self.release(network, index, layer.from);
                 writes
             }
-            Operation::SeparableConv(window) if window == Window::padded(3, 1, 1) => {
+            Operation::Conv(window @ Window { stride: [stride, _], padding: [[padding, _], _], .. })
+                if padding < 2 && window == Window::padded(3, stride, padding) && layer.add.is_none() =>
+            {
+                let reads = vec![from, self.tensor(), self.tensor()];
+                let writes = self.allocate(output.stored());
+                let relu_after = relu(layer.activation_after);
+                self.pass(label, Conv { input, output, stride, padding, relu_after }, reads, writes);
+                self.release(network, index, layer.from);
+                writes
+            }
+            Operation::SeparableConv(window @ Window { stride: [stride, _], .. })
+                if window == Window::padded(3, stride, 1) =>
+            {
                 self.separable(network, index, layer, from)
             }
             Operation::MaxPool(Window { kernel: [3, 3], stride: [2, 2], padding: [[top, _], [left, _]] })
@@ -321,34 +338,51 @@ impl Lowering {
         self.values.push(writes);
     }
 
+    /// The tile of a product that is no separable convolution's in one pass, if it has one.
+    fn tile(&self, layer: &Layer) -> Option<Tile> {
+        match self.tuning.algorithm(layer, self.plan.batch) {
+            Algorithm::Direct => None,
+            Algorithm::Tiled(tile) | Algorithm::Fused(tile) => Some(tile),
+        }
+    }
+
     /// A separable convolution, in one pass or two.
     fn separable(&mut self, network: &Network, index: usize, layer: &Layer, from: Binding) -> usize {
         let (input, output) = (layer.input, layer.output);
         let (relu_before, relu_after) = (relu(layer.activation_before), relu(layer.activation_after));
-        let [window, weight, bias] = [self.tensor(), self.tensor(), self.tensor()];
+        let window = self.tensor();
+        let depthwise_bias = layer.has_depthwise_bias().then(|| self.tensor());
+        let [weight, bias] = [self.tensor(), self.tensor()];
         let (add, added) = match layer.add {
+            Some(value) if layer.norm_of_sum => (Add::Scaled, Some(Binding::Slot(self.values[value]))),
             Some(value) => (Add::Residual, Some(Binding::Slot(self.values[value]))),
             None => (Add::Nothing, None),
         };
-        let tile = match self.tuning.algorithm(layer, self.plan.batch) {
-            Algorithm::Fused(tile) => {
-                let writes = self.allocate(output.stored());
-                let reads = vec![from, weight, bias, added.unwrap_or(from), window];
-                let op = Sepconv { input, output, relu_before, add, relu_after, tile };
-                self.pass(layer.name.clone(), op, reads, writes);
-                let last = [Some(layer.from), layer.add].into_iter().flatten();
-                last.for_each(|value| self.release(network, index, value));
-                return writes;
+        if let (Algorithm::Fused(tile), None) = (self.tuning.algorithm(layer, self.plan.batch), depthwise_bias) {
+            let writes = self.allocate(output.stored());
+            let reads = vec![from, weight, bias, added.unwrap_or(from), window];
+            let op = Sepconv { input, output, relu_before, add, relu_after, tile };
+            self.pass(layer.name.clone(), op, reads, writes);
+            let last = [Some(layer.from), layer.add].into_iter().flatten();
+            last.for_each(|value| self.release(network, index, value));
+            return writes;
+        }
+        let tile = self.tile(layer);
+        let shape = Shape { channels: input.channels, ..output };
+        let between = self.allocate(shape.stored());
+        let mut reads = vec![from, window];
+        reads.extend(depthwise_bias);
+        let op = match layer.operation {
+            Operation::SeparableConv(Window { stride: [stride, _], .. }) if depthwise_bias.is_some() => {
+                let relu_after = relu(layer.activation_between);
+                BiasedDepthwise { input, output: shape, stride, relu_before, relu_after }.into()
             }
-            Algorithm::Tiled(tile) => Some(tile),
-            Algorithm::Direct => None,
+            _ => Op::from(Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() }),
         };
-        let between = self.allocate(input.stored());
-        let op = Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() };
-        self.pass(format!("{}.depthwise", layer.name), op, vec![from, window], between);
+        self.pass(format!("{}.depthwise", layer.name), op, reads, between);
         self.release(network, index, layer.from);
         let writes = self.allocate(output.stored());
-        let op = Pointwise { input, output, stride: 1, add, relu_after, tile };
+        let op = Pointwise { input: shape, output, stride: 1, add, relu_after, tile };
         let columns = Binding::Slot(between);
         let mut reads = vec![columns, weight, bias, added.unwrap_or(columns)];
         reads.extend(tile.map(|_| weight));

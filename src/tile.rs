@@ -214,7 +214,11 @@ impl ProblemSize {
 
     /// The size of a layer for `batch` images; none of other layers, of which there is little to choose.
     pub fn of(layer: &Layer, batch: usize) -> Option<Self> {
-        layer.is_separable().then_some(Self { input: layer.input, channels: layer.output.channels, batch })
+        (layer.is_separable() && !layer.has_depthwise_bias()).then_some(Self {
+            input: layer.input,
+            channels: layer.output.channels,
+            batch,
+        })
     }
 }
 

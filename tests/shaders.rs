@@ -13,7 +13,7 @@ use naga::{AddressSpace, Module, ShaderStage, SourceLocation, StorageAccess};
 use xception::dtype::Dtype;
 use xception::explain::Explanation;
 use xception::network::head::MAX_UNITS;
-use xception::network::{MAX_SIDE, MIN_SIDE, Network, Output, Preset};
+use xception::network::{Architecture, MAX_SIDE, MIN_SIDE, Network, Output};
 use xception::ops::Op;
 use xception::plan::{BATCH, Plan};
 use xception::shader::{
@@ -38,7 +38,7 @@ fn ops() -> Vec<Op> {
     {
         let dense: Vec<(&str, usize)> = ["fc0", "fc1"].into_iter().zip(units.iter().copied()).collect();
         let output = if units == [1] { Output::Sigmoid } else { Output::Softmax };
-        let network = Network::new(size, &dense_head(&dense), output, Preset::Keras).unwrap();
+        let network = Network::new(size, &dense_head(&dense), output, Architecture::Xception).unwrap();
         let algorithms = |algorithm| {
             let mut tuning = Tuning::untuned(false);
             let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));
@@ -250,7 +250,8 @@ fn no_dispatch_exceeds_the_limit() {
     for (index, size) in sizes.into_iter().enumerate() {
         let units = [1, 1000, 17_000, MAX_UNITS / 2][index % 4];
         let output = if units == 1 { Output::Sigmoid } else { Output::Softmax };
-        let network = Network::new(size, &dense_head(&[("predictions", units)]), output, Preset::Keras).unwrap();
+        let network =
+            Network::new(size, &dense_head(&[("predictions", units)]), output, Architecture::Xception).unwrap();
         let sizes = |batch| network.layers.iter().filter_map(move |layer| ProblemSize::of(layer, batch));
         let algorithms = Algorithm::all().flat_map(|algorithm| {
             [1, BATCH].map(|batch| {

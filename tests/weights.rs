@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use xception::dtype::Dtype as Stored;
 use xception::error::{Error, Result};
 use xception::network::layer::Shape;
-use xception::network::{Output, Preset};
+use xception::network::{Architecture, Output};
 use xception::resize::{Filter, Fit, Preprocessing};
 use xception::weights::head::Prefix;
 use xception::weights::safetensors::{Header, Model};
@@ -376,7 +376,7 @@ fn timm_files_are_read_or_refused() {
     let file = fixture("timm.safetensors");
     let model = read(file.clone()).unwrap();
     let Preprocessing { filter, fit, crop, .. } = model.meta.preprocessing;
-    assert_eq!((model.meta.preset, model.meta.input_size), (Preset::Timm, [299, 299]));
+    assert_eq!((model.meta.architecture, model.meta.input_size), (Architecture::LegacyXception, [299, 299]));
     assert_eq!((filter, fit, crop), (Filter::Bicubic, Fit::Crop, 0.8975));
     assert_eq!(Model::deserialize(&model.serialize(Stored::F32).unwrap()).unwrap(), model);
     let renamed = replaced(&file, b"block4.rep.4.pointwise.weight", b"block4.rep.4.pointwise.wEight");

@@ -7,6 +7,7 @@
 
 override PIXELS: u32;
 override ADD: bool;
+override SCALED: bool;
 override POOL: bool;
 override PAD_TOP: u32;
 override PAD_LEFT: u32;
@@ -49,6 +50,8 @@ fn epilogue(m: u32, n: u32, sum: vec4f) -> Stored {
     var value = sum;
     if POOL {
         value += max_pool(m, n);
+    } else if SCALED {
+        value += unpack(residual[m * (OUT_CHANNELS / 4) + n]) * bias[OUT_CHANNELS / 4 + n];
     } else if ADD {
         value += unpack(residual[m * (OUT_CHANNELS / 4) + n]);
     }

@@ -2,7 +2,7 @@
 
 use super::layer::{Layer, Operation, Resize, Section, Shape, ValueId, Window};
 
-/// Layers as they are added. Each method adds one, which reads the last activation unless it says otherwise.
+/// Layers as they are added. Each method adds one.
 pub struct Builder {
     pub layers: Vec<Layer>,
     /// The flow and block of the next layers.
@@ -34,9 +34,12 @@ impl Builder {
             section: self.section,
             operation,
             batch_norm: matches!(operation, Operation::Conv(_) | Operation::SeparableConv(_)),
+            norm_of_sum: false,
+            depthwise_norm: false,
             from,
             add: None,
             activation_before: None,
+            activation_between: None,
             activation_after: None,
             input,
             output: operation.output(input, channels),
@@ -54,9 +57,9 @@ impl Builder {
         self.push(name, Operation::Conv(window), from, channels)
     }
 
-    /// Separable convolution with batch norm.
-    pub fn separable_conv(&mut self, name: &str, channels: usize, window: Window) -> &mut Layer {
-        self.push(name, Operation::SeparableConv(window), self.last(), channels)
+    /// Separable convolution of an activation, with batch norm.
+    pub fn separable_conv(&mut self, name: &str, from: ValueId, channels: usize, window: Window) -> &mut Layer {
+        self.push(name, Operation::SeparableConv(window), from, channels)
     }
 
     /// Max pooling of an activation.

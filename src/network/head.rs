@@ -109,7 +109,7 @@ pub fn layers(features: Shape, head: &[HeadLayer]) -> Result<Vec<Layer>> {
                 return refuse("pools or flattens what has no pixels any more");
             }
             Operation::Resize(_) | Operation::Conv(_) | Operation::SeparableConv(_) => {
-                return refuse("resizes or convolves behind the backbone");
+                return refuse("is a convolution, or resizes, behind the backbone");
             }
             Operation::Activation if activation.is_none() => return refuse("has no activation function"),
             Operation::MaxPool(window) | Operation::AveragePool(window) if !fits(window, input) => {

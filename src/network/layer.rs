@@ -247,12 +247,18 @@ pub struct Layer {
     pub operation: Operation,
     /// Whether batch norm follows, which is folded into the weights.
     pub batch_norm: bool,
+    /// Whether that follows the sum with what is added.
+    pub norm_of_sum: bool,
+    /// Whether batch norm follows the depthwise half of a separable convolution too.
+    pub depthwise_norm: bool,
     /// The activation it reads.
     pub from: ValueId,
     /// The activation that is added to its result, if any.
     pub add: Option<ValueId>,
     /// The function applied to its input, if any.
     pub activation_before: Option<Function>,
+    /// The function applied between the halves of a separable convolution, if any.
+    pub activation_between: Option<Function>,
     /// The function applied to its result, with what is added to it, if any.
     pub activation_after: Option<Function>,
     /// Shape of what it reads.
@@ -354,6 +360,11 @@ impl Layer {
             Operation::Prelu { is_shared } => vec![("slope", vec![self.slopes(is_shared)])],
             _ => vec![],
         };
+        if self.depthwise_norm {
+            const NAMES: [&str; 4] =
+                ["depthwise_gamma", "depthwise_beta", "depthwise_moving_mean", "depthwise_moving_variance"];
+            parameters.extend(NAMES.map(|name| (name, vec![i])));
+        }
         if self.batch_norm {
             parameters.extend(["gamma", "beta", "moving_mean", "moving_variance"].map(|name| (name, vec![o])));
         }
@@ -375,11 +386,15 @@ impl Layer {
             Operation::Conv(Window { kernel: [h, w], .. }) => {
                 vec![tensor("weight", &[h, w, i, o], Role::Filter), tensor("bias", &[o], Role::Bias)]
             }
-            Operation::SeparableConv(Window { kernel: [h, w], .. }) => vec![
-                tensor("depthwise.weight", &[h, w, i], Role::Filter),
-                tensor("pointwise.weight", &[i, o], Role::Matrix(1)),
-                tensor("pointwise.bias", &[o], Role::Bias),
-            ],
+            Operation::SeparableConv(Window { kernel: [h, w], .. }) => {
+                let bias = self.has_depthwise_bias().then(|| tensor("depthwise.bias", &[i], Role::Bias));
+                // Behind the bias the factors of what is added.
+                let shape = if self.norm_of_sum { &[2, o][..] } else { &[o] };
+                let pointwise =
+                    [tensor("pointwise.weight", &[i, o], Role::Matrix(1)), tensor("pointwise.bias", shape, Role::Bias)];
+                let depthwise = tensor("depthwise.weight", &[h, w, i], Role::Filter);
+                [depthwise].into_iter().chain(bias).chain(pointwise).collect()
+            }
             Operation::Dense => {
                 let [i4, o4] = [i, o].map(|length| length.next_multiple_of(4));
                 vec![tensor("weight", &[o, i4], Role::Matrix(0)), tensor("bias", &[o4], Role::Bias)]
@@ -408,6 +423,15 @@ impl Layer {
     /// Whether it is a separable convolution.
     pub fn is_separable(&self) -> bool {
         matches!(self.operation, Operation::SeparableConv(_))
+    }
+
+    /// Whether the depthwise half of a separable convolution is more than a sum of products: it has a stride, or an activation function
+    /// behind it.
+    pub fn has_depthwise_bias(&self) -> bool {
+        match self.operation {
+            Operation::SeparableConv(window) => window.stride != [1, 1] || self.activation_between.is_some(),
+            _ => false,
+        }
     }
 
     /// Whether it is a pooling layer that an earlier activation is added to.

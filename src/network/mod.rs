@@ -1,5 +1,5 @@
-//! A network: a list of layers, from which everything else is derived. `xception.rs` has the table of a backbone, `head.rs` what
-//! follows it; `builder.rs` makes layers.
+//! A network: a list of layers, from which everything else is derived. `xception.rs` has the table of a backbone, `head.rs`
+//! what follows it; `builder.rs` makes layers.
 
 pub mod activation;
 mod builder;
@@ -23,18 +23,18 @@ const MAX_FRONT: usize = 8;
 /// The most bytes that all weights may take as f32, on every machine: the largest array of a 32-bit program, which WebAssembly is.
 pub const MAX_WEIGHTS: u64 = i32::MAX as u64;
 
-/// Who trained the weights: frameworks differ in what they call the same network.
+/// A backbone by its published name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// Max pooling is padded as Keras does for "same": an odd length gets one on each side, an even one none before.
+#[serde(rename_all = "snake_case")]
+pub enum Architecture {
+    /// Keras's Xception. Max pooling is padded as Keras does for "same": an odd length gets one on each side, an even one none before.
     #[default]
-    Keras,
-    /// Max pooling is padded by one on each side, as timm's `legacy_xception` does.
-    Timm,
+    Xception,
+    /// timm's, and Cadene's: max pooling is padded by one on each side.
+    LegacyXception,
 }
 
-crate::names! { Preset { Keras = "keras", Timm = "timm" } }
+crate::names! { Architecture { Xception = "xception", LegacyXception = "legacy_xception" } }
 
 /// A layer in front of the backbone, which reads the image or the layer before it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -60,8 +60,8 @@ impl Network {
     /// # Errors
     /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head's layers do not follow one another
     /// ([`head::layers`]), or do not end in the values of `output`; [`Error::TooLarge`] if the weights are more than [`MAX_WEIGHTS`].
-    pub fn new(size: [usize; 2], head: &[HeadLayer], output: Output, preset: Preset) -> Result<Self> {
-        let mut network = Self::backbone(size, preset)?;
+    pub fn new(size: [usize; 2], head: &[HeadLayer], output: Output, architecture: Architecture) -> Result<Self> {
+        let mut network = Self::backbone(size, architecture)?;
         let head = head::layers(network.features(), head)?;
         let backbone = network.layers.len();
         network.layers.extend(head.into_iter().map(|layer| Layer { from: backbone + layer.from, ..layer }));
@@ -93,14 +93,14 @@ impl Network {
     ///
     /// # Errors
     /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`].
-    pub fn backbone([height, width]: [usize; 2], preset: Preset) -> Result<Self> {
+    pub fn backbone([height, width]: [usize; 2], architecture: Architecture) -> Result<Self> {
         if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
             return Err(Error::Weights(format!(
                 "the input size {height}×{width} is not supported: each side must be {MIN_SIDE} to {MAX_SIDE} pixels"
             )));
         }
         let mut builder = Builder::new(Shape::new(height, width, 3));
-        xception::backbone(&mut builder, preset);
+        xception::backbone(&mut builder, architecture);
         Ok(Self { layers: builder.layers, output: Output::Features })
     }
 

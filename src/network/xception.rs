@@ -1,6 +1,6 @@
 //! Xception as tables that read like Figure 5 of the paper.
 
-use super::Preset;
+use super::Architecture;
 use super::activation::Function;
 use super::builder::Builder;
 use super::layer::{Layer, Section, Window};
@@ -70,7 +70,7 @@ const EXIT: [Block; 3] = [
 ];
 
 /// Adds the backbone up to the last activation.
-pub fn backbone(builder: &mut Builder, preset: Preset) {
+pub fn backbone(builder: &mut Builder, architecture: Architecture) {
     let flow = |flow, blocks: &'static [Block]| blocks.iter().map(move |block| (flow, block));
     for (flow, block) in flow("entry", &ENTRY).chain(flow("middle", &MIDDLE)).chain(flow("exit", &EXIT)) {
         let (Conv(name, ..) | Downsample(name, _) | Residual(name, _) | SepRelu(name, ..)) = *block;
@@ -86,15 +86,15 @@ pub fn backbone(builder: &mut Builder, preset: Preset) {
                 let (main, shape) = (builder.last(), builder.shape(builder.last()));
                 builder.conv(&format!("{name}_shortcut"), from, shape.channels, Window::valid(1, 2));
                 let shortcut = builder.last();
-                let window = match preset {
-                    Preset::Keras => Window::same(3, 2, shape),
-                    Preset::Timm => Window::padded(3, 2, 1),
+                let window = match architecture {
+                    Architecture::Xception => Window::same(3, 2, shape),
+                    _ => Window::padded(3, 2, 1),
                 };
                 builder.max_pool(&format!("{name}_pool"), main, window).add = Some(shortcut);
             }
             Residual(_, seps) => separable(builder, name, seps).add = Some(from),
             SepRelu(_, layer, channels) => {
-                builder.separable_conv(&format!("{name}_{layer}"), channels, SEPARABLE).activation_after = RELU;
+                builder.separable_conv(&format!("{name}_{layer}"), from, channels, SEPARABLE).activation_after = RELU;
             }
         }
     }
@@ -108,7 +108,9 @@ fn separable<'a, const N: usize>(builder: &'a mut Builder, block: &str, seps: [S
             Plain(channels) => (channels, None),
             Relu(channels) => (channels, RELU),
         };
-        builder.separable_conv(&format!("{block}_sepconv{}", i + 1), channels, SEPARABLE).activation_before = relu;
+        let from = builder.last();
+        builder.separable_conv(&format!("{block}_sepconv{}", i + 1), from, channels, SEPARABLE).activation_before =
+            relu;
     }
     let last = builder.last() - 1;
     &mut builder.layers[last]

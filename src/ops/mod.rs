@@ -197,10 +197,12 @@ macro_rules! operations {
 operations! {
     /// Resizing of an image.
     resize::Resize,
-    /// 3×3 convolution, bias, ReLU.
+    /// 3×3 convolution.
     conv::Conv,
     /// Depthwise 3×3 convolution.
     depthwise::Depthwise,
+    /// Depthwise 3×3 convolution with any stride and a bias.
+    biased_depthwise::BiasedDepthwise,
     /// 1×1 convolution as a matrix product, with the block's other path and a ReLU in its epilogue.
     pointwise::Pointwise,
     /// Depthwise and pointwise convolution in one pass.

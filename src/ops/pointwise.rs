@@ -119,6 +119,8 @@ impl Operation for Pointwise {
         }
         case([19, 19], [728, 728], 1, Add::Residual, false, None);
         case([5, 5], [1536, 2048], 1, Add::Nothing, true, None);
+        case([5, 3], [32, 72], 1, Add::Scaled, true, None);
+        case([5, 7], [56, 136], 1, Add::Scaled, true, Some(TILES[0]));
         for size in [[1, 1], [1, 2], [2, 3], [2, 4], [5, 1], [5, 37], [18, 2], [18, 3], [18, 37]] {
             case(size, [4, 16], 2, keras(size), false, None);
             case(size, [4, 16], 2, timm, true, None);

@@ -13,6 +13,8 @@ pub enum Add {
     Nothing,
     /// Values of the result's shape.
     Residual,
+    /// Likewise, times a factor for each channel, which lies behind the bias.
+    Scaled,
     /// Values of the input's height and width, by 3×3 max pooling with stride 2.
     MaxPool {
         /// Rows and columns of padding before the first.
@@ -53,10 +55,11 @@ impl Product {
     pub fn reads(&self) -> Vec<Buffer> {
         let (from, to) = (self.input.channels, self.output.channels);
         let residual = if self.add == Add::Nothing { self.input } else { self.residual() };
+        let bias: &[usize] = if self.add == Add::Scaled { &[2, to] } else { &[to] };
         vec![
             Buffer::activation(self.input),
             Buffer::weights(&[from, to], Role::Matrix(1)),
-            Buffer::weights(&[to], Role::Bias),
+            Buffer::weights(bias, Role::Bias),
             Buffer::activation(residual),
         ]
     }
@@ -76,7 +79,8 @@ impl Product {
         let mut constants = strides(input, output, stride);
         constants.extend([
             n("PIXELS", batch * output.pixels()),
-            flag("ADD", add == Add::Residual),
+            flag("ADD", matches!(add, Add::Residual | Add::Scaled)),
+            flag("SCALED", add == Add::Scaled),
             flag("POOL", matches!(add, Add::MaxPool { .. })),
             n("PAD_TOP", top),
             n("PAD_LEFT", left),
@@ -91,6 +95,7 @@ impl Product {
         let added = match self.add {
             Add::Nothing => 0.0,
             Add::Residual => reads[3][at(residual, y, x, n)],
+            Add::Scaled => reads[3][at(residual, y, x, n)] * reads[2][residual.channels.next_multiple_of(4) + n],
             Add::MaxPool { padding } => {
                 let [top, left] = padding.map(|padding| padding as isize);
                 let inside = |(i, j)| inside(residual, (2 * y + i) as isize - top, (2 * x + j) as isize - left);

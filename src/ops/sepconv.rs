@@ -110,6 +110,7 @@ impl Operation for Sepconv {
         }
         case([19, 19], [36, 728], 1, TILES[0]);
         case([13, 37], [728, 44], 0, TILES[0]);
+        cases.push(Self { add: Add::Scaled, ..cases[0] });
         cases
     }
 }

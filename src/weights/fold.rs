@@ -5,8 +5,43 @@
 use crate::error::{Error, Result};
 use crate::network::layer::Layer;
 
-/// The folded tensors of a convolution with its batch norm, in the order of [`Layer::tensors`]. `read` gives its trained arrays by
+/// Gain and shift of a batch norm for each channel.
+struct Gains {
+    gains: Vec<f64>,
+    shifts: Vec<f64>,
+}
+
+impl Gains {
+    /// Of the arrays of these names: gamma, beta, mean and variance.
+    fn read(
+        [gamma, beta, mean, variance]: [&'static str; 4],
+        epsilon: f64,
+        read: &mut impl FnMut(&'static str) -> Result<Option<Vec<f32>>>,
+        missing: impl Fn(&str) -> Error,
+    ) -> Result<Self> {
+        let mut required = |name: &'static str| read(name)?.ok_or_else(|| missing(name));
+        let (means, variance) = (required(mean)?, required(variance)?);
+        let gamma = read(gamma)?.unwrap_or_else(|| vec![1.0; means.len()]);
+        let beta = read(beta)?.unwrap_or_else(|| vec![0.0; means.len()]);
+        let gain = |(&gamma, &variance): (&f32, &f32)| f64::from(gamma) / (f64::from(variance) + epsilon).sqrt();
+        let gains: Vec<f64> = gamma.iter().zip(&variance).map(gain).collect();
+        let shift = |((&beta, &mean), gain): ((&f32, &f32), &f64)| f64::from(beta) - f64::from(mean) * gain;
+        Ok(Self { shifts: beta.iter().zip(&means).zip(&gains).map(shift).collect(), gains })
+    }
+
+    /// Multiplies rows of values for each channel.
+    fn scale(&self, weights: &mut [f32]) {
+        for row in weights.chunks_exact_mut(self.gains.len()) {
+            row.iter_mut().zip(&self.gains).for_each(|(value, gain)| *value = (f64::from(*value) * gain) as f32);
+        }
+    }
+}
+
+/// The folded tensors of a convolution with its batch norms, in the order of [`Layer::tensors`]. `read` gives its trained arrays by
 /// the names and in the layouts of [`Layer::parameters`]; there may be a `bias` too, and gamma and beta may be missing.
+///
+/// The batch norm of a depthwise half goes into its weights and, where there is nothing between the halves, through the pointwise ones
+/// into the bias. One behind a sum goes into the weights and into factors of what is added.
 pub(super) fn fold(
     layer: &Layer,
     epsilon: f64,
@@ -14,28 +49,45 @@ pub(super) fn fold(
 ) -> Result<Vec<Vec<f32>>> {
     let channels = layer.output.channels;
     let missing = |name: &str| Error::Weights(format!("{} has no array {name}", layer.name));
-    let mut required = |name: &'static str| read(name)?.ok_or_else(|| missing(name));
+    let folded = format!("{}, with its batch norm folded in,", layer.name);
+    let narrow = |values: &[f64]| finite(&folded, values.iter().map(|&value| value as f32).collect());
     let mut tensors = Vec::new();
-    let mut kernel = "kernel";
+    let bias = read("bias")?.unwrap_or_else(|| vec![0.0; channels]);
+    let mut bias: Vec<f64> = bias.into_iter().map(f64::from).collect();
+    let kernel = if layer.is_separable() { "pointwise_kernel" } else { "kernel" };
+    let mut weight = read(kernel)?.ok_or_else(|| missing(kernel))?;
     if layer.is_separable() {
-        tensors.push(required("depthwise_kernel")?);
-        kernel = "pointwise_kernel";
-    }
-    let mut weight = required(kernel)?;
-    let (mean, variance) = (required("moving_mean")?, required("moving_variance")?);
-    let gamma = read("gamma")?.unwrap_or_else(|| vec![1.0; channels]);
-    let gain = |(&gamma, &variance): (&f32, &f32)| f64::from(gamma) / (f64::from(variance) + epsilon).sqrt();
-    let gains: Vec<f64> = gamma.iter().zip(&variance).map(gain).collect();
-    for row in weight.chunks_exact_mut(gains.len()) {
-        for (value, gain) in row.iter_mut().zip(&gains) {
-            *value = (f64::from(*value) * gain) as f32;
+        let mut window = read("depthwise_kernel")?.ok_or_else(|| missing("depthwise_kernel"))?;
+        let mut shifts = vec![0.0; layer.input.channels];
+        if layer.depthwise_norm {
+            const NAMES: [&str; 4] =
+                ["depthwise_gamma", "depthwise_beta", "depthwise_moving_mean", "depthwise_moving_variance"];
+            let norm = Gains::read(NAMES, epsilon, &mut read, missing)?;
+            norm.scale(&mut window);
+            shifts = norm.shifts;
+        }
+        tensors.push(finite(&folded, window)?);
+        if layer.has_depthwise_bias() {
+            tensors.push(narrow(&shifts)?);
+        } else {
+            for (row, shift) in weight.chunks_exact(channels).zip(&shifts) {
+                bias.iter_mut().zip(row).for_each(|(bias, weight)| *bias += shift * f64::from(*weight));
+            }
         }
     }
-    let [beta, bias] = ["beta", "bias"].map(&mut read);
-    let (beta, bias) = (beta?.unwrap_or_else(|| vec![0.0; channels]), bias?.unwrap_or_else(|| vec![0.0; channels]));
-    let shift = |c: usize| (f64::from(beta[c]) + (f64::from(bias[c]) - f64::from(mean[c])) * gains[c]) as f32;
-    let folded = format!("{}, with its batch norm folded in,", layer.name);
-    tensors.extend([finite(&folded, weight)?, finite(&folded, (0..channels).map(shift).collect())?]);
+    let mut factors = Vec::new();
+    if layer.batch_norm {
+        let norm = Gains::read(["gamma", "beta", "moving_mean", "moving_variance"], epsilon, &mut read, missing)?;
+        norm.scale(&mut weight);
+        for ((bias, gain), shift) in bias.iter_mut().zip(&norm.gains).zip(&norm.shifts) {
+            *bias = *bias * gain + shift;
+        }
+        factors = norm.gains;
+    }
+    if layer.norm_of_sum {
+        bias.extend(factors);
+    }
+    tensors.extend([finite(&folded, weight)?, narrow(&bias)?]);
     Ok(tensors)
 }
 

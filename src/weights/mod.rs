@@ -123,7 +123,7 @@ fn replace_head(model: &mut safetensors::Model, file: &[u8]) -> Result<()> {
         keras::read_head(file.to_vec(), prefix)
     }
     .map_err(of_head)?;
-    model.tensors.truncate(Network::backbone(meta.backbone_size(), meta.preset)?.tensors().len());
+    model.tensors.truncate(Network::backbone(meta.backbone_size(), meta.architecture)?.tensors().len());
     model.tensors.extend(head.tensors);
     (meta.head, meta.output, meta.is_logits) = (head.layers, head.output, head.is_logits);
     meta.labels = Vec::new();

@@ -104,7 +104,7 @@ fn softmax_and_ranking() {
 fn conv([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize) -> Op {
     let side = |length: usize| (length - 3) / stride + 1;
     let output = Shape::new(side(height), side(width), to);
-    Conv { input: Shape::new(height, width, from), output, stride }.into()
+    Conv { input: Shape::new(height, width, from), output, stride, padding: 0, relu_after: true }.into()
 }
 
 fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) -> Op {

@@ -10,14 +10,14 @@ use common::{Random, dense_head};
 use xception::dtype::Dtype;
 use xception::network::head::MAX_UNITS;
 use xception::network::layer::{Layer, Operation, Role, Shape, Tensor, Window};
-use xception::network::{HeadLayer, MAX_SIDE, MAX_WEIGHTS, Network, Output, Preset};
+use xception::network::{Architecture, HeadLayer, MAX_SIDE, MAX_WEIGHTS, Network, Output};
 use xception::ops::Dense as DenseOp;
 use xception::plan::{Binding, MAX_BINDING, Plan};
 use xception::tile::{Algorithm, ProblemSize, TILES, Tuning};
 
 /// The network with dense layers of these names and units.
 fn network(size: [usize; 2], dense: &[(&str, usize)]) -> Network {
-    Network::new(size, &dense_head(dense), Output::Softmax, Preset::Keras).unwrap()
+    Network::new(size, &dense_head(dense), Output::Softmax, Architecture::Xception).unwrap()
 }
 
 fn imagenet(size: [usize; 2]) -> Network {
@@ -90,7 +90,7 @@ fn any_list_of_dense_layers_makes_a_head() {
         let dense: Vec<(&str, usize)> = names.iter().map(|name| &**name).zip(units.iter().copied()).collect();
         let (head, last) = (dense_head(&dense), *units.last().unwrap());
         let output = if last == 1 { Output::Sigmoid } else { Output::Softmax };
-        let network = Network::new([71, 71], &head, output, Preset::Keras).unwrap();
+        let network = Network::new([71, 71], &head, output, Architecture::Xception).unwrap();
         assert_eq!((network.outputs(), network.classes()), (last, last.max(2)));
         let inputs = [&[2048], units].concat();
         for (layer, (dense, inputs)) in
@@ -107,7 +107,7 @@ fn what_is_no_network_is_refused() {
     let one = dense_head(&[("predictions", 7)]);
     let average = || HeadLayer::average();
     let refused = |size, head: &[HeadLayer], reason: &str| {
-        let error = Network::new(size, head, Output::Softmax, Preset::Keras).unwrap_err().to_string();
+        let error = Network::new(size, head, Output::Softmax, Architecture::Xception).unwrap_err().to_string();
         assert!(error.contains(reason), "{error:?} does not mention {reason:?}");
     };
     refused([70, 71], &one, "70×71");

@@ -3,7 +3,7 @@
 use xception::dtype::Dtype;
 use xception::network::activation::Function;
 use xception::network::layer::{GlobalPool, Layer, Operation, Window};
-use xception::network::{HeadLayer, MAX_SIDE, Network, Output, Preset};
+use xception::network::{Architecture, HeadLayer, MAX_SIDE, Network, Output};
 use xception::ops::{
     Activation, Add, Conv, Dense as DenseOp, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Pointwise, Pool,
     Prelu, ScaleShift, Sepconv, SoftmaxTopk, Values,
@@ -37,7 +37,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
         // The pooling has a pass for both.
         Operation::Conv(_) if layer.is_pointwise() => vec![],
         Operation::Conv(Window { stride: [stride, _], .. }) => {
-            vec![(label, vec![from], both, result, Conv { input, output, stride }.into())]
+            vec![(label, vec![from], both, result, Conv { input, output, stride, padding: 0, relu_after: true }.into())]
         }
         Operation::SeparableConv(_) => {
             let (half, relu_before) = (Content::Half(index), layer.activation_before.is_some());
@@ -209,7 +209,7 @@ fn every_pass_reads_what_its_layer_wants() {
             if !is_small && is_flat {
                 continue;
             }
-            let network = Network::new(size, head, *output, Preset::Keras).unwrap();
+            let network = Network::new(size, head, *output, Architecture::Xception).unwrap();
             for tuning in tunings(&network) {
                 let plan = Plan::new(&network, Dtype::F32, &tuning, 1);
                 simulate(&network, &plan, &tuning).unwrap_or_else(|error| panic!("{size:?}: {error}"));

@@ -6,6 +6,7 @@ use rten_simd::ops::{BitOps, IntOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
 
 use crate::network::layer::Shape;
+use crate::ops::{self, Conv};
 
 /// `max(x, 0)`, by the sign bit: what is written as a comparison also looks for NaN, which takes several instructions in wasm.
 #[inline(always)]
@@ -140,13 +141,74 @@ impl SimdOp for MaxPool<'_> {
     }
 }
 
-/// The 3×3 windows of an image without padding: `[pixels][3][3][channels]`. Pixels of the input are stored as whole `vec4`s.
-pub fn windows(input: &[f32], shape: Shape, output: Shape, stride: usize, pixels: Range<usize>, out: &mut [f32]) {
+/// Depthwise 3×3 with any stride, and with a bias: the whole result.
+pub struct BiasedDepthwise<'a> {
+    /// Shapes and options.
+    pub op: ops::BiasedDepthwise,
+    /// The activation: `[height][width][channels]`.
+    pub input: &'a [f32],
+    /// `[3][3][channels]`.
+    pub filter: &'a [f32],
+    /// `[channels]`.
+    pub bias: &'a [f32],
+    /// The result.
+    pub out: &'a mut [f32],
+}
+
+impl SimdOp for BiasedDepthwise<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, isa: I) {
+        let Self { op, input, filter, bias, out } = self;
+        let ops::BiasedDepthwise { input: Shape { height, width, channels }, output, stride, .. } = op;
+        let ops = isa.f32();
+        let lanes = ops.len();
+        assert!(channels >= lanes);
+        for (pixel, out) in out.chunks_exact_mut(channels).enumerate() {
+            let (top, left) = (pixel / output.width * stride, pixel % output.width * stride);
+            for block in (0..channels).step_by(lanes) {
+                // The last vector may overlap the one before.
+                let channel = block.min(channels - lanes);
+                let mut sum = ops.load(&bias[channel..]);
+                for y in top.max(1)..(top + 3).min(height + 1) {
+                    for x in left.max(1)..(left + 3).min(width + 1) {
+                        let mut value = ops.load(&input[((y - 1) * width + x - 1) * channels + channel..]);
+                        if op.relu_before {
+                            value = rectify(isa, value);
+                        }
+                        let tap = 3 * (y - top) + x - left;
+                        sum = ops.mul_add(value, ops.load(&filter[tap * channels + channel..]), sum);
+                    }
+                }
+                if op.relu_after {
+                    sum = rectify(isa, sum);
+                }
+                ops.store(sum, &mut out[channel..]);
+            }
+        }
+    }
+}
+
+/// The 3×3 windows of a convolution: `[pixels][3][3][channels]`. Pixels of the input are stored as whole `vec4`s.
+pub fn windows(input: &[f32], conv: Conv, pixels: Range<usize>, out: &mut [f32]) {
+    let Conv { input: shape, output, stride, padding, .. } = conv;
     let (channels, stored) = (shape.channels, shape.channels.next_multiple_of(4));
     for (pixel, out) in pixels.zip(out.chunks_exact_mut(9 * channels)) {
         let (y, x) = (pixel / output.width * stride, pixel % output.width * stride);
         for (i, out) in out.chunks_exact_mut(3 * channels).enumerate() {
-            let row = &input[((y + i) * shape.width + x) * stored..][..3 * stored];
+            // The columns inside, and the row.
+            let first = padding.saturating_sub(x);
+            let end = (shape.width + padding).saturating_sub(x).min(3);
+            if !(padding..shape.height + padding).contains(&(y + i)) || first >= end {
+                out.fill(0.0);
+                continue;
+            }
+            out[..first * channels].fill(0.0);
+            out[end * channels..].fill(0.0);
+            let row = ((y + i - padding) * shape.width + x + first - padding) * stored;
+            let row = &input[row..][..(end - first) * stored];
+            let out = &mut out[first * channels..end * channels];
             for (out, pixel) in out.chunks_exact_mut(channels).zip(row.chunks_exact(stored)) {
                 out.copy_from_slice(&pixel[..channels]);
             }

@@ -8,7 +8,7 @@ use rten_simd::SimdOp;
 
 use super::buffer::Buffer;
 use super::gemm::{Gemm, MR};
-use super::im2col::{Depthwise, MaxPool, strided, windows};
+use super::im2col::{BiasedDepthwise, Depthwise, MaxPool, strided, windows};
 use super::threads::{Lost, ThreadTeam};
 use super::weights::{PackedWeights, Tensor};
 use crate::backend::HostRunner;
@@ -102,13 +102,16 @@ impl Runner {
                 left[..inputs].copy_from_slice(&slot(0)[..inputs]);
                 let (bias, room) = (values(2), &mut Buffer::default());
                 let out = &mut out[..right.columns];
-                Gemm { left: &left, right, bias, added: None, relu, out, room }.dispatch();
+                Gemm { left: &left, right, bias, added: None, factors: None, relu, out, room }.dispatch();
             }
             Op::DenseTransposed(DenseTransposed(Dense { inputs, all, relu_after, .. })) => {
                 let Some(right) = matrix() else { return Ok(()) };
                 let passes = |n: usize| !relu_after || slot(1)[n] > 0.0;
                 let gradient: Vec<f32> = (0..all).map(|n| if passes(n) { slot(0)[n] } else { 0.0 }).collect();
                 right.backwards(&gradient, &mut out[..inputs]);
+            }
+            Op::BiasedDepthwise(op) => {
+                BiasedDepthwise { op, input: slot(0), filter: values(1), bias: values(2), out }.dispatch();
             }
             Op::GlobalAveragePool(GlobalAveragePool { input, first, .. }) => {
                 mean(slot(0), input, &mut out[first..][..input.channels]);
@@ -206,9 +209,9 @@ impl Work<'_> {
         let Scratch { left, pooled, panel } = scratch;
         left.resize(pixels.len().next_multiple_of(MR) * right.depth);
         let (add, relu) = match op {
-            Op::Conv(Conv { input: shape, output, stride }) => {
-                windows(input, shape, output, stride, pixels.clone(), left);
-                (Add::Nothing, true)
+            Op::Conv(conv) => {
+                windows(input, conv, pixels.clone(), left);
+                (Add::Nothing, conv.relu_after)
             }
             Op::Pointwise(Pointwise { input: shape, output, stride, add, relu_after, .. }) => {
                 strided(input, shape, output.width, stride, pixels.clone(), left);
@@ -227,10 +230,11 @@ impl Work<'_> {
         };
         let added = match add {
             Add::Nothing => None,
-            Add::Residual => Some(&added[pixels.start * right.columns..][..out.len()]),
+            Add::Residual | Add::Scaled => Some(&added[pixels.start * right.columns..][..out.len()]),
             Add::MaxPool { .. } => Some(&pooled[..out.len()]),
         };
-        Gemm { left, right, bias, added, relu, out, room: panel }.dispatch();
+        let factors = (add == Add::Scaled).then(|| &bias[right.columns..]);
+        Gemm { left, right, bias, added, factors, relu, out, room: panel }.dispatch();
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::assumed::Assumption;
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
 use crate::network::layer::{GlobalPool, Operation, Resize, Window};
-use crate::network::{FrontLayer, HeadLayer, Network, Output, Preset};
+use crate::network::{Architecture, FrontLayer, HeadLayer, Network, Output};
 use crate::resize::Preprocessing;
 
 /// The origin of weights.
@@ -26,8 +26,8 @@ pub struct Source {
 /// Everything a model needs to run besides its weights.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Meta {
-    /// The framework that trained the weights.
-    pub preset: Preset,
+    /// The backbone.
+    pub architecture: Architecture,
     /// Height and width of the network's input, in pixels.
     pub input_size: [usize; 2],
     /// The layers in front of the backbone, which resize that.
@@ -66,7 +66,7 @@ impl Meta {
                 "its preprocessing is not finite, or crops to a share outside of 0.01 to 1".to_owned(),
             ));
         }
-        let network = Network::new(self.backbone_size(), &self.head, self.output, self.preset)?;
+        let network = Network::new(self.backbone_size(), &self.head, self.output, self.architecture)?;
         let network = network.behind(self.input_size, &self.front)?;
         let (labels, classes, outputs) = (self.labels.len(), network.classes(), network.outputs());
         if labels != 0 && labels != if classes > 0 { classes } else { outputs } {
@@ -214,7 +214,12 @@ impl Meta {
         let assumption = |json: &Value| Some(Assumption { name: text(&json["name"])?, value: text(&json["value"])? });
         let [preprocessing, source] = ["preprocessing", "source"].map(|name| &json[name]);
         Ok(Self {
-            preset: field(json, "preset", named)?,
+            architecture: field(json, "architecture", |name| match (name, &json["preset"]) {
+                // Version 2 named who trained the weights.
+                (Value::Null, Value::String(preset)) if preset == "keras" => Some(Architecture::Xception),
+                (Value::Null, Value::String(preset)) if preset == "timm" => Some(Architecture::LegacyXception),
+                (name, _) => named(name),
+            })?,
             input_size: field(json, "input_size", |json| numbers(json)?.try_into().ok())?,
             front: match &json["front"] {
                 Value::Null => Vec::new(),

@@ -1,17 +1,19 @@
-//! PyTorch's files of Xceptions as Cadene's `pretrained-models` and timm's `legacy_xception` name their layers: `.safetensors`, and
+//! PyTorch's files of Xceptions as Cadene's `pretrained-models` and timm name their layers: `.safetensors`, and
 //! checkpoints (`.pth`, `.pt`, `.ckpt`, `.bin`) of any form, such as those of FaceForensics++, DeepfakeBench and Lightning.
 //!
-//! The model may lie anywhere in the file, behind any prefix: it is found by the names of its layers. Convolutions are OIHW and dense
-//! layers `[out, in]`; blocks are counted without the stem, their layers by place in `rep`. ε, the padding of max pooling and the
-//! preprocessing are the preset's. Nothing of a pickle is executed (`pickle.rs`).
+//! The model may lie anywhere in the file, behind any prefix: it is found by the names of its layers (`names.rs`). Convolutions are OIHW
+//! and dense layers `[out, in]`. ε, the padding of max pooling and the preprocessing are the architecture's. Nothing of a pickle is
+//! executed (`pickle.rs`).
 
 mod head;
+mod names;
 mod pickle;
 mod tensors;
 
 use std::collections::BTreeSet;
 
 use head::{chain, head_of};
+use names::{architecture, names, prefixes};
 use tensors::Tensors;
 pub use tensors::is_archive;
 
@@ -21,20 +23,31 @@ use super::head::{Head, Prefix};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::network::layer::Layer;
-use crate::network::{Network, Preset};
+use crate::network::{Architecture, Network};
 use crate::resize::{Filter, Fit, Preprocessing};
 
+/// PyTorch's ε, where the architecture has no other.
 const EPSILON: f64 = 1e-5;
 
 /// The most arrays of a head by itself.
 const MAX_ARRAYS: usize = 32;
 
-/// An array that every such Xception has, and no other model.
-const BACKBONE: &str = "block1.rep.0.conv1.weight";
-
-/// Input 299, `crop_pct` 0.8975: resized to 333 and cropped; bicubic, mean and standard deviation 0.5.
+/// The input of timm's evaluation: bicubic, mean and standard deviation 0.5.
 const SIDE: usize = 299;
-const CROP: f64 = 0.8975;
+
+/// The share of a photo's centre that timm's evaluation keeps (`crop_pct`); xception65's is that of `ra3_in1k`.
+fn crop(architecture: Architecture) -> f64 {
+    match architecture {
+        Architecture::Xception | Architecture::LegacyXception => 0.8975,
+    }
+}
+
+/// The ε of a backbone's batch norms.
+fn epsilon(architecture: Architecture) -> f64 {
+    match architecture {
+        Architecture::Xception | Architecture::LegacyXception => EPSILON,
+    }
+}
 
 /// Reads a file with an Xception of any number of classes or none; `size` is the input's height and width, where it is given.
 ///
@@ -43,34 +56,24 @@ const CROP: f64 = 0.8975;
 pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     let tensors = Tensors::read(file)?;
     let (prefix, others) = prefix(&tensors)?;
-    let backbone = Network::backbone(size.unwrap_or([SIDE; 2]), Preset::Timm)?;
-    let (mut folded, mut used) = (Vec::new(), BTreeSet::new());
-    for (layer, conv, norm) in names(&backbone) {
-        folded.extend(fold(layer, EPSILON, |array: &'static str| {
-            let name = match array {
-                "kernel" => format!("{prefix}{conv}.weight"),
-                "depthwise_kernel" => format!("{prefix}{conv}.conv1.weight"),
-                "pointwise_kernel" => format!("{prefix}{conv}.pointwise.weight"),
-                "bias" if layer.is_separable() => format!("{prefix}{conv}.pointwise.bias"),
-                "bias" => format!("{prefix}{conv}.bias"),
-                "gamma" => format!("{prefix}{norm}.weight"),
-                "beta" => format!("{prefix}{norm}.bias"),
-                "moving_mean" => format!("{prefix}{norm}.running_mean"),
-                _ => format!("{prefix}{norm}.running_var"),
-            };
+    let architecture = architecture(&tensors, &prefix)?;
+    let backbone = Network::backbone(size.unwrap_or([SIDE; 2]), architecture)?;
+    let (mut folded, mut used, mut modules) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for (index, arrays) in names(&backbone, architecture) {
+        let layer = &backbone.layers[index];
+        folded.extend(fold(layer, epsilon(architecture), |array: &'static str| {
+            let Some((_, name)) = arrays.iter().find(|(of, _)| *of == array) else { return Ok(None) };
+            let name = format!("{prefix}{name}");
             let is_there = tensors.get(&name).is_some() || array != "bias";
             let values = is_there.then(|| array_of(&tensors, layer, array, &name)).transpose();
+            modules.extend(name.rsplit_once('.').map(|(module, _)| format!("{module}.")));
             used.insert(name);
             values
         })?);
     }
     // Layers of the backbone have no other arrays, and there are no more blocks.
-    let mut starts: Vec<String> = names(&backbone).flat_map(|(_, conv, norm)| [conv + ".", norm + "."]).collect();
-    starts.extend((0..10).map(|digit| format!("block{digit}")));
-    let is_of_backbone = |name: &&str| {
-        let inner = name.strip_prefix(&*prefix);
-        inner.is_some_and(|name| starts.iter().any(|start| name.starts_with(&**start)))
-    };
+    modules.extend((0..10).map(|digit| format!("{prefix}block{digit}")));
+    let is_of_backbone = |name: &&str| modules.iter().any(|module| name.starts_with(&**module));
     if let Some(name) = tensors.names().find(|name| !used.contains(*name) && !is_count(name) && is_of_backbone(name)) {
         return Err(Error::Weights(format!("{name} is part of the backbone, and none of Xception's")));
     }
@@ -81,21 +84,21 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
         (size.is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
         (false, assumed::PIXELS, "−1 to 1".to_owned()),
         (false, assumed::FILTER, filter.to_string()),
-        (false, assumed::FIT, format!("{fit} to {CROP}")),
+        (false, assumed::FIT, format!("{fit} to {}", crop(architecture))),
     ]);
     assumed.extend(others.map(|others| Assumption { name: assumed::WEIGHTS.to_owned(), value: others }));
     assumed.extend(head.assumed);
     let kind =
         if file.starts_with(b"PK") || file.starts_with(tensors::LEGACY) { "PyTorch" } else { "PyTorch (.safetensors)" };
     let meta = Meta {
-        preset: Preset::Timm,
+        architecture,
         input_size: size.unwrap_or([SIDE; 2]),
         front: Vec::new(),
         head: head.layers,
         output: head.output,
         is_logits: head.is_logits,
         labels: Vec::new(),
-        preprocessing: Preprocessing { filter, fit, crop: CROP, ..Preprocessing::default() },
+        preprocessing: Preprocessing { filter, fit, crop: crop(architecture), ..Preprocessing::default() },
         assumed,
         ignored,
         source: Source { kind: kind.to_owned(), ..Source::default() },
@@ -110,11 +113,10 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
 pub fn read_head(file: &[u8], prefix: &Prefix) -> Result<Head> {
     let tensors = Tensors::read(file)?;
     if let Ok((root, _)) = self::prefix(&tensors) {
-        let backbone = Network::backbone([SIDE; 2], Preset::Timm)?;
-        let of_layer = |(_, conv, norm): (&Layer, String, String)| [format!("{root}{conv}."), format!("{root}{norm}.")];
-        let layers: Vec<String> = names(&backbone).flat_map(of_layer).collect();
-        let is_used = |name: &&str| layers.iter().any(|layer| name.starts_with(&**layer));
-        let used = tensors.names().filter(is_used).map(str::to_owned).collect();
+        let architecture = architecture(&tensors, &root)?;
+        let backbone = Network::backbone([SIDE; 2], architecture)?;
+        let arrays = names(&backbone, architecture).into_iter().flat_map(|(_, arrays)| arrays);
+        let used = arrays.map(|(_, name)| format!("{root}{name}")).collect();
         return head_of(&tensors, &root, used, prefix).map(|(head, _)| head);
     }
     let arrays: Vec<&str> = tensors.names().filter(|name| !is_count(name)).collect();
@@ -130,17 +132,13 @@ pub fn read_head(file: &[u8], prefix: &Prefix) -> Result<Head> {
 
 /// The prefix of an Xception's names, and which of several it is of.
 fn prefix(tensors: &Tensors) -> Result<(String, Option<String>)> {
-    let prefix = |name: &str| {
-        let prefix = name.strip_suffix(BACKBONE)?;
-        (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
-    };
-    let mut all: Vec<String> = tensors.names().filter_map(prefix).collect();
+    let mut all = prefixes(tensors);
     // An average over the steps of training is not what was validated, unless it is all there is.
     all.sort_by_key(|prefix| prefix.to_lowercase().contains("ema"));
     let first = all.first().cloned().ok_or_else(|| {
         Error::Format(
-            "this PyTorch file has no Xception whose layers have the names of timm's legacy_xception or Cadene's \
-             (block1.rep.0.conv1.weight …): give the model's original file"
+            "this PyTorch file has no Xception whose layers have the names of timm's or Cadene's (block1.rep.0.conv1.weight …, \
+             blocks.0.stack.conv1.conv_dw.weight …): give the model's original file"
                 .to_owned(),
         )
     })?;
@@ -158,27 +156,6 @@ fn prefix(tensors: &Tensors) -> Result<(String, Option<String>)> {
 /// Whether a tensor counts batches, which no model needs.
 fn is_count(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
-}
-
-/// The names of each convolution and its batch norm. A block's `rep` counts its activation functions, convolutions and batch norms;
-/// convolutions outside of blocks, which have their ReLU after them, are counted by themselves.
-fn names(network: &Network) -> impl Iterator<Item = (&Layer, String, String)> {
-    let (mut outside, mut blocks, mut block, mut place) = (0, 0, "", 0);
-    network.layers.iter().filter(|layer| layer.batch_norm).map(move |layer| {
-        if layer.activation_after.is_some() {
-            outside += 1;
-            return (layer, format!("conv{outside}"), format!("bn{outside}"));
-        }
-        if layer.section.block != block {
-            (blocks, block, place) = (blocks + 1, layer.section.block, 0);
-        }
-        if layer.is_pointwise() {
-            return (layer, format!("block{blocks}.skip"), format!("block{blocks}.skipbn"));
-        }
-        let at = place + usize::from(layer.activation_before.is_some());
-        place = at + 2;
-        (layer, format!("block{blocks}.rep.{at}"), format!("block{blocks}.rep.{}", at + 1))
-    })
 }
 
 /// One array in Keras's layout.

@@ -7,7 +7,7 @@ use super::{EPSILON, is_idle, unsupported};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
 use crate::network::layer::{Layer, Operation, Window};
-use crate::network::{Network, Preset};
+use crate::network::{Architecture, Network};
 
 /// A size at which all layers have their usual windows.
 const SIZE: [usize; 2] = [299; 2];
@@ -116,7 +116,7 @@ pub(super) fn places(graph: &Graph, image: usize, features: usize) -> Result<Vec
     let place = |at: usize| Place { name: nodes[at].name.clone(), group: nodes[at].group.clone() };
     let mut values = vec![graph.through(image)];
     let mut places = Vec::new();
-    for layer in &Network::backbone(SIZE, Preset::Keras)?.layers {
+    for layer in &Network::backbone(SIZE, Architecture::Xception)?.layers {
         let class = match layer.operation {
             Operation::SeparableConv(_) => "SeparableConv2D",
             Operation::Conv(_) => "Conv2D",

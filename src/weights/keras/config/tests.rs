@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::network::layer::{Operation, Part};
-use crate::network::{Network, Preset};
+use crate::network::{Architecture, Network};
 use crate::resize::{Filter, Fit};
 use StepKind::*;
 
@@ -30,7 +30,7 @@ fn functional(name: &str, layers: &[Value], output: &str) -> Value {
 fn layers_of_backbone() -> Vec<Value> {
     let mut layers = vec![reading("InputLayer", json!({}), "image", &[])];
     let mut values = vec!["image".to_owned()];
-    for row in &Network::backbone([299; 2], Preset::Keras).unwrap().layers {
+    for row in &Network::backbone([299; 2], Architecture::Xception).unwrap().layers {
         let (class, window, size) = match row.operation {
             Operation::SeparableConv(window) => ("SeparableConv2D", window, "kernel_size"),
             Operation::Conv(window) => ("Conv2D", window, "kernel_size"),
