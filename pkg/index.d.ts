@@ -270,6 +270,8 @@ export interface ModelInfo {
   readonly backend: Backend;
   /** Why that is not a GPU; empty where it is one, or was asked for. */
   readonly reason: string;
+  /** The backbone: Keras's Xception, or timm's networks by their names. */
+  readonly network: 'xception' | 'legacy_xception' | 'xception41' | 'xception65' | 'xception71' | 'xception41p' | 'xception65p';
   /** Height and width of the network's input, in pixels. */
   readonly inputSize: readonly [number, number];
   /**

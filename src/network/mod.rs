@@ -1,7 +1,8 @@
-//! A network: a list of layers, from which everything else is derived. `xception.rs` has the table of a backbone, `head.rs`
-//! what follows it; `builder.rs` makes layers.
+//! A network: a list of layers, from which everything else is derived. `xception.rs` and `aligned.rs` have the tables of
+//! backbones, `head.rs` what follows them; `builder.rs` makes layers.
 
 pub mod activation;
+mod aligned;
 mod builder;
 pub mod head;
 pub mod layer;
@@ -32,9 +33,22 @@ pub enum Architecture {
     Xception,
     /// timm's, and Cadene's: max pooling is padded by one on each side.
     LegacyXception,
+    /// timm's modified aligned Xception of 41 layers, as DeepLab has it.
+    Xception41,
+    /// Of 65 layers.
+    Xception65,
+    /// Of 71 layers.
+    Xception71,
+    /// Of 41 layers, with batch norm and ReLU before each convolution.
+    Xception41p,
+    /// Of 65 layers, likewise.
+    Xception65p,
 }
 
-crate::names! { Architecture { Xception = "xception", LegacyXception = "legacy_xception" } }
+crate::names! { Architecture {
+    Xception = "xception", LegacyXception = "legacy_xception", Xception41 = "xception41", Xception65 = "xception65",
+    Xception71 = "xception71", Xception41p = "xception41p", Xception65p = "xception65p"
+} }
 
 /// A layer in front of the backbone, which reads the image or the layer before it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -100,7 +114,10 @@ impl Network {
             )));
         }
         let mut builder = Builder::new(Shape::new(height, width, 3));
-        xception::backbone(&mut builder, architecture);
+        match architecture {
+            Architecture::Xception | Architecture::LegacyXception => xception::backbone(&mut builder, architecture),
+            _ => aligned::backbone(&mut builder, architecture),
+        }
         Ok(Self { layers: builder.layers, output: Output::Features })
     }
 

@@ -226,6 +226,7 @@ fn info(meta: &Meta, network: &Network) -> Vec<(&'static str, JsValue)> {
         object(&entries).into()
     };
     vec![
+        ("network", text(meta.architecture)),
         ("inputSize", array(meta.input_size.map(|side| (side as u32).into()))),
         ("output", text(network.output)),
         ("outputs", (network.outputs() as u32).into()),

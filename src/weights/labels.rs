@@ -9,8 +9,8 @@ use crate::network::layer::Operation;
 /// A line for each class: its WordNet number and its name as Keras gives it, with spaces.
 const IMAGENET: &str = include_str!("imagenet.txt");
 
-/// The last layer's name in the published classifiers: Keras today, its first version, and timm.
-const PUBLISHED_HEADS: [&str; 3] = ["predictions", "dense_2", "fc"];
+/// The last layer's name in the published classifiers: Keras today, its first version, and timm's.
+const PUBLISHED_HEADS: [&str; 4] = ["predictions", "dense_2", "fc", "head.fc"];
 
 /// ImageNet's 1000 classes.
 pub fn imagenet() -> Vec<String> {

@@ -65,6 +65,7 @@ pub fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
     });
     lines.extend([
         String::new(),
+        format!("network      {}", meta.architecture),
         format!("source       {}", meta.source.kind),
         format!("sha256       {}", meta.source.sha256),
         format!("licence      {}", if meta.source.license.is_empty() { "not stated" } else { &meta.source.license }),

@@ -39,13 +39,18 @@ const SIDE: usize = 299;
 fn crop(architecture: Architecture) -> f64 {
     match architecture {
         Architecture::Xception | Architecture::LegacyXception => 0.8975,
+        Architecture::Xception41 | Architecture::Xception71 => 0.903,
+        Architecture::Xception65 | Architecture::Xception41p | Architecture::Xception65p => 0.94,
     }
 }
 
 /// The ε of a backbone's batch norms.
 fn epsilon(architecture: Architecture) -> f64 {
     match architecture {
-        Architecture::Xception | Architecture::LegacyXception => EPSILON,
+        Architecture::Xception | Architecture::LegacyXception | Architecture::Xception41p => EPSILON,
+        Architecture::Xception41 | Architecture::Xception65 | Architecture::Xception71 | Architecture::Xception65p => {
+            1e-3
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The names of the backbones' arrays in PyTorch.
 
 use super::tensors::Tensors;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::{Architecture, Network};
 
 /// The arrays of a layer: what [`Layer::parameters`](crate::network::layer::Layer::parameters) calls them, and their names.
@@ -10,24 +10,48 @@ pub(super) type Names = Vec<(&'static str, String)>;
 /// An array that every Xception by Cadene's or timm's `legacy_xception` has, and no other model.
 const LEGACY: &str = "block1.rep.0.conv1.weight";
 
+/// An array of the first block of an aligned one; so have the others.
+const ALIGNED: &str = "blocks.0.stack.conv1.conv_dw.weight";
+
 /// The prefixes of the names of all backbones in a file.
 pub(super) fn prefixes(tensors: &Tensors) -> Vec<String> {
     let prefix = |name: &str| {
-        let prefix = name.strip_suffix(LEGACY)?;
+        let prefix = [LEGACY, ALIGNED].into_iter().find_map(|known| name.strip_suffix(known))?;
         (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
     };
     tensors.names().filter_map(prefix).collect()
 }
 
 /// The backbone behind a prefix.
-pub(super) fn architecture(_tensors: &Tensors, _prefix: &str) -> Result<Architecture> {
-    Ok(Architecture::LegacyXception)
+///
+/// # Errors
+/// [`Error::Weights`] if it has another number of blocks than those that are known.
+pub(super) fn architecture(tensors: &Tensors, prefix: &str) -> Result<Architecture> {
+    let has = |name: String| tensors.get(&format!("{prefix}{name}")).is_some();
+    if has(LEGACY.to_owned()) {
+        return Ok(Architecture::LegacyXception);
+    }
+    let blocks = (0..).take_while(|block| has(ALIGNED.replacen('0', &block.to_string(), 1))).count();
+    Ok(match (blocks, has("blocks.0.norm.weight".to_owned())) {
+        (13, false) => Architecture::Xception41,
+        (21, false) => Architecture::Xception65,
+        (23, false) => Architecture::Xception71,
+        (13, true) => Architecture::Xception41p,
+        (21, true) => Architecture::Xception65p,
+        _ => {
+            return Err(Error::Weights(format!(
+                "its layers are named as those of timm's aligned Xceptions, which have 13, 21 or 23 blocks: it has {blocks}"
+            )));
+        }
+    })
 }
 
 /// The names of each layer's arrays, with the layer's number; without a prefix.
 pub(super) fn names(network: &Network, architecture: Architecture) -> Vec<(usize, Names)> {
     match architecture {
         Architecture::Xception | Architecture::LegacyXception => legacy(network),
+        Architecture::Xception41p | Architecture::Xception65p => aligned(network, true),
+        _ => aligned(network, false),
     }
 }
 
@@ -78,4 +102,41 @@ fn legacy(network: &Network) -> Vec<(usize, Names)> {
         (index, [of_conv, norm(&of_norm)].concat())
     });
     named.collect()
+}
+
+/// timm's aligned ones: our layers have the names of its modules. Where batch norm comes first, a layer's own is in the module behind it.
+fn aligned(network: &Network, is_before: bool) -> Vec<(usize, Names)> {
+    let of_layer = |(index, layer): (usize, &crate::network::layer::Layer)| {
+        let name = &*layer.name;
+        let mut arrays = match () {
+            () if layer.is_separable() => separable(&format!("{name}.conv_dw"), &format!("{name}.conv_pw")),
+            () if is_before && name != "stem.0" => conv(name),
+            () => conv(&format!("{name}.conv")),
+        };
+        if layer.depthwise_norm {
+            const OF_DEPTHWISE: [&str; 4] =
+                ["depthwise_gamma", "depthwise_beta", "depthwise_moving_mean", "depthwise_moving_variance"];
+            let names = norm(&format!("{name}.bn_dw"));
+            arrays.extend(OF_DEPTHWISE.into_iter().zip(names).map(|(array, (_, name))| (array, name)));
+        }
+        if layer.batch_norm {
+            arrays.extend(norm(&match () {
+                () if !is_before && layer.is_separable() => format!("{name}.bn_pw"),
+                () if !is_before || name == "stem.0" => format!("{name}.bn"),
+                () => behind(name),
+            }));
+        }
+        (index, arrays)
+    };
+    network.layers.iter().enumerate().map(of_layer).collect()
+}
+
+/// The batch norm of the module behind one: `blocks.3.stack.conv2.norm` behind `blocks.3.stack.conv1`, `blocks.4.norm` behind its last.
+fn behind(name: &str) -> String {
+    let number = |text: &str| text.parse::<usize>().unwrap_or_default();
+    match name.strip_prefix("blocks.").and_then(|name| name.split_once(".stack.conv")) {
+        Some((block, "3")) => format!("blocks.{}.norm", number(block) + 1),
+        Some((block, place)) => format!("blocks.{block}.stack.conv{}.norm", number(place) + 1),
+        None => "blocks.0.norm".to_owned(),
+    }
 }
