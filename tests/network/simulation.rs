@@ -2,11 +2,11 @@
 
 use xception::dtype::Dtype;
 use xception::network::activation::Function;
-use xception::network::layer::{GlobalPool, Layer, Operation, Window};
-use xception::network::{Architecture, HeadLayer, MAX_SIDE, Network, Output};
+use xception::network::layer::{GlobalPool, Layer, Operation, Part, Resize as ResizeLayer, Shape, Window};
+use xception::network::{Architecture, FrontLayer, HeadLayer, MAX_SIDE, Network, Output};
 use xception::ops::{
-    Activation, Add, Conv, Dense as DenseOp, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Pointwise, Pool,
-    Prelu, ScaleShift, Sepconv, SoftmaxTopk, Values,
+    Activation, Add, BiasedDepthwise, Conv, Dense as DenseOp, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op,
+    Pointwise, Pool, Prelu, Resize, ScaleShift, Sepconv, SoftmaxTopk, Values,
 };
 use xception::plan::{Binding, Pass, Plan};
 use xception::tile::{Algorithm, ProblemSize, TILES, Tuning};
@@ -31,13 +31,53 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.activation_after.is_some());
     let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
     let with = |first| [Some(first), layer.add.map(Content::ValueId)].into_iter().flatten().collect::<Vec<_>>();
-    let add = if layer.add.is_some() { Add::Residual } else { Add::Nothing };
+    let add = match layer.add {
+        Some(_) if layer.norm_of_sum => Add::Scaled,
+        Some(_) => Add::Residual,
+        None => Add::Nothing,
+    };
     let (label, both) = (name.clone(), tensors(&["weight", "bias"]));
+    let tile_of = |layer: &Layer| match tuning.algorithm(layer, 1) {
+        Algorithm::Fused(tile) | Algorithm::Tiled(tile) => Some(tile),
+        Algorithm::Direct => None,
+    };
     match layer.operation {
+        Operation::Resize(resize) => vec![(label, vec![from], vec![], result, Resize::new(input, resize).into())],
         // The pooling has a pass for both.
-        Operation::Conv(_) if layer.is_pointwise() => vec![],
-        Operation::Conv(Window { stride: [stride, _], .. }) => {
-            vec![(label, vec![from], both, result, Conv { input, output, stride, padding: 0, relu_after: true }.into())]
+        Operation::Conv(_) if layers.iter().any(|pool| pool.is_joining_pool() && pool.add == Some(index + 1)) => vec![],
+        Operation::Conv(Window { stride: [stride, _], .. }) if layer.is_pointwise() => {
+            let tile = tile_of(layer);
+            let op = Pointwise { input, output, stride, add, relu_after, tile }.into();
+            let weights = both.iter().cloned().chain(tile.map(|_| both[0].clone())).collect();
+            vec![(label, vec![from], weights, result, op)]
+        }
+        Operation::Conv(Window { stride: [stride, _], padding: [[padding, _], _], .. }) => {
+            vec![(label, vec![from], both, result, Conv { input, output, stride, padding, relu_after }.into())]
+        }
+        Operation::SeparableConv(Window { stride: [stride, _], .. }) if layer.has_depthwise_bias() => {
+            let (half, tile) = (Content::Half(index), tile_of(layer));
+            let shape = Shape { channels: input.channels, ..output };
+            let (relu_before, between) = (layer.activation_before.is_some(), layer.activation_between.is_some());
+            let depthwise = BiasedDepthwise { input, output: shape, stride, relu_before, relu_after: between }.into();
+            let pointwise = Pointwise { input: shape, output, stride: 1, add, relu_after, tile }.into();
+            let weights = tensors(&["pointwise.weight", "pointwise.bias"]);
+            let again = tile.map(|_| weights[0].clone());
+            vec![
+                (
+                    format!("{name}.depthwise"),
+                    vec![from],
+                    tensors(&["depthwise.weight", "depthwise.bias"]),
+                    half,
+                    depthwise,
+                ),
+                (
+                    format!("{name}.pointwise"),
+                    with(half),
+                    weights.into_iter().chain(again).collect(),
+                    result,
+                    pointwise,
+                ),
+            ]
         }
         Operation::SeparableConv(_) => {
             let (half, relu_before) = (Content::Half(index), layer.activation_before.is_some());
@@ -62,7 +102,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
         }
         Operation::MaxPool(window) if layer.add.is_some() => {
             let shortcut = &layers[layer.add.unwrap() - 1];
-            let tile = if let Algorithm::Fused(tile) = tuning.algorithm(shortcut, 1) { Some(tile) } else { None };
+            let tile = tile_of(shortcut);
             let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
             let weights = suffixes.map(|suffix| format!("{}.{suffix}", shortcut.name)).collect();
             let (input, add) = (shortcut.input, Add::MaxPool { padding: window.padding.map(|[before, _]| before) });
@@ -222,17 +262,45 @@ fn every_pass_reads_what_its_layer_wants() {
     }
 }
 
+/// Networks of other backbones, one of them behind layers that resize.
+fn others() -> Vec<Network> {
+    let head = dense_head(&[("fc", 7)]);
+    let network = |size, architecture| Network::new(size, &head, Output::Softmax, architecture).unwrap();
+    let resize = |size, is_nearest| FrontLayer {
+        name: format!("resize{size}"),
+        resize: ResizeLayer { size: [size; 2], part: Part::Aspect, is_nearest },
+    };
+    vec![
+        network([299, 150], Architecture::LegacyXception),
+        network([299, 299], Architecture::Xception41),
+        network([150, 71], Architecture::Xception71),
+        network([299, 299], Architecture::Xception65p),
+        network([99, 99], Architecture::Xception41p).behind([32, 40], &[resize(50, true), resize(99, false)]).unwrap(),
+    ]
+}
+
+#[test]
+fn passes_of_other_networks_read_what_their_layers_want() {
+    for network in others() {
+        for tuning in tunings(&network) {
+            simulate(&network, &Plan::new(&network, Dtype::F32, &tuning, 1), &tuning).unwrap();
+        }
+    }
+}
+
 #[test]
 fn the_simulation_notices_a_wrong_slot() {
-    let network = imagenet([150, 150]);
-    for tuning in tunings(&network) {
-        let plan = Plan::new(&network, Dtype::F32, &tuning, 1);
+    let last = others().remove(4);
+    for (network, tuning) in
+        [imagenet([150, 150]), last].iter().flat_map(|network| tunings(network).map(|tuning| (network, tuning)))
+    {
+        let plan = Plan::new(network, Dtype::F32, &tuning, 1);
         for pass in 0..plan.passes.len() {
             let wrong = (plan.passes[pass].writes + 1) % plan.slots.len();
             let mut broken = plan.clone();
             broken.passes[pass].writes = wrong;
             let label = &plan.passes[pass].label;
-            assert!(simulate(&network, &broken, &tuning).is_err(), "{label} writes slot {wrong}");
+            assert!(simulate(network, &broken, &tuning).is_err(), "{label} writes slot {wrong}");
         }
     }
 }
