@@ -55,3 +55,12 @@ impl Error {
         }
     }
 }
+
+/// The place of a name among others.
+///
+/// # Errors
+/// [`Error::Argument`] if it is none of them.
+pub(crate) fn place_of(name: &str, all: &[&str]) -> Result<usize> {
+    let place = all.iter().position(|other| *other == name);
+    place.ok_or_else(|| Error::Argument(format!("{name:?} is none of {}", all.join(", "))))
+}

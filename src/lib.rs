@@ -58,12 +58,8 @@ macro_rules! names {
             type Err = crate::error::Error;
 
             fn from_str(name: &str) -> crate::error::Result<Self> {
-                match name {
-                    $($name => Ok(Self::$value),)*
-                    _ => Err(crate::error::Error::Argument(format!(
-                        "{name:?} is none of {}", [$($name),*].join(", ")
-                    ))),
-                }
+                const VALUES: &[$enum] = &[$($enum::$value),*];
+                crate::error::place_of(name, &[$($name),*]).map(|place| VALUES[place])
             }
         }
     };

@@ -264,7 +264,12 @@ impl Lowering {
     }
 
     fn pass(&mut self, label: String, op: impl Into<Op>, reads: Vec<Binding>, writes: usize) {
-        self.plan.passes.push(Pass { label, layer: self.layer, op: op.into(), reads, writes });
+        self.push(label, op.into(), reads, writes);
+    }
+
+    #[inline(never)]
+    fn push(&mut self, label: String, op: Op, reads: Vec<Binding>, writes: usize) {
+        self.plan.passes.push(Pass { label, layer: self.layer, op, reads, writes });
     }
 
     fn lower(&mut self, network: &Network, index: usize, layer: &Layer) {

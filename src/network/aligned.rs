@@ -73,25 +73,27 @@ pub fn backbone(builder: &mut Builder, architecture: Architecture) {
         let from = builder.last();
         builder.conv(name, from, channels, Window::padded(3, stride, 1)).activation_after = RELU;
     }
-    let flows = [("entry", entry.to_vec()), ("middle", vec![MIDDLE; middle]), ("exit", EXIT.to_vec())];
-    let blocks = flows.into_iter().flat_map(|(flow, blocks)| blocks.into_iter().map(move |block| (flow, block)));
-    let last = entry.len() + middle + EXIT.len() - 1;
-    for (index, (flow, (outputs, stride))) in blocks.enumerate() {
+    let count = entry.len() + middle + EXIT.len();
+    for index in 0..count {
+        let (flow, (outputs, stride)) = match index {
+            _ if index < entry.len() => ("entry", entry[index]),
+            _ if index < entry.len() + middle => ("middle", MIDDLE),
+            _ => ("exit", EXIT[index + EXIT.len() - count]),
+        };
         let name = NAMES[index];
         builder.section = Section { flow, block: name };
-        let (from, is_last) = (builder.last(), index == last);
+        let (from, is_last) = (builder.last(), index + 1 == count);
         let (input, output) = (builder.shape(from).channels, outputs[2]);
         let mut around = from;
         if !is_last && (stride > 1 || input != output) {
-            builder.conv(&format!("{name}.shortcut"), from, output, Window::valid(1, stride)).batch_norm = !is_before;
+            builder.conv(&[name, ".shortcut"].concat(), from, output, Window::valid(1, stride)).batch_norm = !is_before;
             around = builder.last();
         }
         let mut value = from;
-        for (place, channels) in outputs.into_iter().enumerate() {
-            let is_end = place == 2;
+        for (place, channels) in [".stack.conv1", ".stack.conv2", ".stack.conv3"].into_iter().zip(outputs) {
+            let is_end = place == ".stack.conv3";
             let window = Window::padded(3, if is_end { stride } else { 1 }, 1);
-            let name = format!("{name}.stack.conv{}", place + 1);
-            let layer = builder.separable_conv(&name, value, channels, window);
+            let layer = builder.separable_conv(&[name, place].concat(), value, channels, window);
             layer.add = (is_end && !is_last).then_some(around);
             if is_before {
                 // The batch norm of what comes next; what ends the network has none.

@@ -26,6 +26,8 @@ impl Builder {
         if value == 0 { self.image } else { self.layers[value - 1].output }
     }
 
+    // Once in the CPU's modules, which are optimized for speed.
+    #[inline(never)]
     fn push(&mut self, name: &str, operation: Operation, from: ValueId, channels: usize) -> &mut Layer {
         let input = self.shape(from);
         let index = self.layers.len();

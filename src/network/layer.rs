@@ -387,13 +387,15 @@ impl Layer {
                 vec![tensor("weight", &[h, w, i, o], Role::Filter), tensor("bias", &[o], Role::Bias)]
             }
             Operation::SeparableConv(Window { kernel: [h, w], .. }) => {
-                let bias = self.has_depthwise_bias().then(|| tensor("depthwise.bias", &[i], Role::Bias));
+                let mut tensors = vec![tensor("depthwise.weight", &[h, w, i], Role::Filter)];
+                if self.has_depthwise_bias() {
+                    tensors.push(tensor("depthwise.bias", &[i], Role::Bias));
+                }
+                tensors.push(tensor("pointwise.weight", &[i, o], Role::Matrix(1)));
                 // Behind the bias the factors of what is added.
                 let shape = if self.norm_of_sum { &[2, o][..] } else { &[o] };
-                let pointwise =
-                    [tensor("pointwise.weight", &[i, o], Role::Matrix(1)), tensor("pointwise.bias", shape, Role::Bias)];
-                let depthwise = tensor("depthwise.weight", &[h, w, i], Role::Filter);
-                [depthwise].into_iter().chain(bias).chain(pointwise).collect()
+                tensors.push(tensor("pointwise.bias", shape, Role::Bias));
+                tensors
             }
             Operation::Dense => {
                 let [i4, o4] = [i, o].map(|length| length.next_multiple_of(4));

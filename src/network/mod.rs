@@ -128,10 +128,7 @@ impl Network {
     pub fn behind(mut self, [height, width]: [usize; 2], front: &[FrontLayer]) -> Result<Self> {
         let mut sides = front.iter().flat_map(|layer| layer.resize.size).chain([height, width]);
         if front.len() > MAX_FRONT || !sides.all(|side| (1..=MAX_SIDE).contains(&side)) {
-            return Err(Error::Weights(format!(
-                "resizing images of {height}×{width} is not supported: up to {MAX_FRONT} layers do, and each side must be 1 to \
-                 {MAX_SIDE} pixels"
-            )));
+            return Err(Error::Weights(format!("images of {height}×{width} cannot be resized as the model has it")));
         }
         let mut builder = Builder::new(Shape::new(height, width, 3));
         builder.section = Section::FRONT;

@@ -75,8 +75,14 @@ pub(super) fn inside(shape: Shape, y: isize, x: isize) -> Option<(usize, usize)>
     inside.then_some((y as usize, x as usize))
 }
 
-/// Every row, column and channel.
+/// Visits every row, column and channel.
 pub(super) fn for_each(shape: Shape, mut visit: impl FnMut(usize, usize, usize)) {
+    visit_each(shape, &mut visit);
+}
+
+/// One loop for all references: the modules of the CPU have those of operations that it has no kernel for, optimized for speed.
+#[inline(never)]
+fn visit_each(shape: Shape, visit: &mut dyn FnMut(usize, usize, usize)) {
     for y in 0..shape.height {
         for x in 0..shape.width {
             for c in 0..shape.channels {

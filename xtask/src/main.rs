@@ -44,7 +44,7 @@ const SIMD: [&str; 1] = ["-Ctarget-feature=+simd128"];
 
 /// Cargo's options for the kernels of the CPU: their crates are optimized for speed, their dependencies for size.
 const KERNELS: [&str; 2] =
-    ["profile.wasm.package.xception-webgpu.opt-level=3", "profile.wasm.package.rten-simd.opt-level=3"];
+    ["profile.wasm.package.xception-webgpu.opt-level=2", "profile.wasm.package.rten-simd.opt-level=3"];
 
 /// With a fused multiply-add, where the machine has one. Left to itself, LLVM moves all that a round of the product's loop loads to
 /// its beginning, and V8 has no registers left for the sums then.

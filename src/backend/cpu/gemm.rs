@@ -17,7 +17,7 @@ pub const MR: usize = if cfg!(target_arch = "aarch64") {
     6
 };
 
-/// `out = relu(left · right + bias + added · factors)`.
+/// `out = relu(left · right + bias + added)`.
 pub struct Gemm<'a> {
     /// `[rows][depth]`, rows rounded up to whole tiles; the excess is ignored.
     pub left: &'a [f32],
@@ -27,8 +27,6 @@ pub struct Gemm<'a> {
     pub bias: &'a [f32],
     /// `[rows][columns]`.
     pub added: Option<&'a [f32]>,
-    /// `[columns]`, each 1 where there are none.
-    pub factors: Option<&'a [f32]>,
     /// Whether negative results become zero.
     pub relu: bool,
     /// `[rows][columns]`.
@@ -42,7 +40,7 @@ impl SimdOp for Gemm<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Self { left, right, bias, added, factors, relu, out, room } = self;
+        let Self { left, right, bias, added, relu, out, room } = self;
         let PackedWeights { depth, columns, width, ref scales, .. } = *right;
         let rows = out.len() / columns;
         assert!(left.len() >= rows.next_multiple_of(MR) * depth && bias.len() >= right.count() * width);
@@ -50,8 +48,7 @@ impl SimdOp for Gemm<'_> {
         for index in 0..right.count() {
             let panel = right.panel(isa, index, room);
             let first = index * width;
-            let (scales, bias) = (&scales[first..], &bias[first..]);
-            let tile = Tile { panel, scales, bias, factors, relu, columns, first };
+            let tile = Tile { panel, scales: &scales[first..], bias: &bias[first..], relu, columns, first };
             for row in (0..rows).step_by(MR) {
                 let added = added.map(|added| &added[row * columns..]);
                 tile.eval(isa, &left[row * depth..], depth, added, &mut out[row * columns..]);
@@ -65,7 +62,6 @@ struct Tile<'a> {
     panel: &'a [f32],
     scales: &'a [f32],
     bias: &'a [f32],
-    factors: Option<&'a [f32]>,
     relu: bool,
     columns: usize,
     /// The panel's first column.
@@ -104,11 +100,7 @@ impl Tile<'_> {
                 let (scale, bias) = (ops.load(&self.scales[v * lanes..]), ops.load(&self.bias[v * lanes..]));
                 let mut value = ops.mul_add(sum, scale, bias);
                 if let Some(added) = added {
-                    let added = ops.load_pad(&added[at..at + valid]).0;
-                    value = match self.factors {
-                        Some(factors) => ops.mul_add(added, ops.load_pad(&factors[column..column + valid]).0, value),
-                        None => ops.add(value, added),
-                    };
+                    value = ops.add(value, ops.load_pad(&added[at..at + valid]).0);
                 }
                 if self.relu {
                     value = rectify(isa, value);

@@ -197,20 +197,16 @@ pub fn windows(input: &[f32], conv: Conv, pixels: Range<usize>, out: &mut [f32])
     for (pixel, out) in pixels.zip(out.chunks_exact_mut(9 * channels)) {
         let (y, x) = (pixel / output.width * stride, pixel % output.width * stride);
         for (i, out) in out.chunks_exact_mut(3 * channels).enumerate() {
-            // The columns inside, and the row.
+            // The columns inside.
             let first = padding.saturating_sub(x);
-            let end = (shape.width + padding).saturating_sub(x).min(3);
-            if !(padding..shape.height + padding).contains(&(y + i)) || first >= end {
-                out.fill(0.0);
-                continue;
-            }
-            out[..first * channels].fill(0.0);
-            out[end * channels..].fill(0.0);
-            let row = ((y + i - padding) * shape.width + x + first - padding) * stored;
-            let row = &input[row..][..(end - first) * stored];
-            let out = &mut out[first * channels..end * channels];
-            for (out, pixel) in out.chunks_exact_mut(channels).zip(row.chunks_exact(stored)) {
-                out.copy_from_slice(&pixel[..channels]);
+            let end = (shape.width + padding - x).min(3);
+            out.fill(0.0);
+            if (padding..shape.height + padding).contains(&(y + i)) {
+                let row = ((y + i - padding) * shape.width + x + first - padding) * stored;
+                let row = input[row..].chunks_exact(stored).take(end - first);
+                for (out, pixel) in out[first * channels..].chunks_exact_mut(channels).zip(row) {
+                    out.copy_from_slice(&pixel[..channels]);
+                }
             }
         }
     }

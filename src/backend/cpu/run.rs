@@ -102,7 +102,7 @@ impl Runner {
                 left[..inputs].copy_from_slice(&slot(0)[..inputs]);
                 let (bias, room) = (values(2), &mut Buffer::default());
                 let out = &mut out[..right.columns];
-                Gemm { left: &left, right, bias, added: None, factors: None, relu, out, room }.dispatch();
+                Gemm { left: &left, right, bias, added: None, relu, out, room }.dispatch();
             }
             Op::DenseTransposed(DenseTransposed(Dense { inputs, all, relu_after, .. })) => {
                 let Some(right) = matrix() else { return Ok(()) };
@@ -175,7 +175,7 @@ struct Out(*mut f32);
 unsafe impl Send for Out {}
 unsafe impl Sync for Out {}
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     /// Computes the whole result strip by strip, on the threads of a team.
     fn all(
         self,
@@ -228,13 +228,22 @@ impl Work<'_> {
             }
             _ => return,
         };
+        let part = |added: &'a [f32]| &added[pixels.start * right.columns..][..out.len()];
         let added = match add {
             Add::Nothing => None,
-            Add::Residual | Add::Scaled => Some(&added[pixels.start * right.columns..][..out.len()]),
+            Add::Residual => Some(part(added)),
+            Add::Scaled => {
+                pooled.resize(out.len());
+                let factors = &bias[right.columns..][..right.columns];
+                for (row, added) in pooled.chunks_exact_mut(right.columns).zip(part(added).chunks_exact(right.columns))
+                {
+                    row.iter_mut().zip(added).zip(factors).for_each(|((value, added), factor)| *value = added * factor);
+                }
+                Some(&pooled[..])
+            }
             Add::MaxPool { .. } => Some(&pooled[..out.len()]),
         };
-        let factors = (add == Add::Scaled).then(|| &bias[right.columns..]);
-        Gemm { left, right, bias, added, factors, relu, out, room: panel }.dispatch();
+        Gemm { left, right, bias, added, relu, out, room: panel }.dispatch();
     }
 }
 
