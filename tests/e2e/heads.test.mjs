@@ -7,7 +7,7 @@ import { Demo, emptyPage, launch } from './browser.mjs';
 import { serveWithModel } from './models.mjs';
 
 const FOLDER = 'test-results/forms';
-const FORMS = ['forms/multi.h5', 'forms/regression.keras', 'forms/features_average.h5', 'checkpoints/deepfakebench.pth'];
+const FORMS = ['forms/multi.h5', 'forms/regression.keras', 'forms/features_average.h5', 'checkpoints/deepfakebench.pth', 'networks/xception41p.pth'];
 
 let server, browser, url;
 
@@ -100,5 +100,24 @@ test('predict gives the output of any model, with and without a worker', async (
   assert.ok(!multi.info.assumed.includes('pixel values'), 'an option is told');
   const [one, other] = fake.values.map(Math.exp);
   assert.ok(Math.abs(fake.predictions.find(({ index }) => index === 0).score - one / (one + other)) < 1e-5, 'classify has the softmax of logits');
+  await page.close();
+});
+
+test('another network gives the same values on the GPU and on the CPU', async () => {
+  const page = await emptyPage(browser, url);
+  const [gpu, cpu] = await page.evaluate(async () => {
+    const { Xception } = await import('/pkg/dist/index.js');
+    const answers = [];
+    for (const backend of ['webgpu', 'cpu']) {
+      const model = await Xception.load({ weights: '/forms/xception41p.pth', backend, cache: false, inputSize: 71 });
+      answers.push({ network: model.info.network, values: [...(await model.predict('/models/kitchenware/photos/0009.jpg'))] });
+      await model.dispose();
+    }
+    return answers;
+  });
+  assert.deepEqual([gpu.network, cpu.network, gpu.values.length], ['xception41p', 'xception41p', 5]);
+  const largest = Math.max(...cpu.values.map(Math.abs));
+  assert.ok(largest > 0.1, `${cpu.values}`);
+  for (const [index, value] of cpu.values.entries()) assert.ok(Math.abs(gpu.values[index] - value) < 1e-3 * largest, `${gpu.values} and ${cpu.values}`);
   await page.close();
 });
