@@ -170,7 +170,10 @@ fn other_files_are_refused() {
 
 #[test]
 fn a_wrong_layer_is_named() {
+    // Under another name everywhere it is the same layer, by its place in the config.
     let renamed = replaced(&KERAS, b"block7_sepconv2", b"block7_sepconvX");
+    assert_eq!(read(renamed.clone()).unwrap().tensors, Model::deserialize(&OWN).unwrap().tensors);
+    let renamed = replaced(&renamed, b"\"block7_sepconvX", b"\"block7_sepconv2");
     refused("a missing layer", read(renamed), "block7_sepconv2 is missing");
     let dimensions = |shape: [u64; 4]| shape.map(u64::to_le_bytes).concat();
     let reshaped = replaced(&KERAS, &dimensions([3, 3, 32, 64]), &dimensions([3, 3, 64, 32]));
