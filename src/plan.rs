@@ -5,15 +5,15 @@
 //! Buffers ("slots") are shared by liveness: as soon as the last reader of an activation has run, its slot is free
 //! for the next one.
 
+mod backbone;
 mod head;
 
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::network::activation::Function;
 use crate::network::head::Output;
-use crate::network::layer::{Layer, Operation, Section, Shape, Tensor, ValueId, Window};
-use crate::ops::{Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Resize, Sepconv};
+use crate::network::layer::{Layer, Section, Shape, Tensor, ValueId};
+use crate::ops::Op;
 use crate::shader::PipelineDescriptor;
 use crate::tile::{Algorithm, ProblemSize, Tile, Tuning};
 
@@ -264,137 +264,7 @@ impl Lowering {
     }
 
     fn pass(&mut self, label: String, op: impl Into<Op>, reads: Vec<Binding>, writes: usize) {
-        self.push(label, op.into(), reads, writes);
-    }
-
-    #[inline(never)]
-    fn push(&mut self, label: String, op: Op, reads: Vec<Binding>, writes: usize) {
-        self.plan.passes.push(Pass { label, layer: self.layer, op, reads, writes });
-    }
-
-    fn lower(&mut self, network: &Network, index: usize, layer: &Layer) {
-        let (input, output) = (layer.input, layer.output);
-        let from = Binding::Slot(self.values[layer.from]);
-        let label = layer.name.clone();
-        let writes = match layer.operation {
-            Operation::Resize(resize) => {
-                let writes = self.allocate(output.stored());
-                self.pass(label, Resize::new(input, resize), vec![from], writes);
-                self.release(network, index, layer.from);
-                writes
-            }
-            Operation::Conv(window) if window == Window::valid(1, 2) && !network.is_readable(index) => {
-                self.shortcut = Some((self.tile(layer), vec![from, self.tensor(), self.tensor()]));
-                self.values[layer.from]
-            }
-            Operation::Conv(window @ Window { stride: [stride, _], .. })
-                if window == Window::valid(1, stride) && layer.add.is_none() && !layer.norm_of_sum =>
-            {
-                let tile = self.tile(layer);
-                let [weight, bias] = [self.tensor(), self.tensor()];
-                let writes = self.allocate(output.stored());
-                let mut reads = vec![from, weight, bias, from];
-                reads.extend(tile.map(|_| weight));
-                let relu_after = relu(layer.activation_after);
-                self.pass(
-                    label,
-                    Pointwise { input, output, stride, add: Add::Nothing, relu_after, tile },
-                    reads,
-                    writes,
-                );
-                self.release(network, index, layer.from);
-                writes
-            }
-            Operation::Conv(window @ Window { stride: [stride, _], padding: [[padding, _], _], .. })
-                if padding < 2 && window == Window::padded(3, stride, padding) && layer.add.is_none() =>
-            {
-                let reads = vec![from, self.tensor(), self.tensor()];
-                let writes = self.allocate(output.stored());
-                let relu_after = relu(layer.activation_after);
-                self.pass(label, Conv { input, output, stride, padding, relu_after }, reads, writes);
-                self.release(network, index, layer.from);
-                writes
-            }
-            Operation::SeparableConv(window @ Window { stride: [stride, _], .. })
-                if window == Window::padded(3, stride, 1) =>
-            {
-                self.separable(network, index, layer, from)
-            }
-            Operation::MaxPool(Window { kernel: [3, 3], stride: [2, 2], padding: [[top, _], [left, _]] })
-                if layer.is_joining_pool() =>
-            {
-                let shortcut = layer.add.unwrap_or_default();
-                let input = network.layers[shortcut - 1].input;
-                let (tile, mut reads) = self.shortcut.take().unwrap_or_default();
-                reads.push(from);
-                reads.extend(tile.map(|_| reads[1]));
-                let writes = self.allocate(output.stored());
-                let (add, relu_after) = (Add::MaxPool { padding: [top, left] }, relu(layer.activation_after));
-                self.pass(label, Pointwise { input, output, stride: 2, add, relu_after, tile }, reads, writes);
-                [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
-                writes
-            }
-            // Without the operation: printing floats is 5 % of the core's wasm.
-            Operation::Conv(_) | Operation::SeparableConv(_) => {
-                unreachable!("no kernel computes the layer {} of a table", layer.name)
-            }
-            _ => self.head(layer, from),
-        };
-        self.values.push(writes);
-    }
-
-    /// The tile of a product that is no separable convolution's in one pass, if it has one.
-    fn tile(&self, layer: &Layer) -> Option<Tile> {
-        match self.tuning.algorithm(layer, self.plan.batch) {
-            Algorithm::Direct => None,
-            Algorithm::Tiled(tile) | Algorithm::Fused(tile) => Some(tile),
-        }
-    }
-
-    /// A separable convolution, in one pass or two.
-    fn separable(&mut self, network: &Network, index: usize, layer: &Layer, from: Binding) -> usize {
-        let (input, output) = (layer.input, layer.output);
-        let (relu_before, relu_after) = (relu(layer.activation_before), relu(layer.activation_after));
-        let window = self.tensor();
-        let depthwise_bias = layer.has_depthwise_bias().then(|| self.tensor());
-        let [weight, bias] = [self.tensor(), self.tensor()];
-        let (add, added) = match layer.add {
-            Some(value) if layer.norm_of_sum => (Add::Scaled, Some(Binding::Slot(self.values[value]))),
-            Some(value) => (Add::Residual, Some(Binding::Slot(self.values[value]))),
-            None => (Add::Nothing, None),
-        };
-        if let (Algorithm::Fused(tile), None) = (self.tuning.algorithm(layer, self.plan.batch), depthwise_bias) {
-            let writes = self.allocate(output.stored());
-            let reads = vec![from, weight, bias, added.unwrap_or(from), window];
-            let op = Sepconv { input, output, relu_before, add, relu_after, tile };
-            self.pass(layer.name.clone(), op, reads, writes);
-            let last = [Some(layer.from), layer.add].into_iter().flatten();
-            last.for_each(|value| self.release(network, index, value));
-            return writes;
-        }
-        let tile = self.tile(layer);
-        let shape = Shape { channels: input.channels, ..output };
-        let between = self.allocate(shape.stored());
-        let mut reads = vec![from, window];
-        reads.extend(depthwise_bias);
-        let op = match layer.operation {
-            Operation::SeparableConv(Window { stride: [stride, _], .. }) if depthwise_bias.is_some() => {
-                let relu_after = relu(layer.activation_between);
-                BiasedDepthwise { input, output: shape, stride, relu_before, relu_after }.into()
-            }
-            _ => Op::from(Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() }),
-        };
-        self.pass(format!("{}.depthwise", layer.name), op, reads, between);
-        self.release(network, index, layer.from);
-        let writes = self.allocate(output.stored());
-        let op = Pointwise { input: shape, output, stride: 1, add, relu_after, tile };
-        let columns = Binding::Slot(between);
-        let mut reads = vec![columns, weight, bias, added.unwrap_or(columns)];
-        reads.extend(tile.map(|_| weight));
-        self.pass(format!("{}.pointwise", layer.name), op, reads, writes);
-        self.free.push(between);
-        layer.add.into_iter().for_each(|value| self.release(network, index, value));
-        writes
+        self.plan.passes.push(Pass { label, layer: self.layer, op: op.into(), reads, writes });
     }
 
     /// Frees the slot of a value that layer `index` was the last to read.
@@ -404,10 +274,4 @@ impl Lowering {
             self.free.push(self.values[value]);
         }
     }
-}
-
-/// Whether an activation is ReLU, which kernels apply to values that they load or store; tables have no other one.
-fn relu(activation: Option<Function>) -> bool {
-    assert!(matches!(activation, None | Some(Function::Relu)), "no kernel applies a table's activation function");
-    activation.is_some()
 }

@@ -217,7 +217,7 @@ fn checkpoints_answer_as_pytorch_does() {
     });
 }
 
-/// What is something else, or does not tell enough, is refused by what it has.
+/// Other models, and weights that do not tell enough, are refused by name.
 #[test]
 fn other_models_are_refused() {
     let expected = [

@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::fs;
-
-use common::{assert_close, block_on, data, decompressed, gpu, pattern};
-use safetensors::SafeTensors;
-use xception::backend::{Backend, Cpu, Engine, Readback, Reference};
+use common::layers::{compare_layers, tolerance};
+use common::{assert_close, block_on, decompressed, golden, gpu, pattern};
+use xception::backend::{Backend, Cpu, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::network::layer::Layer;
@@ -24,7 +22,10 @@ const NETWORKS: [(&str, Architecture, &str, &str); 5] = [
     ("xception65p.pth", Architecture::Xception65p, "39.82", "13.91"),
 ];
 
-/// The sizes that the oracle has.
+/// The number of values of each network that the oracle has: those of the stem and of seven blocks.
+const BLOCKS: usize = 9;
+
+/// The sizes that it has.
 const SIZES: [[usize; 2]; 2] = [[71, 71], [150, 107]];
 
 #[test]
@@ -55,34 +56,11 @@ fn compare<B: Backend>(backend: &B, (name, architecture): (&str, Architecture), 
     assert_eq!(classifier.meta().architecture, architecture);
     let [height, width] = size;
     classifier.upload_pixels(&pattern(height, width)).unwrap();
-    let golden = fs::read(data("networks.safetensors")).unwrap();
-    let golden = SafeTensors::deserialize(&golden).unwrap();
-    let (plan, mut next, mut compared) = (classifier.plan().clone(), 0, 0);
     let start = format!("{architecture}.{height}x{width}");
-    // f16 rounds to 11 bits, layer after layer.
-    let (atol, rtol) = if classifier.storage() == Dtype::F16 { (5e-2, 2e-2) } else { (1e-3, 1e-3) };
-    for (index, pass) in plan.passes.iter().enumerate() {
-        let name = format!("{start}.{}", pass.label.trim_end_matches(".pointwise"));
-        let Ok(sums) = golden.tensor(&format!("{name}.sums")) else { continue };
-        let sums: Vec<f32> = bytemuck::pod_collect_to_vec(sums.data());
-        let len = pass.op.output_len();
-        let values =
-            block_on(classifier.engine(1).submit(next..index + 1, 1, pass.writes, len).unwrap().read()).unwrap();
-        (next, compared) = (index + 1, compared + 1);
-        let (channels, pixels) = (sums.len(), (len / sums.len()) as f32);
-        let mean = |c: usize| values[c..].iter().step_by(channels).sum::<f32>() / pixels;
-        let means: Vec<f32> = (0..channels).map(mean).collect();
-        let expected: Vec<f32> = sums.iter().map(|sum| sum / pixels).collect();
-        assert_close(&format!("{name}'s channel means"), &means, &expected, &[channels], atol, rtol);
-        let places: Vec<u64> = bytemuck::pod_collect_to_vec(golden.tensor(&format!("{name}.places")).unwrap().data());
-        let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
-        let expected: Vec<f32> = bytemuck::pod_collect_to_vec(golden.tensor(&format!("{name}.values")).unwrap().data());
-        assert_close(&format!("{name}, sampled"), &samples, &expected, &[expected.len()], atol, rtol);
-    }
-    let blocks = golden.names().iter().filter(|name| name.starts_with(&start) && name.ends_with(".sums")).count();
-    assert_eq!(compared, blocks, "every block that was written down is compared");
-    let logits = block_on(classifier.logits()).unwrap();
-    let expected: Vec<f32> = bytemuck::pod_collect_to_vec(golden.tensor(&format!("{start}.logits")).unwrap().data());
+    let compared = compare_layers(&classifier, |layer| format!("{start}.{layer}"));
+    assert_eq!(compared, BLOCKS, "every block that was written down is compared");
+    let ((atol, rtol), logits) = (tolerance(&classifier), block_on(classifier.logits()).unwrap());
+    let expected = golden().floats(&format!("{start}.logits")).unwrap();
     assert_close(&format!("{start}'s logits"), &logits, &expected, &[expected.len()], atol, rtol);
 }
 

@@ -1,10 +1,14 @@
 //! One layer of the network: its shapes, parameters and multiply-accumulates.
 
+mod operation;
+mod tensor;
+
 use std::fmt;
 
+pub use operation::{GlobalPool, Operation, Part, Resize, Window};
+pub use tensor::{Role, Tensor};
+
 use super::activation::Function;
-use crate::dtype::{Dtype, MAX_F16};
-use crate::error::{Error, Result};
 
 /// Height × width × channels of an activation, stored row by row with the channels innermost (HWC).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,168 +61,6 @@ impl fmt::Display for Shape {
 /// Which earlier activation a layer reads: 0 is the normalised image, `n` the output of layer `n − 1`.
 pub type ValueId = usize;
 
-/// A window that slides over rows and columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Window {
-    /// Rows and columns of the window.
-    pub kernel: [usize; 2],
-    /// Rows and columns between neighbouring windows.
-    pub stride: [usize; 2],
-    /// Padding before the first and behind the last row, and so for columns.
-    pub padding: [[usize; 2]; 2],
-}
-
-impl Window {
-    /// A square window without padding ("valid").
-    pub const fn valid(side: usize, stride: usize) -> Self {
-        Self { kernel: [side; 2], stride: [stride; 2], padding: [[0; 2]; 2] }
-    }
-
-    /// A square window with as much padding on each side.
-    pub const fn padded(side: usize, stride: usize, padding: usize) -> Self {
-        Self { padding: [[padding; 2]; 2], ..Self::valid(side, stride) }
-    }
-
-    /// A square window padded as Keras does for "same": ⌈length / stride⌉ windows, an odd pixel of padding behind.
-    pub fn same(side: usize, stride: usize, shape: Shape) -> Self {
-        Self::of([side; 2], [stride; 2], true, shape)
-    }
-
-    /// A window without padding, or padded as Keras does for "same".
-    pub fn of(kernel: [usize; 2], stride: [usize; 2], is_same: bool, Shape { height, width, .. }: Shape) -> Self {
-        let padding = |axis: usize, length: usize| {
-            let stride = stride[axis].max(1);
-            let total = ((length.div_ceil(stride) - 1) * stride).saturating_add(kernel[axis]);
-            let padding = if is_same { total.saturating_sub(length) } else { 0 };
-            [padding / 2, padding.div_ceil(2)]
-        };
-        Self { kernel, stride, padding: [padding(0, height), padding(1, width)] }
-    }
-
-    /// The number of windows along rows and columns.
-    pub fn count(&self, Shape { height, width, .. }: Shape) -> [usize; 2] {
-        let along = |axis: usize, length: usize| {
-            let [before, after] = self.padding[axis];
-            let places = length.saturating_add(before).saturating_add(after).saturating_sub(self.kernel[axis]);
-            places / self.stride[axis].max(1) + 1
-        };
-        [along(0, height), along(1, width)]
-    }
-
-    /// The number of pixels in a window.
-    pub const fn pixels(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
-    }
-}
-
-/// Resizing of images in front of a backbone, as TensorFlow does it: half-pixel centres, no antialiasing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Resize {
-    /// Height and width of the result.
-    pub size: [usize; 2],
-    /// The part of the image that is kept.
-    pub part: Part,
-    /// Whether a pixel is the nearest one, or else between the two nearest along each axis.
-    pub is_nearest: bool,
-}
-
-/// The part of an image that [`Resize`] keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Part {
-    /// All of it; its aspect ratio is not kept.
-    Whole,
-    /// The largest centre of the result's aspect ratio.
-    Aspect,
-    /// The centre of the result's size, whose pixels stay as they are; [`Self::Aspect`] of an image that is smaller.
-    Centre,
-}
-
-crate::names! { Part { Whole = "whole", Aspect = "aspect", Centre = "centre" } }
-
-/// The operation of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Operation {
-    /// Resizing.
-    Resize(Resize),
-    /// Convolution.
-    Conv(Window),
-    /// Depthwise convolution followed by a pointwise one, nothing in between.
-    SeparableConv(Window),
-    /// Max pooling; padding counts as −∞.
-    MaxPool(Window),
-    /// Average pooling; padding does not count.
-    AveragePool(Window),
-    /// Pooling over all pixels.
-    GlobalPool(GlobalPool),
-    /// All values as a vector, row by row with the channels innermost.
-    Flatten,
-    /// Fully connected layer with a bias.
-    Dense,
-    /// `x · scale + shift` for each channel: a batch norm that is not folded into another layer.
-    ScaleShift,
-    /// x, or slope·x where x < 0 (PReLU).
-    Prelu {
-        /// Whether pixels share the slope of a channel.
-        is_shared: bool,
-    },
-    /// Nothing but the layer's activation function.
-    Activation,
-}
-
-impl Operation {
-    /// The shape of its result; `channels` are a convolution's or a dense layer's own.
-    pub fn output(self, input: Shape, channels: usize) -> Shape {
-        let windows = |window: Window, channels| {
-            let [height, width] = window.count(input);
-            Shape::new(height, width, channels)
-        };
-        match self {
-            Self::Resize(Resize { size: [height, width], .. }) => Shape::new(height, width, input.channels),
-            Self::Conv(window) | Self::SeparableConv(window) => windows(window, channels),
-            Self::MaxPool(window) | Self::AveragePool(window) => windows(window, input.channels),
-            Self::GlobalPool(pool) => Shape::new(1, 1, input.channels * pool.parts().len()),
-            Self::Flatten => Shape::new(1, 1, input.len()),
-            Self::Dense => Shape::new(1, 1, channels),
-            Self::ScaleShift | Self::Prelu { .. } | Self::Activation => input,
-        }
-    }
-
-    /// Whether its result is a vector, and its input an activation of pixels.
-    pub fn makes_vector(self) -> bool {
-        matches!(self, Self::GlobalPool(_) | Self::Flatten)
-    }
-}
-
-/// Pooling over all pixels; of several ones the results lie one behind the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GlobalPool {
-    /// The mean.
-    Average,
-    /// The maximum.
-    Max,
-    /// The mean, then the maximum.
-    AverageMax,
-    /// The maximum, then the mean.
-    MaxAverage,
-}
-
-crate::names! { GlobalPool { Average = "average", Max = "max", AverageMax = "average_max", MaxAverage = "max_average" } }
-
-impl GlobalPool {
-    /// Whether each part is a mean (or else a maximum), in order.
-    pub const fn parts(self) -> &'static [bool] {
-        match self {
-            Self::Average => &[true],
-            Self::Max => &[false],
-            Self::AverageMax => &[true, false],
-            Self::MaxAverage => &[false, true],
-        }
-    }
-}
-
 /// The part of a network that a layer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
@@ -229,10 +71,10 @@ pub struct Section {
 }
 
 impl Section {
-    /// What is in front of the backbone.
+    /// The layers in front of the backbone.
     pub const FRONT: Self = Self { flow: "entry", block: "front" };
 
-    /// What follows the backbone.
+    /// The layers behind the backbone.
     pub const HEAD: Self = Self { flow: "exit", block: "head" };
 }
 
@@ -267,80 +109,12 @@ pub struct Layer {
     pub output: Shape,
 }
 
-/// The role of an array of weights in its kernel, which decides how it may be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// One value for each output channel: always f32.
-    Bias,
-    /// Filters of convolutions over windows: too small to be worth 8 bits.
-    Filter,
-    /// A product over channels, whose output channels lie along this axis.
-    Matrix(usize),
-}
+/// The arrays of a batch norm: gamma, beta, mean and variance.
+pub const NORM: [&str; 4] = ["gamma", "beta", "moving_mean", "moving_variance"];
 
-/// An array that the kernels read, batch norm folded in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tensor {
-    /// `layer.weight`, `layer.bias`, or with `depthwise`/`pointwise` between.
-    pub name: String,
-    /// Its shape, outermost dimension first. Rows are whole `vec4`s: those of dense layers are padded with zeros.
-    pub shape: Vec<usize>,
-    /// Its role.
-    pub role: Role,
-}
-
-impl Tensor {
-    /// The number of values.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Whether it holds no value.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How it is stored where weights are stored as `dtype`.
-    pub fn dtype(&self, dtype: Dtype) -> Dtype {
-        match (self.role, dtype) {
-            (Role::Bias, _) => Dtype::F32,
-            (Role::Filter, Dtype::I8) => Dtype::F16,
-            _ => dtype,
-        }
-    }
-
-    /// The output channel that a value belongs to.
-    pub fn channel(&self, index: usize) -> usize {
-        let row = self.shape.last().copied().unwrap_or(1);
-        if self.role == Role::Matrix(0) { index / row } else { index % row }
-    }
-
-    /// The number of scales it has where it is stored as i8: its output channels, padded to whole `vec4`s.
-    pub fn scales(&self) -> usize {
-        let channels = if self.role == Role::Matrix(0) { self.shape.first() } else { self.shape.last() };
-        channels.map_or(0, |channels| channels.next_multiple_of(4))
-    }
-
-    /// Values as f16.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`] if one is beyond f16's range.
-    pub fn to_f16(&self, values: &[f32]) -> Result<Vec<u8>> {
-        match values.iter().find(|value| value.abs() > MAX_F16) {
-            None => Ok(Dtype::F16.encode(values)),
-            // Without the value: printing floats is 5 % of the core's wasm.
-            Some(_) => Err(Error::TooLarge(format!(
-                "{} holds a value beyond f16, which ends at {}: use the dtype f32 for this model",
-                self.name, MAX_F16 as u32
-            ))),
-        }
-    }
-
-    /// Its length in bytes where weights are stored as `dtype`.
-    pub fn bytes(&self, dtype: Dtype) -> usize {
-        self.len() * self.dtype(dtype).size()
-    }
-}
+/// Those of the batch norm behind a depthwise half.
+pub const DEPTHWISE_NORM: [&str; 4] =
+    ["depthwise_gamma", "depthwise_beta", "depthwise_moving_mean", "depthwise_moving_variance"];
 
 /// A parameter array as training frameworks keep it: its name in the layer, and its shape.
 pub type Parameter = (&'static str, Vec<usize>);
@@ -361,12 +135,10 @@ impl Layer {
             _ => vec![],
         };
         if self.depthwise_norm {
-            const NAMES: [&str; 4] =
-                ["depthwise_gamma", "depthwise_beta", "depthwise_moving_mean", "depthwise_moving_variance"];
-            parameters.extend(NAMES.map(|name| (name, vec![i])));
+            parameters.extend(DEPTHWISE_NORM.map(|name| (name, vec![i])));
         }
         if self.batch_norm {
-            parameters.extend(["gamma", "beta", "moving_mean", "moving_variance"].map(|name| (name, vec![o])));
+            parameters.extend(NORM.map(|name| (name, vec![o])));
         }
         parameters
     }

@@ -59,6 +59,13 @@ pub struct FrontLayer {
     pub resize: Resize,
 }
 
+impl FrontLayer {
+    /// Height and width of what some layers make of an image's.
+    pub fn output(front: &[Self], image: [usize; 2]) -> [usize; 2] {
+        front.last().map_or(image, |layer| layer.resize.size)
+    }
+}
+
 /// The network for one input size and one head: its layers in the order in which they run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {

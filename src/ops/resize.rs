@@ -11,6 +11,7 @@
 use super::buffer::{at, for_each};
 use super::{Buffer, Operation, Work, flag, n};
 use crate::network::layer::{self, Part, Shape};
+use crate::resize::smart_crop;
 use crate::shader::{self, Constants, Kernel};
 
 /// Resizing: reads input.
@@ -36,11 +37,7 @@ impl Resize {
         let kept = match part {
             Part::Whole => image,
             Part::Centre if is_inside => size,
-            // Keras divides in f32.
-            Part::Aspect | Part::Centre => [0, 1].map(|axis| {
-                let side = (image[1 - axis] * size[axis]) as f32 / size[1 - axis] as f32;
-                (side as usize).clamp(1, image[axis])
-            }),
+            Part::Aspect | Part::Centre => smart_crop(image, size),
         };
         let first = [0, 1].map(|axis| (image[axis] - kept[axis]) / 2);
         Self { input, first, kept, size, is_nearest }

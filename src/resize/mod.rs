@@ -21,7 +21,7 @@ mod resizer;
 mod taps;
 
 pub use resizer::{Resizer, resize};
-pub use taps::{PRECISION, Taps, seen, taps};
+pub use taps::{PRECISION, Taps, seen, smart_crop, taps};
 
 use serde::{Deserialize, Serialize};
 

@@ -147,6 +147,15 @@ fn kernel(filter: Filter, x: f64) -> f64 {
     }
 }
 
+/// Height and width of the largest centre that has another aspect ratio, as Keras's `smart_resize` crops.
+pub fn smart_crop(image: [usize; 2], size: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|axis| {
+        // Keras divides in f32.
+        let side = (image[1 - axis] as u64 * size[axis] as u64) as f32 / size[1 - axis] as f32;
+        (side as usize).clamp(1, image[axis])
+    })
+}
+
 /// How a photo of `width` × `height` becomes `[height, width]`, along x and y.
 fn axes(preprocessing: Preprocessing, (width, height): (usize, usize), size: [usize; 2]) -> [Axis; 2] {
     let Preprocessing { filter, fit, crop, .. } = preprocessing;
@@ -165,10 +174,8 @@ fn axes(preprocessing: Preprocessing, (width, height): (usize, usize), size: [us
         return axes;
     }
     if matches!(filter, Filter::TfBilinear | Filter::TfNearest) {
-        // Keras divides in f32.
-        let crops = [(h * out_width) as f32 / out_height as f32, (w * out_height) as f32 / out_width as f32];
-        for (axis, crop) in axes.iter_mut().zip(crops) {
-            let length = (crop as usize).clamp(1, axis.length);
+        let [rows, columns] = smart_crop([height, width], size);
+        for (axis, length) in axes.iter_mut().zip([columns, rows]) {
             axis.from = ((axis.length - length) / 2) as f64;
             axis.to = axis.from + length as f64;
         }

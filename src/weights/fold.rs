@@ -3,30 +3,26 @@
 //! `γ · (x · W − μ) / √(σ² + ε) + β  =  x · (W · g) + (β − μ · g)` with `g = γ / √(σ² + ε)`, one gain per output channel.
 
 use crate::error::{Error, Result};
-use crate::network::layer::Layer;
+use crate::network::layer::{DEPTHWISE_NORM, Layer, NORM};
 
-/// Gain and shift of a batch norm for each channel.
-struct Gains {
-    gains: Vec<f64>,
-    shifts: Vec<f64>,
+/// A reader of trained arrays by the names of [`Layer::parameters`]; none where an array is missing.
+type Reader<'a> = &'a mut dyn FnMut(&'static str) -> Result<Option<Vec<f32>>>;
+
+/// A batch norm as a gain and a shift for each channel.
+pub(super) struct Gains {
+    pub gains: Vec<f64>,
+    pub shifts: Vec<f64>,
 }
 
 impl Gains {
-    /// Of the arrays of these names: gamma, beta, mean and variance.
-    fn read(
-        [gamma, beta, mean, variance]: [&'static str; 4],
-        epsilon: f64,
-        read: &mut impl FnMut(&'static str) -> Result<Option<Vec<f32>>>,
-        missing: impl Fn(&str) -> Error,
-    ) -> Result<Self> {
-        let mut required = |name: &'static str| read(name)?.ok_or_else(|| missing(name));
-        let (means, variance) = (required(mean)?, required(variance)?);
-        let gamma = read(gamma)?.unwrap_or_else(|| vec![1.0; means.len()]);
-        let beta = read(beta)?.unwrap_or_else(|| vec![0.0; means.len()]);
+    /// Of trained arrays, of which gamma and beta may be missing.
+    pub(super) fn new(epsilon: f64, [gamma, beta]: [Option<Vec<f32>>; 2], [mean, variance]: [Vec<f32>; 2]) -> Self {
+        let gamma = gamma.unwrap_or_else(|| vec![1.0; variance.len()]);
+        let beta = beta.unwrap_or_else(|| vec![0.0; mean.len()]);
         let gain = |(&gamma, &variance): (&f32, &f32)| f64::from(gamma) / (f64::from(variance) + epsilon).sqrt();
         let gains: Vec<f64> = gamma.iter().zip(&variance).map(gain).collect();
         let shift = |((&beta, &mean), gain): ((&f32, &f32), &f64)| f64::from(beta) - f64::from(mean) * gain;
-        Ok(Self { shifts: beta.iter().zip(&means).zip(&gains).map(shift).collect(), gains })
+        Self { shifts: beta.iter().zip(&mean).zip(&gains).map(shift).collect(), gains }
     }
 
     /// Multiplies rows of values for each channel.
@@ -49,6 +45,11 @@ pub(super) fn fold(
 ) -> Result<Vec<Vec<f32>>> {
     let channels = layer.output.channels;
     let missing = |name: &str| Error::Weights(format!("{} has no array {name}", layer.name));
+    let norm = |[gamma, beta, mean, variance]: [&'static str; 4], read: Reader<'_>| {
+        let mut required = |name: &'static str| -> Result<Vec<f32>> { read(name)?.ok_or_else(|| missing(name)) };
+        let statistics = [required(mean)?, required(variance)?];
+        Ok::<_, Error>(Gains::new(epsilon, [read(gamma)?, read(beta)?], statistics))
+    };
     let folded = format!("{}, with its batch norm folded in,", layer.name);
     let narrow = |values: &[f64]| finite(&folded, values.iter().map(|&value| value as f32).collect());
     let mut tensors = Vec::new();
@@ -60,9 +61,7 @@ pub(super) fn fold(
         let mut window = read("depthwise_kernel")?.ok_or_else(|| missing("depthwise_kernel"))?;
         let mut shifts = vec![0.0; layer.input.channels];
         if layer.depthwise_norm {
-            const NAMES: [&str; 4] =
-                ["depthwise_gamma", "depthwise_beta", "depthwise_moving_mean", "depthwise_moving_variance"];
-            let norm = Gains::read(NAMES, epsilon, &mut read, missing)?;
+            let norm = norm(DEPTHWISE_NORM, &mut read)?;
             norm.scale(&mut window);
             shifts = norm.shifts;
         }
@@ -77,7 +76,7 @@ pub(super) fn fold(
     }
     let mut factors = Vec::new();
     if layer.batch_norm {
-        let norm = Gains::read(["gamma", "beta", "moving_mean", "moving_variance"], epsilon, &mut read, missing)?;
+        let norm = norm(NORM, &mut read)?;
         norm.scale(&mut weight);
         for ((bias, gain), shift) in bias.iter_mut().zip(&norm.gains).zip(&norm.shifts) {
             *bias = *bias * gain + shift;

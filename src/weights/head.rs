@@ -4,7 +4,7 @@
 //! it where only means and Flatten lie between: there it is exact. Elsewhere it stays a layer of its own.
 
 use super::assumed::{Assumption, FINAL_ACTIVATION, HIDDEN_ACTIVATION, ORDER, POOLING, untold};
-use super::fold::finite;
+use super::fold::{Gains, finite};
 use super::safetensors::Meta;
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
@@ -64,20 +64,14 @@ impl Trained {
         self.layer.operation.output(input, self.layer.units)
     }
 
-    /// A batch norm by its arrays, of which gamma and beta may be missing.
+    /// A batch norm, by gamma and beta, which may be missing, and by mean and variance.
     pub(super) fn batch_norm(
         name: impl Into<String>,
         epsilon: f64,
-        [gamma, beta]: [Option<Vec<f32>>; 2],
-        [mean, variance]: [Vec<f32>; 2],
+        trained: [Option<Vec<f32>>; 2],
+        statistics: [Vec<f32>; 2],
     ) -> Self {
-        let value = |array: &Option<Vec<f32>>, c: usize, default: f64| {
-            array.as_ref().map_or(default, |array| array.get(c).copied().map_or(f64::NAN, f64::from))
-        };
-        let scale = |(c, &variance): (usize, &f32)| value(&gamma, c, 1.0) / (f64::from(variance) + epsilon).sqrt();
-        let scale: Vec<f64> = variance.iter().enumerate().map(scale).collect();
-        let shift = |((c, &mean), scale): ((usize, &f32), &f64)| value(&beta, c, 0.0) - f64::from(mean) * scale;
-        let shift = mean.iter().enumerate().zip(&scale).map(shift).collect();
+        let Gains { gains: scale, shifts: shift } = Gains::new(epsilon, trained, statistics);
         Self { layer: HeadLayer::new(name, Operation::ScaleShift), arrays: Arrays::ScaleShift { scale, shift } }
     }
 }

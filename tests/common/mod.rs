@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub mod fixtures;
+#[cfg(feature = "gpu")]
+pub mod layers;
 #[cfg(feature = "cli")]
 pub mod resize;
 
@@ -154,7 +156,7 @@ pub fn decompressed(name: &str) -> Vec<u8> {
 }
 
 /// Values computed by Keras, PIL and timm, by name; `None` for others.
-pub struct Golden([SafeTensors<'static>; 2]);
+pub struct Golden([SafeTensors<'static>; 3]);
 
 impl Golden {
     /// Images of 8 bits.
@@ -173,11 +175,11 @@ impl Golden {
     }
 }
 
-/// The values in `tests/data/golden*.safetensors`.
+/// The values in `tests/data/golden*.safetensors` and `networks.safetensors`.
 pub fn golden() -> &'static Golden {
     static GOLDEN: LazyLock<Golden> = LazyLock::new(|| {
         Golden(
-            ["golden.safetensors", "golden_timm.safetensors"]
+            ["golden.safetensors", "golden_timm.safetensors", "networks.safetensors"]
                 .map(|name| SafeTensors::deserialize(read(&data(name)).leak()).expect("an undamaged safetensors file")),
         )
     });

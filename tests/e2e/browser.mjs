@@ -13,6 +13,9 @@ const PATHS = [
 
 export const findChromium = () => PATHS.find((path) => path && existsSync(path));
 
+/** Chromium's options for a camera that shows a pattern, and needs no leave. */
+export const FAKE_CAMERA = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
+
 export function launch(...more) {
   return chromium.launch({
     executablePath: findChromium(),

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { launch } from './browser.mjs';
+import { FAKE_CAMERA, launch } from './browser.mjs';
 import { serveWithModel } from './models.mjs';
 
 let server, browser, url;
@@ -10,7 +10,7 @@ const photo = 'models/kitchenware/photos/0009.jpg';
 
 before(async () => {
   ({ server, url } = await serveWithModel({ '/examples': 'examples' }, true));
-  browser = await launch('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+  browser = await launch(...FAKE_CAMERA);
 });
 
 after(async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { decompress } from 'fzstd';
-import { Demo, emptyPage, launch } from './browser.mjs';
+import { Demo, emptyPage, FAKE_CAMERA, launch } from './browser.mjs';
 import { serveWithModel } from './models.mjs';
 
 const FOLDER = 'test-results/forms';
@@ -15,7 +15,7 @@ before(async () => {
   mkdirSync(FOLDER, { recursive: true });
   for (const form of FORMS) writeFileSync(`${FOLDER}/${form.split('/')[1]}`, decompress(readFileSync(`tests/data/${form}.zst`)));
   ({ server, url } = await serveWithModel({ '/forms': FOLDER }));
-  browser = await launch('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+  browser = await launch(...FAKE_CAMERA);
 });
 
 after(async () => {

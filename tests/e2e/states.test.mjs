@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
 import { serve } from '../../scripts/serve.mjs';
-import { Demo, launch } from './browser.mjs';
+import { Demo, FAKE_CAMERA, launch } from './browser.mjs';
 import { serveWithModel } from './models.mjs';
 import { says, states } from './states.mjs';
 
@@ -14,7 +14,7 @@ let server, browser, url;
 
 before(async () => {
   ({ server, url } = await serve(0));
-  browser = await launch('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream');
+  browser = await launch(...FAKE_CAMERA);
 });
 
 after(async () => {

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::fixtures::{kitchen_file, overflowing_file, photos, random_file};
+use common::layers::compare_layers;
 use common::{Random, assert_close, block_on, golden, gpu, pattern};
-use xception::backend::{Backend, Cpu, Engine, Gpu, Readback, Reference};
+use xception::backend::{Backend, Cpu, Gpu, Readback, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::image::decode;
@@ -73,30 +74,7 @@ impl RandomNetwork {
 
     /// Runs the plan layer by layer and compares the 18 layers that the oracle has.
     fn compare_layers<B: Backend>(self, backend: &B, how: Options) {
-        let classifier = self.load(backend, how);
-        // f16 rounds to 11 bits, layer after layer.
-        let (atol, rtol) = if classifier.storage() == Dtype::F16 { (5e-2, 2e-2) } else { (ATOL, RTOL) };
-        let golden = golden();
-        let mut next = 0;
-        let mut compared = 0;
-        for (index, pass) in classifier.plan().passes.iter().enumerate() {
-            let name = self.golden_name(pass.label.trim_end_matches(".pointwise"));
-            let Some(sums) = golden.floats(&format!("{name}.sums")) else { continue };
-            let len = pass.op.output_len();
-            let values = read(classifier.engine(1).submit(next..index + 1, 1, pass.writes, len));
-            next = index + 1;
-            compared += 1;
-            let channels = sums.len();
-            let pixels = (len / channels) as f32;
-            let means: Vec<f32> =
-                (0..channels).map(|c| values[c..].iter().step_by(channels).sum::<f32>() / pixels).collect();
-            let expected: Vec<f32> = sums.iter().map(|sum| sum / pixels).collect();
-            assert_close(&format!("{name}'s channel means"), &means, &expected, &[channels], atol, rtol);
-            let places = golden.integers(&format!("{name}.places")).unwrap();
-            let samples: Vec<f32> = places.iter().map(|&place| values[place as usize]).collect();
-            let expected = golden.floats(&format!("{name}.values")).unwrap();
-            assert_close(&format!("{name}, sampled"), &samples, &expected, &[expected.len()], atol, rtol);
-        }
+        let compared = compare_layers(&self.load(backend, how), |layer| self.golden_name(layer));
         assert_eq!(compared, 18, "every layer that was written down is compared");
     }
 }

@@ -9,9 +9,9 @@ mod steps;
 use serde_json::Value;
 
 pub(super) use backbone::Place;
-use front::{Resizing, resizing};
+use front::Resizing;
 pub(super) use steps::normalization;
-use steps::{kind_of, output_of, pixel_step, size, step};
+use steps::{kind_of, output_of, step};
 
 use super::activation;
 use super::graph::{Graph, Node};
@@ -111,6 +111,14 @@ fn unsupported<T>(node: &Node, what: &str) -> Result<T> {
 fn is_idle(node: &Node) -> bool {
     let class = &*node.class;
     (class.starts_with("Random") && class != "RandomCrop") || IDLE.contains(&class)
+}
+
+/// The layer whose values one has that may do nothing.
+fn through(nodes: &[Node], mut at: usize) -> usize {
+    while let ([next], true) = (&nodes[at].inputs[..], is_idle(&nodes[at])) {
+        at = *next;
+    }
+    at
 }
 
 impl Config {
@@ -213,13 +221,7 @@ impl Config {
     /// The two poolings that a layer puts one behind the other, and what both read.
     fn both_pools(graph: &Graph, node: &Node) -> Result<(GlobalPool, usize)> {
         let nodes = &graph.nodes;
-        let through = |mut at: usize| {
-            while let ([next], true) = (&nodes[at].inputs[..], is_idle(&nodes[at])) {
-                at = *next;
-            }
-            at
-        };
-        let pools: Vec<&Node> = node.inputs.iter().map(|&input| &nodes[through(input)]).collect();
+        let pools: Vec<&Node> = node.inputs.iter().map(|&input| &nodes[through(nodes, input)]).collect();
         let is_mean = |pool: &Node| match &*pool.class {
             "GlobalAveragePooling2D" => Some(true),
             "GlobalMaxPooling2D" => Some(false),
@@ -232,68 +234,12 @@ impl Config {
         let (Some(first), Some(second)) = (is_mean(one), is_mean(other)) else {
             return unsupported(node, ", which joins something else than the two global poolings");
         };
-        let sources = [one, other].map(|pool| pool.inputs.first().map(|&input| through(input)));
+        let sources = [one, other].map(|pool| pool.inputs.first().map(|&input| through(nodes, input)));
         let [Some(source), Some(same)] = sources else { return unsupported(node, ", whose poolings read nothing") };
         if source != same || first == second {
             return unsupported(node, ", which joins other things than the two global poolings of the backbone");
         }
         Ok((if first { GlobalPool::AverageMax } else { GlobalPool::MaxAverage }, source))
-    }
-
-    /// Reads what is in front of the backbone whose last activation is `features`, and checks that nothing else is in it; what its first
-    /// convolution reads.
-    fn front_of_backbone(&mut self, graph: &Graph, features: usize) -> Result<usize> {
-        let nodes = &graph.nodes;
-        let needed = graph.needed(features);
-        let is_first = |&at: &usize| needed[at] && matches!(&*nodes[at].class, "Conv2D" | "SeparableConv2D");
-        let first = (0..=features).find(is_first).unwrap_or(features);
-        let Some(&image) = nodes[first].inputs.first() else {
-            return unsupported(&nodes[first], ", which reads no image");
-        };
-        let mut at = Some(image);
-        let mut in_front = vec![false; nodes.len()];
-        let (mut steps, mut resizings) = (Vec::new(), Vec::new());
-        while let Some(here) = at {
-            let node = &nodes[here];
-            in_front[here] = true;
-            at = match &node.inputs[..] {
-                [] => {
-                    self.input_size = size(&node.config);
-                    None
-                }
-                [next] if is_idle(node) => Some(*next),
-                [next] => {
-                    match (resizing(node)?, pixel_step(node)) {
-                        (Some(resizing), _) => resizings.push(resizing),
-                        (None, Some(step)) => steps.push(step),
-                        (None, None) => return unsupported(node, ", in front of the backbone"),
-                    }
-                    Some(*next)
-                }
-                inputs => {
-                    // Keras 3 takes RGB apart to make it BGR.
-                    let channel = |&input: &usize| -> Option<(i64, usize)> {
-                        in_front[input] = true;
-                        let node = &nodes[input];
-                        let index =
-                            [&node.call["args"][1][1], &node.call["args"][1][0]].into_iter().find_map(Value::as_i64);
-                        Some((index.filter(|_| node.class == "GetItem")?, *node.inputs.first()?))
-                    };
-                    let channels: Option<Vec<_>> = inputs.iter().map(channel).collect();
-                    let (Some([(2, next), (1, _), (0, _)]), "Stack") = (channels.as_deref(), &*node.class) else {
-                        return unsupported(node, &format!(", which reads {} layers", inputs.len()));
-                    };
-                    steps.push(PixelStep::Reverse);
-                    Some(*next)
-                }
-            };
-        }
-        self.pixels = steps.into_iter().rev().collect();
-        self.resizings = resizings.into_iter().rev().collect();
-        for node in (0..=features).filter(|&at| needed[at] && !in_front[at]).map(|at| &nodes[at]) {
-            backbone::check(node, self.epsilon.unwrap_or(EPSILON))?;
-        }
-        Ok(image)
     }
 
     /// Takes a final softmax or sigmoid from the head; without one the loss tells what the values are.

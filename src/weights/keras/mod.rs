@@ -28,7 +28,7 @@ use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
 use crate::network::layer::{Operation, Shape, Window};
-use crate::network::{Architecture, FEATURES, Network, Output};
+use crate::network::{Architecture, FEATURES, FrontLayer, Network, Output};
 use crate::resize::Preprocessing;
 use backbone::backbone;
 use config::{Config, EPSILON, PixelStep, Step, StepKind, normalization};
@@ -129,8 +129,7 @@ pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     let mut opened = open(file)?;
     let front = opened.config.front(size)?;
     let input_size = front.size.unwrap_or([SIDE; 2]);
-    let backbone_size = front.layers.last().map_or(input_size, |layer| layer.resize.size);
-    let network = Network::backbone(backbone_size, Architecture::Xception)?;
+    let network = Network::backbone(FrontLayer::output(&front.layers, input_size), Architecture::Xception)?;
     if opened.layers.of(Kind::SeparableConv).is_empty() {
         return Err(Error::Weights(
             "this is not a whole Xception: it has no separable convolutions; give a model that keras.applications.Xception is \

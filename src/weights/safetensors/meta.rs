@@ -78,7 +78,7 @@ impl Meta {
 
     /// Height and width of the backbone's input, in pixels.
     pub fn backbone_size(&self) -> [usize; 2] {
-        self.front.last().map_or(self.input_size, |layer| layer.resize.size)
+        FrontLayer::output(&self.front, self.input_size)
     }
 
     /// The name of a class; `class 7` where the model has no labels.

@@ -1,4 +1,4 @@
-//! What follows the backbone in PyTorch's files: linear layers and batch norms, whose arrays alone are there.
+//! Heads in PyTorch's files: linear layers and batch norms, known by their arrays alone.
 
 use std::collections::BTreeSet;
 
@@ -49,6 +49,14 @@ impl Module {
     fn is_linear(&self) -> bool {
         matches!(self.kind, Kind::Linear { .. })
     }
+
+    /// The numbers of its inputs and outputs.
+    fn shape(&self) -> (usize, usize) {
+        match self.kind {
+            Kind::Linear { inputs, units } => (inputs, units),
+            Kind::Norm(channels) => (channels, channels),
+        }
+    }
 }
 
 /// The linear layers of a whole model, beside or around its backbone, and the groups of tensors that are none of it.
@@ -72,7 +80,7 @@ pub(super) fn head_of(
         around = around.trim_end_matches('.').rsplit_once('.').map_or("", |(outer, _)| &around[..=outer.len()]);
     };
     let (head, of_head) = chain(tensors, &arrays, prefix, around)?;
-    // What has a part in the classifier must be known.
+    // Every array of the classifier must be known.
     let group = |name: &str| {
         let start = if name.starts_with(around) { around.len() } else { 0 };
         let end = name[start..].find('.').map_or(name.len(), |dot| start + dot);
@@ -115,15 +123,11 @@ fn modules(tensors: &Tensors, arrays: &[&str]) -> Vec<Module> {
 fn by_shapes(mut left: Vec<Module>, mut features: usize) -> Result<(Vec<Module>, bool)> {
     let (first, mut is_ordered) = (features, true);
     let mut ordered = Vec::new();
-    let shape = |module: &Module| match module.kind {
-        Kind::Linear { inputs, units } => (inputs, units),
-        Kind::Norm(channels) => (channels, channels),
-    };
-    while let Some(next) = left.iter().position(|module| shape(module).0 == features) {
-        let shapes: Vec<_> = left.iter().map(shape).collect();
+    while let Some(next) = left.iter().position(|module| module.shape().0 == features) {
+        let shapes: Vec<_> = left.iter().map(Module::shape).collect();
         is_ordered &= is_one_way(&shapes, features);
         let module = left.remove(next);
-        features = shape(&module).1;
+        features = module.shape().1;
         ordered.push(module);
     }
     match left.first() {
@@ -136,19 +140,16 @@ fn by_shapes(mut left: Vec<Module>, mut features: usize) -> Result<(Vec<Module>,
 
 /// Checks that layers with a batch norm among them are those of one `Sequential`, whose numbers tell their order.
 fn check_sequential(modules: &[Module], mut features: usize) -> Result<()> {
-    for (at, module) in modules.iter().enumerate() {
-        let is_next =
-            |before: &Module| before.place().map(|(parent, _)| parent) == module.place().map(|(parent, _)| parent);
-        if module.place().is_none() || !modules[..at].last().is_none_or(is_next) {
+    let parent = |module: &Module| module.place().map(|(parent, _)| parent.to_owned());
+    let first = modules.first().and_then(parent);
+    for module in modules {
+        if first.is_none() || parent(module) != first {
             return Err(Error::Weights(format!(
                 "the classifier has batch norms, and {} is not numbered as in a Sequential: its place is known to Python only",
                 module.name
             )));
         }
-        let (inputs, outputs) = match module.kind {
-            Kind::Linear { inputs, units } => (inputs, units),
-            Kind::Norm(channels) => (channels, channels),
-        };
+        let (inputs, outputs) = module.shape();
         if inputs != features {
             return Err(Error::Weights(format!(
                 "{} reads {inputs} values, and the layer before it gives {features}",

@@ -35,22 +35,14 @@ const MAX_ARRAYS: usize = 32;
 /// The input of timm's evaluation: bicubic, mean and standard deviation 0.5.
 const SIDE: usize = 299;
 
-/// The share of a photo's centre that timm's evaluation keeps (`crop_pct`); xception65's is that of `ra3_in1k`.
-fn crop(architecture: Architecture) -> f64 {
+/// The ε of a backbone's batch norms, and the share of a photo's centre that timm's evaluation keeps (`crop_pct`); xception65's is that of
+/// `ra3_in1k`.
+fn constants(architecture: Architecture) -> (f64, f64) {
     match architecture {
-        Architecture::Xception | Architecture::LegacyXception => 0.8975,
-        Architecture::Xception41 | Architecture::Xception71 => 0.903,
-        Architecture::Xception65 | Architecture::Xception41p | Architecture::Xception65p => 0.94,
-    }
-}
-
-/// The ε of a backbone's batch norms.
-fn epsilon(architecture: Architecture) -> f64 {
-    match architecture {
-        Architecture::Xception | Architecture::LegacyXception | Architecture::Xception41p => EPSILON,
-        Architecture::Xception41 | Architecture::Xception65 | Architecture::Xception71 | Architecture::Xception65p => {
-            1e-3
-        }
+        Architecture::Xception | Architecture::LegacyXception => (EPSILON, 0.8975),
+        Architecture::Xception41 | Architecture::Xception71 => (1e-3, 0.903),
+        Architecture::Xception65 | Architecture::Xception65p => (1e-3, 0.94),
+        Architecture::Xception41p => (EPSILON, 0.94),
     }
 }
 
@@ -62,11 +54,12 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     let tensors = Tensors::read(file)?;
     let (prefix, others) = prefix(&tensors)?;
     let architecture = architecture(&tensors, &prefix)?;
+    let (epsilon, crop) = constants(architecture);
     let backbone = Network::backbone(size.unwrap_or([SIDE; 2]), architecture)?;
     let (mut folded, mut used, mut modules) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for (index, arrays) in names(&backbone, architecture) {
         let layer = &backbone.layers[index];
-        folded.extend(fold(layer, epsilon(architecture), |array: &'static str| {
+        folded.extend(fold(layer, epsilon, |array: &'static str| {
             let Some((_, name)) = arrays.iter().find(|(of, _)| *of == array) else { return Ok(None) };
             let name = format!("{prefix}{name}");
             let is_there = tensors.get(&name).is_some() || array != "bias";
@@ -89,7 +82,7 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
         (size.is_some(), assumed::INPUT_SIZE, format!("{SIDE}×{SIDE}")),
         (false, assumed::PIXELS, "−1 to 1".to_owned()),
         (false, assumed::FILTER, filter.to_string()),
-        (false, assumed::FIT, format!("{fit} to {}", crop(architecture))),
+        (false, assumed::FIT, format!("{fit} to {crop}")),
     ]);
     assumed.extend(others.map(|others| Assumption { name: assumed::WEIGHTS.to_owned(), value: others }));
     assumed.extend(head.assumed);
@@ -103,7 +96,7 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
         output: head.output,
         is_logits: head.is_logits,
         labels: Vec::new(),
-        preprocessing: Preprocessing { filter, fit, crop: crop(architecture), ..Preprocessing::default() },
+        preprocessing: Preprocessing { filter, fit, crop, ..Preprocessing::default() },
         assumed,
         ignored,
         source: Source { kind: kind.to_owned(), ..Source::default() },

@@ -2,9 +2,10 @@
 
 use super::tensors::Tensors;
 use crate::error::{Error, Result};
+use crate::network::layer::{DEPTHWISE_NORM, Layer, NORM};
 use crate::network::{Architecture, Network};
 
-/// The arrays of a layer: what [`Layer::parameters`](crate::network::layer::Layer::parameters) calls them, and their names.
+/// The arrays of a layer: what [`Layer::parameters`] calls them, and their names.
 pub(super) type Names = Vec<(&'static str, String)>;
 
 /// An array that every Xception by Cadene's or timm's `legacy_xception` has, and no other model.
@@ -55,11 +56,10 @@ pub(super) fn names(network: &Network, architecture: Architecture) -> Vec<(usize
     }
 }
 
-/// The arrays of a batch norm.
-fn norm(module: &str) -> Names {
-    let arrays =
-        [("gamma", "weight"), ("beta", "bias"), ("moving_mean", "running_mean"), ("moving_variance", "running_var")];
-    arrays.map(|(array, name)| (array, format!("{module}.{name}"))).into()
+/// The arrays of a batch norm, which we call `arrays`.
+fn norm(arrays: [&'static str; 4], module: &str) -> Names {
+    let names = ["weight", "bias", "running_mean", "running_var"].map(|name| format!("{module}.{name}"));
+    arrays.into_iter().zip(names).collect()
 }
 
 /// The arrays of a convolution by itself.
@@ -99,14 +99,14 @@ fn legacy(network: &Network) -> Vec<(usize, Names)> {
         } else {
             conv(&module)
         };
-        (index, [of_conv, norm(&of_norm)].concat())
+        (index, [of_conv, norm(NORM, &of_norm)].concat())
     });
     named.collect()
 }
 
 /// timm's aligned ones: our layers have the names of its modules. Where batch norm comes first, a layer's own is in the module behind it.
 fn aligned(network: &Network, is_before: bool) -> Vec<(usize, Names)> {
-    let of_layer = |(index, layer): (usize, &crate::network::layer::Layer)| {
+    let of_layer = |(index, layer): (usize, &Layer)| {
         let name = &*layer.name;
         let mut arrays = match () {
             () if layer.is_separable() => separable(&format!("{name}.conv_dw"), &format!("{name}.conv_pw")),
@@ -114,17 +114,15 @@ fn aligned(network: &Network, is_before: bool) -> Vec<(usize, Names)> {
             () => conv(&format!("{name}.conv")),
         };
         if layer.depthwise_norm {
-            const OF_DEPTHWISE: [&str; 4] =
-                ["depthwise_gamma", "depthwise_beta", "depthwise_moving_mean", "depthwise_moving_variance"];
-            let names = norm(&format!("{name}.bn_dw"));
-            arrays.extend(OF_DEPTHWISE.into_iter().zip(names).map(|(array, (_, name))| (array, name)));
+            arrays.extend(norm(DEPTHWISE_NORM, &format!("{name}.bn_dw")));
         }
         if layer.batch_norm {
-            arrays.extend(norm(&match () {
+            let module = match () {
                 () if !is_before && layer.is_separable() => format!("{name}.bn_pw"),
                 () if !is_before || name == "stem.0" => format!("{name}.bn"),
                 () => behind(name),
-            }));
+            };
+            arrays.extend(norm(NORM, &module));
         }
         (index, arrays)
     };

@@ -3,7 +3,7 @@
 use super::super::activation::{self, Named};
 use super::super::graph::{Graph, Node};
 use super::steps::{number, pair, windows};
-use super::{EPSILON, is_idle, unsupported};
+use super::{EPSILON, is_idle, through, unsupported};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
 use crate::network::layer::{Layer, Operation, Window};
@@ -48,14 +48,10 @@ fn fits(node: &Node, layer: &Layer) -> Result<bool> {
         _ => return Ok(false),
     };
     let (kernel, stride, is_same) = windows(node, kernel)?;
-    let has_filters = kernel_filters(node).is_none_or(|filters| filters == layer.output.channels);
+    let has_filters = number(&config["filters"]).is_none_or(|filters| filters == layer.output.channels);
     let is_plain = ["dilation_rate", "groups", "depth_multiplier"].into_iter().all(is_one);
-    let is_last = config["data_format"] != "channels_first";
-    Ok(Window::of(kernel, stride, is_same, layer.input) == expected && has_filters && is_plain && is_last)
-}
-
-fn kernel_filters(node: &Node) -> Option<usize> {
-    number(&node.config["filters"])
+    let is_channels_last = config["data_format"] != "channels_first";
+    Ok(Window::of(kernel, stride, is_same, layer.input) == expected && has_filters && is_plain && is_channels_last)
 }
 
 /// A graph by what reads each of its layers.
@@ -71,19 +67,11 @@ impl<'a> Readers<'a> {
         let needed = graph.needed(last);
         for at in (0..=last).filter(|&at| needed[at] && !is_idle(&graph.nodes[at])) {
             for &input in &graph.nodes[at].inputs {
-                let from = all.through(input);
+                let from = through(all.nodes, input);
                 all.readers[from].push(at);
             }
         }
         all
-    }
-
-    /// The layer whose values one has that may do nothing.
-    fn through(&self, mut at: usize) -> usize {
-        while let ([next], true) = (&self.nodes[at].inputs[..], is_idle(&self.nodes[at])) {
-            at = *next;
-        }
-        at
     }
 
     /// The only reader of some kind.
@@ -114,7 +102,7 @@ pub(super) fn places(graph: &Graph, image: usize, features: usize) -> Result<Vec
     let graph = Readers::new(graph, features);
     let nodes = graph.nodes;
     let place = |at: usize| Place { name: nodes[at].name.clone(), group: nodes[at].group.clone() };
-    let mut values = vec![graph.through(image)];
+    let mut values = vec![through(nodes, image)];
     let mut places = Vec::new();
     for layer in &Network::backbone(SIZE, Architecture::Xception)?.layers {
         let class = match layer.operation {
@@ -139,7 +127,7 @@ pub(super) fn places(graph: &Graph, image: usize, features: usize) -> Result<Vec
         if let Some(add) = layer.add {
             let sum = graph.next(at, "Add", of("Add"))?;
             let [added, value] = [values[add], at];
-            let inputs: Vec<usize> = nodes[sum].inputs.iter().map(|&input| graph.through(input)).collect();
+            let inputs: Vec<usize> = nodes[sum].inputs.iter().map(|&input| through(nodes, input)).collect();
             if inputs != [added, value] && inputs != [value, added] {
                 return Err(another(&nodes[sum], "adds other layers"));
             }

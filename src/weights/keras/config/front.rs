@@ -1,10 +1,10 @@
-//! Layers in front of the backbone that resize images.
+//! Layers in front of the backbone: steps on pixel values, and resizing.
 
 use serde_json::Value;
 
-use super::super::graph::Node;
-use super::steps::{number, pair};
-use super::{Config, unsupported};
+use super::super::graph::{Graph, Node};
+use super::steps::{number, pair, pixel_step, size};
+use super::{Config, EPSILON, PixelStep, backbone, is_idle, unsupported};
 use crate::error::{Error, Result};
 use crate::network::FrontLayer;
 use crate::network::layer::{Part, Resize};
@@ -38,7 +38,7 @@ pub(in super::super) struct Front {
 }
 
 /// A layer that resizes images; none of another kind.
-pub(super) fn resizing(node: &Node) -> Result<Option<Resizing>> {
+fn resizing(node: &Node) -> Result<Option<Resizing>> {
     let config = &node.config;
     let (target, part) = match &*node.class {
         "Resizing" | "CenterCrop" => {
@@ -74,6 +74,62 @@ pub(super) fn resizing(node: &Node) -> Result<Option<Resizing>> {
 }
 
 impl Config {
+    /// Reads the layers in front of the backbone that ends in `features`, and checks that the others are a backbone's; the node that its
+    /// first convolution reads.
+    pub(super) fn front_of_backbone(&mut self, graph: &Graph, features: usize) -> Result<usize> {
+        let nodes = &graph.nodes;
+        let needed = graph.needed(features);
+        let is_first = |&at: &usize| needed[at] && matches!(&*nodes[at].class, "Conv2D" | "SeparableConv2D");
+        let first = (0..=features).find(is_first).unwrap_or(features);
+        let Some(&image) = nodes[first].inputs.first() else {
+            return unsupported(&nodes[first], ", which reads no image");
+        };
+        let mut at = Some(image);
+        let mut in_front = vec![false; nodes.len()];
+        let (mut steps, mut resizings) = (Vec::new(), Vec::new());
+        while let Some(here) = at {
+            let node = &nodes[here];
+            in_front[here] = true;
+            at = match &node.inputs[..] {
+                [] => {
+                    self.input_size = size(&node.config);
+                    None
+                }
+                [next] if is_idle(node) => Some(*next),
+                [next] => {
+                    match (resizing(node)?, pixel_step(node)) {
+                        (Some(resizing), _) => resizings.push(resizing),
+                        (None, Some(step)) => steps.push(step),
+                        (None, None) => return unsupported(node, ", in front of the backbone"),
+                    }
+                    Some(*next)
+                }
+                inputs => {
+                    // Keras 3 takes RGB apart to make it BGR.
+                    let channel = |&input: &usize| -> Option<(i64, usize)> {
+                        in_front[input] = true;
+                        let node = &nodes[input];
+                        let index =
+                            [&node.call["args"][1][1], &node.call["args"][1][0]].into_iter().find_map(Value::as_i64);
+                        Some((index.filter(|_| node.class == "GetItem")?, *node.inputs.first()?))
+                    };
+                    let channels: Option<Vec<_>> = inputs.iter().map(channel).collect();
+                    let (Some([(2, next), (1, _), (0, _)]), "Stack") = (channels.as_deref(), &*node.class) else {
+                        return unsupported(node, &format!(", which reads {} layers", inputs.len()));
+                    };
+                    steps.push(PixelStep::Reverse);
+                    Some(*next)
+                }
+            };
+        }
+        self.pixels = steps.into_iter().rev().collect();
+        self.resizings = resizings.into_iter().rev().collect();
+        for node in (0..=features).filter(|&at| needed[at] && !in_front[at]).map(|at| &nodes[at]) {
+            backbone::check(node, self.epsilon.unwrap_or(EPSILON))?;
+        }
+        Ok(image)
+    }
+
     /// How a photo becomes the backbone's input; `size` is that of the network's input, where the caller tells it.
     ///
     /// # Errors
