@@ -175,10 +175,13 @@ impl fmt::Display for Trial {
 
 impl Trial {
     fn read(text: &str) -> Option<Self> {
-        let (algorithm, rest) = text.split_once(", ").unwrap_or((text, "0 ns, 0 left"));
-        let (nanos, left) = rest.strip_suffix(" left")?.split_once(" ns, ")?;
-        let left = left.parse::<usize>().ok()?.min(ALGORITHMS);
-        Some(Self { algorithm: Algorithm::named(algorithm)?, nanos: nanos.parse().ok()?, left })
+        let mut parts = text.split(',').map(str::trim_start);
+        let algorithm = Algorithm::named(parts.next()?)?;
+        let (nanos, left) = match (parts.next(), parts.next()) {
+            (None, _) => (0, 0),
+            (nanos, left) => (nanos?.strip_suffix(" ns")?.parse().ok()?, left?.strip_suffix(" left")?.parse().ok()?),
+        };
+        Some(Self { algorithm, nanos, left: left.min(ALGORITHMS) })
     }
 }
 
@@ -241,8 +244,8 @@ impl Tuning {
     /// Takes what an earlier run measured and left as text; lines that this version cannot read are left out.
     pub fn read(&mut self, text: &str) {
         for line in text.lines() {
-            if let Some((size, trial)) = line.split_once(": ")
-                && let (Some(size), Some(trial)) = (ProblemSize::read(size), Trial::read(trial))
+            if let Some((size, trial)) = line.split_once(':')
+                && let (Some(size), Some(trial)) = (ProblemSize::read(size), Trial::read(trial.trim_start()))
             {
                 self.put(size, trial);
             }

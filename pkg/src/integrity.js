@@ -1,3 +1,4 @@
+import { sha256 } from '@noble/hashes/sha2.js';
 import { XceptionError } from './errors.js';
 
 /** The SHA-256 that a file must have: `sha256-` and base64, as in HTML's `integrity`, or 64 hex digits. */
@@ -14,6 +15,11 @@ export class Integrity {
     }
     this.#text = String(text);
     this.hex = hex?.toLowerCase() ?? toHex(Uint8Array.from(atob(base64), (byte) => byte.charCodeAt(0)));
+  }
+
+  /** The hash of nothing yet, which takes bytes as they come. */
+  hash() {
+    return sha256.create();
   }
 
   /** Throws where a file's digest is another one. */

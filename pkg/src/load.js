@@ -82,19 +82,19 @@ async function receive(source, job, key) {
 }
 
 /** Passes pieces on; behind the last one it throws where the file is not the expected one. */
-async function* watch(source, { module, integrity, onProgress, signal }, saving) {
-  const sha256 = integrity && (await module.call(({ Sha256 }) => new Sha256()));
+async function* watch(source, { integrity, onProgress, signal }, saving) {
+  const hash = integrity?.hash();
   let loaded = 0;
   for await (const piece of source.pieces) {
     loaded += piece.length;
     if (loaded > source.total) source.total = undefined;
-    if (sha256) await module.call(() => sha256.update(piece));
+    hash?.update(piece);
     await saving?.write(piece);
     onProgress({ phase: 'weights', loaded, total: source.total, fromCache: Boolean(source.fromCache) });
     signal.throwIfAborted();
     yield piece;
   }
-  if (sha256) integrity.check(await module.call(() => sha256.digest()));
+  if (hash) integrity.check(hash.digest());
 }
 
 /** Makes a model of a file of any kind. */

@@ -1,7 +1,6 @@
 //! Shared by the modules that compute: inspection of files before they are loaded, and conversion of Rust's values to JavaScript's.
 
 use js_sys::{Array, Object};
-use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::dtype::Dtype;
@@ -35,30 +34,6 @@ pub fn is_own_format(header: &[u8]) -> bool {
 #[wasm_bindgen(js_name = checkImage)]
 pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
     crate::photo::check(file).map_err(|error| throw(&error))
-}
-
-/// SHA-256 of bytes that come by pieces.
-#[wasm_bindgen(js_name = Sha256)]
-#[derive(Default)]
-pub struct WebSha256(Sha256);
-
-#[wasm_bindgen(js_class = Sha256)]
-impl WebSha256 {
-    /// Of nothing yet.
-    #[wasm_bindgen(constructor)]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The hash of all bytes so far, 32 bytes.
-    pub fn digest(self) -> Vec<u8> {
-        self.0.finalize().to_vec()
-    }
 }
 
 /// How weights and activations are to be stored: `f32`, `f16`, or what suits.
