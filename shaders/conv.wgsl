@@ -1,12 +1,12 @@
-// 3×3 convolution, its batch norm folded in.
+// Convolution over windows, its batch norm folded in.
 //
-//   output[y, x, n] = r(bias[n] + Σ_{i, j, c} input[y·STRIDE + i − PADDING, x·STRIDE + j − PADDING, c] · weight[i, j, c, n]),
+//   output[y, x, FIRST + n] = r(bias[n] + Σ_{i, j, c} input[y·STRIDE + i − WINDOW_TOP, x·STRIDE + j − WINDOW_LEFT, c] · weight[i, j, c, n]),
 //   r = ReLU where RELU_AFTER, else identity; outside of the input are zeros
 //
 // input   [images][IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
-// weight  [3][3][IN_CHANNELS][OUT_CHANNELS/4] vec4
+// weight  [KERNEL_HEIGHT][KERNEL_WIDTH][IN_CHANNELS][OUT_CHANNELS/4] vec4
 // bias    [OUT_CHANNELS/4] vec4
-// output  [images][OUT_HEIGHT][OUT_WIDTH][OUT_CHANNELS/4] vec4
+// output  [images][OUT_HEIGHT][OUT_WIDTH][ALL/4] vec4, OUT_CHANNELS from FIRST on
 //
 // One invocation computes 4 neighbouring pixels × 16 channels, by 4×4 matrices (four output × four input channels) times
 // a pixel's four input channels; x: channels, y: columns, z: rows of all images.
@@ -14,8 +14,14 @@
 // #include "storage.wgsl"
 // #include "strides.wgsl"
 
-override PADDING: u32;
+override KERNEL_HEIGHT: u32;
+override KERNEL_WIDTH: u32;
+override WINDOW_TOP: u32;
+override WINDOW_LEFT: u32;
+override PADDED: bool;
 override RELU_AFTER: bool;
+override FIRST: u32;
+override ALL: u32;
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
@@ -37,7 +43,7 @@ fn multiply_add(
     sums: mat4x4f, at: u32, inside: bool, w0: mat4x4f, w1: mat4x4f, w2: mat4x4f, w3: mat4x4f,
 ) -> mat4x4f {
     var v = unpack(input[at]);
-    if PADDING > 0 {
+    if PADDED {
         v = select(vec4f(), v, inside);
     }
     return sums + mat4x4f(w0 * v, w1 * v, w2 * v, w3 * v);
@@ -77,10 +83,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
     var sums1 = sums0;
     var sums2 = sums0;
     var sums3 = sums0;
-    for (var tap = 0u; tap < 9; tap++) {
+    for (var tap = 0u; tap < KERNEL_HEIGHT * KERNEL_WIDTH; tap++) {
         // Row or column −1 wraps round to a huge number; what is outside is read inside, and taken as zero.
-        let y = top + tap / 3 - PADDING;
-        let xs = columns + tap % 3 - PADDING;
+        let y = top + tap / KERNEL_WIDTH - WINDOW_TOP;
+        let xs = columns + tap % KERNEL_WIDTH - WINDOW_LEFT;
         let inside = (xs < vec4u(IN_WIDTH)) & vec4<bool>(y < IN_HEIGHT);
         let pixels = ((image + min(y, IN_HEIGHT - 1)) * IN_WIDTH + min(xs, vec4u(IN_WIDTH - 1))) * in_count;
         for (var c = 0u; c < in_count; c++) {
@@ -95,9 +101,10 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
             sums3 = multiply_add(sums3, pixels.w + c, inside.w, w0, w1, w2, w3);
         }
     }
-    let out = (id.z * OUT_WIDTH + x) * n_count + n;
+    let pixel = ALL / 4;
+    let out = (id.z * OUT_WIDTH + x) * pixel + FIRST / 4 + n;
     store(out, n, sums0);
-    if last >= 1 { store(out + n_count, n, sums1); }
-    if last >= 2 { store(out + 2 * n_count, n, sums2); }
-    if last >= 3 { store(out + 3 * n_count, n, sums3); }
+    if last >= 1 { store(out + pixel, n, sums1); }
+    if last >= 2 { store(out + 2 * pixel, n, sums2); }
+    if last >= 3 { store(out + 3 * pixel, n, sums3); }
 }

@@ -10,7 +10,7 @@
 // weight    [IN_CHANNELS][OUT_CHANNELS/4] vec4
 // bias      [OUT_CHANNELS/4] vec4, twice where SCALED
 // residual  [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
-// output    [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, else the identity
+// output    [PIXELS][ALL/4] vec4, OUT_CHANNELS from FIRST on, all images' pixels; r is ReLU where RELU_AFTER, else the identity
 //
 // One invocation computes a register tile of 16 pixels × 8 channels, straight from storage: each step over four k
 // loads 24 vec4s for 512 multiply-accumulates, as products of 4×4 matrices (four channels × four k) with a pixel's
@@ -39,7 +39,7 @@ fn weights(w: u32) -> mat4x4f {
 
 // Stores the sums of pixel m at channel group n.
 fn store(m: u32, n: u32, sum: vec4f) {
-    output[m * (OUT_CHANNELS / 4) + n] = epilogue(m, n, sum);
+    output[result(m, n)] = epilogue(m, n, sum);
 }
 
 @compute @workgroup_size(16)

@@ -1,10 +1,10 @@
 // Pooling by windows.
 //
-//   output[y, x, c] = max input[i, j, c], or their mean where MEAN, over the pixels of the window at
-//                     [y · STRIDE_Y − PAD_TOP, x · STRIDE_X − PAD_LEFT] that lie inside
+//   output[y, x, FIRST + c] = max input[i, j, c], or their mean where MEAN, over the pixels of the window at
+//                             [y · STRIDE_Y − PAD_TOP, x · STRIDE_X − PAD_LEFT] that lie inside, or where PADDED all of it
 //
 // input   [images][IN_HEIGHT][IN_WIDTH][CHANNELS/4] vec4
-// output  [images][OUT_HEIGHT][OUT_WIDTH][CHANNELS/4] vec4
+// output  [images][OUT_HEIGHT][OUT_WIDTH][ALL/4] vec4
 //
 // One invocation computes 4 channels of a pixel; x: channels, y: output pixels, z: images.
 
@@ -32,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
         }
     }
     if MEAN {
-        value /= f32((end.x - first.x) * (end.y - first.y));
+        value /= window_pixels(first, end);
     }
-    output[(id.z * OUT_HEIGHT * OUT_WIDTH + id.y) * c_count + id.x] = pack(value);
+    output[pooled(id.z, id.y, id.x)] = pack(value);
 }

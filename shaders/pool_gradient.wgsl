@@ -9,8 +9,6 @@
 //
 // One invocation computes 4 channels of a pixel; x: channels, y: input pixels, z: images.
 
-override FIRST: u32;
-override ALL: u32;
 override ADD: bool;
 
 // #include "storage.wgsl"
@@ -41,7 +39,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
             if any(here < first) || any(here >= end) {
                 continue;
             }
-            var count = vec4f(f32((end.x - first.x) * (end.y - first.y)));
+            var count = vec4f(window_pixels(first, end));
             var share = vec4f(1.0);
             if !MEAN {
                 count = vec4f();
@@ -53,8 +51,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
                     }
                 }
             }
-            let at = ((id.z * OUT_HEIGHT + y) * OUT_WIDTH + x) * (ALL / 4) + FIRST / 4 + id.x;
-            sum += gradient[at] * share / max(count, vec4f(1.0));
+            sum += gradient[pooled(id.z, y * OUT_WIDTH + x, id.x)] * share / max(count, vec4f(1.0));
         }
     }
     let at = (id.z * IN_HEIGHT * IN_WIDTH + id.y) * c_count + id.x;

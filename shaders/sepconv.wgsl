@@ -1,19 +1,20 @@
 // Separable convolution in one pass: a depthwise 3×3 convolution, padded with zeros to the same size, and the product
-// of its result over pixels (m), input channels (k) and output channels (n); or that product alone. Batch norm is
-// folded in; in the epilogue the block's residual path is added, pooled where that halves the resolution, and a ReLU
+// of its result over pixels (m), input channels (k) and output channels (n); or that product alone; or convolution over windows, k
+// being the values of a window. Batch norm is folded in; in the epilogue the block's residual path is added, pooled where that halves the resolution, and a ReLU
 // applied.
 //
 //   output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])
-//   column[m, k] = Σ_{i, j} s(input[y + i − 1, x + j − 1, k]) · filters[i, j, k] where DEPTHWISE, else input[source(m), k]
+//   column[m, k] = Σ_{i, j} s(input[y + i − 1, x + j − 1, k]) · filters[i, j, k] where DEPTHWISE,
+//                  else with k = (i, j, c) input[y · STRIDE + i − WINDOW_TOP, x · STRIDE + j − WINDOW_LEFT, c]; outside are zeros
 //   a[m, n] = 0, or residual[m, n] where ADD, times bias[OUT_CHANNELS + n] where SCALED, or where POOL with (y, x) the row and column of m in the output
 //             max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
-// input     [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4; source(m) takes every STRIDE-th row and column of it
-// weight    [IN_CHANNELS][OUT_CHANNELS/4] vec4
+// input     [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4
+// weight    [KERNEL_HEIGHT][KERNEL_WIDTH][IN_CHANNELS][OUT_CHANNELS/4] vec4; the window of what is no convolution is a pixel
 // bias      [OUT_CHANNELS/4] vec4, twice where SCALED
 // residual  [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
 // filters   [3][3][IN_CHANNELS/4] vec4; not read where not DEPTHWISE
-// output    [PIXELS][OUT_CHANNELS/4] vec4, all images' pixels; r is ReLU where RELU_AFTER, s where RELU_BEFORE
+// output    [PIXELS][ALL/4] vec4, OUT_CHANNELS from FIRST on, all images' pixels; r is ReLU where RELU_AFTER, s where RELU_BEFORE
 //
 // A workgroup computes GROUP_M·TILE_M pixels × GROUP_N·TILE_N vec4s of channels; x: channels; y: pixels, and z too where
 // they are more than one dimension takes. Chunk by chunk of TILE_K vec4s along k its invocations put the columns of their
@@ -24,6 +25,10 @@
 
 // #include "product.wgsl"
 
+override KERNEL_HEIGHT: u32;
+override KERNEL_WIDTH: u32;
+override WINDOW_TOP: u32;
+override WINDOW_LEFT: u32;
 override DEPTHWISE: bool;
 override RELU_BEFORE: bool;
 override GROUP_N: u32;
@@ -49,12 +54,22 @@ var<workgroup> sums: array<vec4f, SUMS>;
 
 // The left matrix: pixel m of the result, channel group c.
 fn column(m: u32, c: u32) -> vec4f {
-    if !DEPTHWISE {
-        return unpack(input[source(m) + c]);
-    }
     let k_count = IN_CHANNELS / 4;
     let x = m % OUT_WIDTH;
     let y = m / OUT_WIDTH % OUT_HEIGHT;
+    if !DEPTHWISE {
+        if KERNEL_HEIGHT * KERNEL_WIDTH == 1 {
+            return unpack(input[source(m) + c]);
+        }
+        let tap = c / k_count;
+        // Row or column −1 wraps round to a huge number; what is outside is read inside, and taken as zero.
+        let row = y * STRIDE + tap / KERNEL_WIDTH - WINDOW_TOP;
+        let column = x * STRIDE + tap % KERNEL_WIDTH - WINDOW_LEFT;
+        let image = m / (OUT_WIDTH * OUT_HEIGHT) * IN_HEIGHT;
+        let pixel = (image + min(row, IN_HEIGHT - 1)) * IN_WIDTH + min(column, IN_WIDTH - 1);
+        let value = unpack(input[pixel * k_count + c % k_count]);
+        return select(vec4f(), value, row < IN_HEIGHT && column < IN_WIDTH);
+    }
     var sum = vec4f();
     for (var i = 0u; i < 3; i++) {
         for (var j = 0u; j < 3; j++) {
@@ -78,9 +93,8 @@ fn multiply_add(sum: vec4f, a: Operand, w0: Operand, w1: Operand, w2: Operand, w
 
 // Stores the sums of pixel m at channel group n.
 fn store(m: u32, n: u32, sum: vec4f) {
-    let n_count = OUT_CHANNELS / 4;
-    if m < PIXELS && n < n_count {
-        output[m * n_count + n] = epilogue(m, n, sum + bias[n]);
+    if m < PIXELS && n < OUT_CHANNELS / 4 {
+        output[result(m, n)] = epilogue(m, n, sum + bias[n]);
     }
 }
 
@@ -90,7 +104,7 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
-    let k_count = IN_CHANNELS / 4;
+    let k_count = KERNEL_HEIGHT * KERNEL_WIDTH * (IN_CHANNELS / 4);
     let n_count = OUT_CHANNELS / 4;
     let threads = GROUP_N * GROUP_M;
     let block_m = GROUP_M * TILE_M;

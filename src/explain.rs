@@ -9,8 +9,8 @@
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::ops::{
-    ActivationGradient, ClassMap, DenseTransposed, GlobalAveragePool, GlobalMaxPool, Op, Pool, PoolGradient,
-    PreluGradient, ScaleGradient,
+    ActivationGradient, ClassMap, DenseTransposed, GlobalAveragePool, GlobalMaxPool, Op, Pool, PoolGradient, Pooling,
+    PreluGradient, ScaleGradient, Slice,
 };
 use crate::plan::{Binding, Pass, Plan, Slot};
 
@@ -73,8 +73,8 @@ impl Explanation {
             for (part, &&Pass { ref label, op, ref reads, writes: result, .. }) in layer.iter().enumerate() {
                 let (same, from, result) = (from, Binding::Slot(from), Binding::Slot(result));
                 let label = format!("{label}.gradient");
-                let pooled = |back: &mut Backwards, pool: Pool, first: usize, all: usize| {
-                    let op = PoolGradient { pool, first, all, adds: part > 0 };
+                let pooled = |back: &mut Backwards, pool: Pool| {
+                    let op = PoolGradient { pool, adds: part > 0 };
                     back.pass(label.clone(), op, vec![from, reads[0]], writes)
                 };
                 writes = Some(match op {
@@ -93,12 +93,12 @@ impl Explanation {
                         same
                     }
                     Op::GlobalAveragePool(GlobalAveragePool { input, first, all }) => {
-                        pooled(&mut back, Pool::global(input, true), first, all)
+                        pooled(&mut back, Pool::global(input, Pooling::Mean, Some(Slice { first, all })))
                     }
                     Op::GlobalMaxPool(GlobalMaxPool { input, first, all }) => {
-                        pooled(&mut back, Pool::global(input, false), first, all)
+                        pooled(&mut back, Pool::global(input, Pooling::Max, Some(Slice { first, all })))
                     }
-                    Op::Pool(pool) => pooled(&mut back, pool, 0, pool.input.channels),
+                    Op::Pool(pool) => pooled(&mut back, pool),
                     // Flatten's values are the same.
                     _ => same,
                 });

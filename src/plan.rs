@@ -180,7 +180,8 @@ impl Plan {
     pub fn pass_of(&self, network: &Network, layer: &str) -> Result<(usize, Shape)> {
         let is_it = |&(index, other): &(usize, &Layer)| other.name == layer && network.is_readable(index);
         let number = network.layers.iter().enumerate().find(is_it).map(|(index, _)| index);
-        let pass = self.passes.iter().rposition(|pass| pass.layer.is_some() && pass.layer == number);
+        // A concatenation's last part has the last of its passes.
+        let pass = self.passes.iter().rposition(|pass| pass.layer.is_some() && pass.layer <= number);
         let unknown = || Error::Argument(format!("{layer:?} is no layer whose activations can be read"));
         Ok((pass.ok_or_else(unknown)?, network.layers[number.ok_or_else(unknown)?].output))
     }
@@ -226,6 +227,8 @@ struct Lowering {
     free: Vec<usize>,
     /// The shortcut that the next pooling will compute too: its tile, and what it reads.
     shortcut: Option<(Option<Tile>, Vec<Binding>)>,
+    /// The slot of the concatenation whose parts are computed.
+    concat: Option<usize>,
     next_tensor: usize,
     /// The number of the layer at hand.
     layer: Option<usize>,

@@ -7,26 +7,31 @@ use common::{assert_close, block_on, decompressed, golden, gpu, pattern};
 use xception::backend::{Backend, Cpu, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
-use xception::network::layer::Layer;
+use xception::network::layer::{Layer, Shape};
 use xception::network::{Architecture, Network};
 use xception::tile::Tuning;
 use xception::weights::{Overrides, convert};
 
 /// Each network's file, trainable parameters with 1000 classes, and multiply-accumulates at 299×299, as timm publishes them: two for each
 /// value of a batch norm too.
-const NETWORKS: [(&str, Architecture, &str, &str); 5] = [
+const NETWORKS: [(&str, Architecture, &str, &str); 6] = [
     ("xception41.safetensors", Architecture::Xception41, "26.97", "9.28"),
     ("xception65.safetensors", Architecture::Xception65, "39.92", "13.96"),
     ("xception71.safetensors", Architecture::Xception71, "42.34", "18.09"),
     ("xception41p.pth", Architecture::Xception41p, "26.91", "9.25"),
     ("xception65p.pth", Architecture::Xception65p, "39.82", "13.91"),
+    ("inception_v3.pth", Architecture::TorchInceptionV3, "23.83", "5.73"),
 ];
 
-/// The number of values of each network that the oracle has: those of the stem and of seven blocks.
-const BLOCKS: usize = 9;
+/// The number of values of each network that the oracle has: two of the stem, and of seven or eight blocks.
+fn blocks(architecture: Architecture) -> usize {
+    if architecture == Architecture::TorchInceptionV3 { 10 } else { 9 }
+}
 
-/// The sizes that it has.
-const SIZES: [[usize; 2]; 2] = [[71, 71], [150, 107]];
+/// The sizes that it has; the first is the smallest.
+fn sizes(architecture: Architecture) -> [[usize; 2]; 2] {
+    [[architecture.min_side(); 2], [150, 107]]
+}
 
 #[test]
 fn parameters_and_work_are_the_published_ones() {
@@ -43,7 +48,8 @@ fn parameters_and_work_are_the_published_ones() {
         let counts = [count + 2049 * 1000, work + 2048 * 1000].map(|count| count as f64);
         let counts = (format!("{:.2}", counts[0] / 1e6), format!("{:.2}", counts[1] / 1e9));
         assert_eq!((&*counts.0, &*counts.1), (parameters, macs), "{name}");
-        assert_eq!(network.features().len(), 10 * 10 * 2048, "{name}");
+        let side = if architecture == Architecture::TorchInceptionV3 { 8 } else { 10 };
+        assert_eq!(network.features(), Shape::new(side, side, 2048), "{name}");
     }
 }
 
@@ -56,9 +62,9 @@ fn compare<B: Backend>(backend: &B, (name, architecture): (&str, Architecture), 
     assert_eq!(classifier.meta().architecture, architecture);
     let [height, width] = size;
     classifier.upload_pixels(&pattern(height, width)).unwrap();
-    let start = format!("{architecture}.{height}x{width}");
+    let start = format!("{}.{height}x{width}", name.split('.').next().unwrap());
     let compared = compare_layers(&classifier, |layer| format!("{start}.{layer}"));
-    assert_eq!(compared, BLOCKS, "every block that was written down is compared");
+    assert_eq!(compared, blocks(architecture), "every block that was written down is compared");
     let ((atol, rtol), logits) = (tolerance(&classifier), block_on(classifier.logits()).unwrap());
     let expected = golden().floats(&format!("{start}.logits")).unwrap();
     assert_close(&format!("{start}'s logits"), &logits, &expected, &[expected.len()], atol, rtol);
@@ -67,7 +73,7 @@ fn compare<B: Backend>(backend: &B, (name, architecture): (&str, Architecture), 
 #[test]
 fn blocks_agree_with_timm_on_the_cpu() {
     for (name, architecture, ..) in NETWORKS {
-        for size in SIZES {
+        for size in sizes(architecture) {
             compare(&Cpu::new(), (name, architecture), size, Options::default());
         }
     }
@@ -79,15 +85,17 @@ fn blocks_agree_with_timm_on_a_gpu() {
     // Of each kind one, by the kernels of GPUs in f16 and by those of software adapters in f32, which is what such an adapter has time for.
     let all = NETWORKS.map(|(name, architecture, ..)| (name, architecture));
     for (index, network) in
-        all.into_iter().enumerate().filter(|(index, _)| !gpu.is_software() || [0, 3].contains(index))
+        all.into_iter().enumerate().filter(|(index, _)| !gpu.is_software() || [0, 3, 5].contains(index))
     {
         let (storage, software) = if index == 0 { (Dtype::F32, true) } else { (Dtype::F16, false) };
         let options = Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) };
-        compare(&gpu, network, SIZES[0], options);
+        compare(&gpu, network, sizes(network.1)[0], options);
     }
 }
 
 #[test]
 fn blocks_agree_with_timm_in_the_reference() {
-    compare(&Reference, (NETWORKS[3].0, NETWORKS[3].1), SIZES[0], Options::default());
+    for (name, architecture, ..) in [NETWORKS[3], NETWORKS[5]] {
+        compare(&Reference, (name, architecture), sizes(architecture)[0], Options::default());
+    }
 }

@@ -1,6 +1,6 @@
 // Shapes, source pixels and epilogue of a product over channels.
 //
-// PIXELS counts the output pixels of all images. A kernel binds `input`, `bias` and `residual`.
+// PIXELS counts the output pixels of all images; results are channels FIRST.. of ALL ones. A kernel binds `input`, `bias` and `residual`.
 
 // #include "storage.wgsl"
 // #include "strides.wgsl"
@@ -12,6 +12,8 @@ override POOL: bool;
 override PAD_TOP: u32;
 override PAD_LEFT: u32;
 override RELU_AFTER: bool;
+override FIRST: u32;
+override ALL: u32;
 
 // Index in `input` of the first channels that output pixel m reads.
 fn source(m: u32) -> u32 {
@@ -43,6 +45,11 @@ fn max_pool(m: u32, n: u32) -> vec4f {
         }
     }
     return largest;
+}
+
+// Index of output pixel m's channel group n in all channels.
+fn result(m: u32, n: u32) -> u32 {
+    return m * (ALL / 4) + FIRST / 4 + n;
 }
 
 // The result of output pixel m at channel group n, from its products' sum, bias included.

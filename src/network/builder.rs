@@ -37,12 +37,14 @@ impl Builder {
             operation,
             batch_norm: matches!(operation, Operation::Conv(_) | Operation::SeparableConv(_)),
             norm_of_sum: false,
+            has_gamma: true,
             depthwise_norm: false,
             from,
             add: None,
             activation_before: None,
             activation_between: None,
             activation_after: None,
+            slice: None,
             input,
             output: operation.output(input, channels),
         });
@@ -67,6 +69,22 @@ impl Builder {
     /// Max pooling of an activation.
     pub fn max_pool(&mut self, name: &str, from: ValueId, window: Window) -> &mut Layer {
         self.push(name, Operation::MaxPool(window), from, 0)
+    }
+
+    /// Average pooling of an activation; `is_counted` is whether padding counts as zeros.
+    pub fn average_pool(&mut self, name: &str, from: ValueId, window: Window, is_counted: bool) -> &mut Layer {
+        let operation = if is_counted { Operation::PaddedAveragePool(window) } else { Operation::AveragePool(window) };
+        self.push(name, operation, from, 0)
+    }
+
+    /// The channels of the last layers' results, `parts`, one behind the other; nothing else may read these.
+    pub fn concat(&mut self, name: &str, parts: &[ValueId]) {
+        let mut channels = 0;
+        for &part in parts {
+            self.layers[part - 1].slice = Some(channels);
+            channels += self.layers[part - 1].output.channels;
+        }
+        self.push(name, Operation::Concat, self.last(), channels);
     }
 
     /// A layer of a head; `units` are those of a dense one.

@@ -91,6 +91,8 @@ pub struct Layer {
     pub batch_norm: bool,
     /// Whether that follows the sum with what is added.
     pub norm_of_sum: bool,
+    /// Whether a batch norm multiplies by a trained gamma.
+    pub has_gamma: bool,
     /// Whether batch norm follows the depthwise half of a separable convolution too.
     pub depthwise_norm: bool,
     /// The activation it reads.
@@ -103,6 +105,8 @@ pub struct Layer {
     pub activation_between: Option<Function>,
     /// The function applied to its result, with what is added to it, if any.
     pub activation_after: Option<Function>,
+    /// The first channel of its result in that of the next [`Operation::Concat`], if it is a part of one.
+    pub slice: Option<usize>,
     /// Shape of what it reads.
     pub input: Shape,
     /// Shape of its result.
@@ -138,7 +142,7 @@ impl Layer {
             parameters.extend(DEPTHWISE_NORM.map(|name| (name, vec![i])));
         }
         if self.batch_norm {
-            parameters.extend(NORM.map(|name| (name, vec![o])));
+            parameters.extend(NORM[usize::from(!self.has_gamma)..].iter().map(|&name| (name, vec![o])));
         }
         parameters
     }
@@ -156,7 +160,7 @@ impl Layer {
                 vec![tensor("weight", &[i, o], Role::Matrix(1)), tensor("bias", &[o], Role::Bias)]
             }
             Operation::Conv(Window { kernel: [h, w], .. }) => {
-                vec![tensor("weight", &[h, w, i, o], Role::Filter), tensor("bias", &[o], Role::Bias)]
+                vec![tensor("weight", &[h, w, i, o], Role::of_filters(i)), tensor("bias", &[o], Role::Bias)]
             }
             Operation::SeparableConv(Window { kernel: [h, w], .. }) => {
                 let mut tensors = vec![tensor("depthwise.weight", &[h, w, i], Role::Filter)];

@@ -1,10 +1,11 @@
-//! A network: a list of layers, from which everything else is derived. `xception.rs` and `aligned.rs` have the tables of
-//! backbones, `head.rs` what follows them; `builder.rs` makes layers.
+//! A network: a list of layers, from which everything else is derived. `xception.rs`, `aligned.rs` and `inception_v3.rs` have the tables
+//! of backbones, `head.rs` what follows them; `builder.rs` makes layers.
 
 pub mod activation;
 mod aligned;
 mod builder;
 pub mod head;
+mod inception_v3;
 pub mod layer;
 mod xception;
 
@@ -43,12 +44,27 @@ pub enum Architecture {
     Xception41p,
     /// Of 65 layers, likewise.
     Xception65p,
+    /// Keras's Inception V3. Average pooling leaves padding out.
+    InceptionV3,
+    /// PyTorch's Inception V3, which torchvision and timm have. Average pooling counts padding as zeros, and batch norms have a gamma.
+    TorchInceptionV3,
 }
 
 crate::names! { Architecture {
     Xception = "xception", LegacyXception = "legacy_xception", Xception41 = "xception41", Xception65 = "xception65",
-    Xception71 = "xception71", Xception41p = "xception41p", Xception65p = "xception65p"
+    Xception71 = "xception71", Xception41p = "xception41p", Xception65p = "xception65p",
+    InceptionV3 = "inception_v3", TorchInceptionV3 = "torch_inception_v3"
 } }
+
+impl Architecture {
+    /// The smallest side of an image that the backbone takes.
+    pub const fn min_side(self) -> usize {
+        match self {
+            Self::InceptionV3 | Self::TorchInceptionV3 => inception_v3::MIN_SIDE,
+            _ => xception::MIN_SIDE,
+        }
+    }
+}
 
 /// A layer in front of the backbone, which reads the image or the layer before it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -79,7 +95,7 @@ impl Network {
     /// The network for images of `[height, width]` pixels with `head` behind the backbone.
     ///
     /// # Errors
-    /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`], the head's layers do not follow one another
+    /// [`Error::Weights`] if a side is outside [`Architecture::min_side`]..=[`MAX_SIDE`], the head's layers do not follow one another
     /// ([`head::layers`]), or do not end in the values of `output`; [`Error::TooLarge`] if the weights are more than [`MAX_WEIGHTS`].
     pub fn new(size: [usize; 2], head: &[HeadLayer], output: Output, architecture: Architecture) -> Result<Self> {
         let mut network = Self::backbone(size, architecture)?;
@@ -113,16 +129,20 @@ impl Network {
     /// The network up to its last activation.
     ///
     /// # Errors
-    /// [`Error::Weights`] if a side is outside [`MIN_SIDE`]..=[`MAX_SIDE`].
+    /// [`Error::Weights`] if a side is outside [`Architecture::min_side`]..=[`MAX_SIDE`].
     pub fn backbone([height, width]: [usize; 2], architecture: Architecture) -> Result<Self> {
-        if ![height, width].iter().all(|side| (MIN_SIDE..=MAX_SIDE).contains(side)) {
+        let least = architecture.min_side();
+        if ![height, width].iter().all(|side| (least..=MAX_SIDE).contains(side)) {
             return Err(Error::Weights(format!(
-                "the input size {height}×{width} is not supported: each side must be {MIN_SIDE} to {MAX_SIDE} pixels"
+                "the input size {height}×{width} is not supported: each side must be {least} to {MAX_SIDE} pixels"
             )));
         }
         let mut builder = Builder::new(Shape::new(height, width, 3));
         match architecture {
             Architecture::Xception | Architecture::LegacyXception => xception::backbone(&mut builder, architecture),
+            Architecture::InceptionV3 | Architecture::TorchInceptionV3 => {
+                inception_v3::backbone(&mut builder, architecture);
+            }
             _ => aligned::backbone(&mut builder, architecture),
         }
         Ok(Self { layers: builder.layers, output: Output::Features })
@@ -171,7 +191,7 @@ impl Network {
     }
 
     /// The layers whose activations can be read, by name: all but the shortcuts, which are computed with the pooling they are
-    /// added to.
+    /// added to, and the parts of a concatenation.
     pub fn readable(&self) -> impl Iterator<Item = (&str, Shape)> {
         let readable = self.layers.iter().enumerate().filter(|&(index, _)| self.is_readable(index));
         readable.map(|(_, layer)| (&*layer.name, layer.output))
@@ -179,7 +199,8 @@ impl Network {
 
     /// Whether the activations of a layer can be read.
     pub fn is_readable(&self, layer: usize) -> bool {
-        !self.layers.iter().any(|pool| pool.is_joining_pool() && pool.add == Some(layer + 1))
+        self.layers[layer].slice.is_none()
+            && !self.layers.iter().any(|pool| pool.is_joining_pool() && pool.add == Some(layer + 1))
     }
 
     /// The section of a layer; that of the head for none.

@@ -1,3 +1,4 @@
+use super::n;
 use crate::dtype::Dtype;
 use crate::network::layer::{Role, Shape};
 
@@ -42,6 +43,11 @@ impl Buffer {
         Self { shape: shape.to_vec(), row, role: Some(role), always_f32: role == Role::Bias }
     }
 
+    /// The buffer of an activation that is written, or of the one that it is a part of.
+    pub fn result(shape: Shape, slice: Option<Slice>) -> Self {
+        Self::activation(Shape { channels: slice.map_or(shape.channels, |slice| slice.all), ..shape })
+    }
+
     /// The number of values without padding.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -61,6 +67,34 @@ impl Buffer {
     /// How it is stored where activations are stored as `storage`.
     pub fn dtype(&self, storage: Dtype) -> Dtype {
         if self.always_f32 { Dtype::F32 } else { storage }
+    }
+}
+
+/// The channels of an activation that one operation writes, where several write it side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The first one.
+    pub first: usize,
+    /// The number of all.
+    pub all: usize,
+}
+
+impl Slice {
+    /// The first channel of a result of `channels` in the activation that is written, and the number of all.
+    pub fn of(slice: Option<Self>, channels: usize) -> [usize; 2] {
+        slice.map_or([0, channels], |Self { first, all }| [first, all])
+    }
+
+    /// The shader's constants.
+    pub(super) fn constants(slice: Option<Self>, channels: usize) -> [(&'static str, f64); 2] {
+        let [first, all] = Self::of(slice, channels);
+        [n("FIRST", first), n("ALL", all)]
+    }
+
+    /// Index of a result's value in the activation that is written.
+    pub(super) fn at(slice: Option<Self>, shape: Shape, [y, x, c]: [usize; 3]) -> usize {
+        let [first, all] = Self::of(slice, shape.channels);
+        at(Shape { channels: all, ..shape }, y, x, first + c)
     }
 }
 

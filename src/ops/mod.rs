@@ -11,8 +11,9 @@ mod buffer;
 mod elementwise;
 mod product;
 
-pub use buffer::Buffer;
+pub use buffer::{Buffer, Slice};
 pub use elementwise::Values;
+pub use pool::Pooling;
 pub use product::Add;
 
 pub use crate::network::activation::Function;
@@ -197,7 +198,7 @@ macro_rules! operations {
 operations! {
     /// Resizing of an image.
     resize::Resize,
-    /// 3×3 convolution.
+    /// Convolution over windows.
     conv::Conv,
     /// Depthwise 3×3 convolution.
     depthwise::Depthwise,

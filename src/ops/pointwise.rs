@@ -3,8 +3,8 @@
 //! `output[m, n] = r(bias[n] + Σ_k input[source(m), k] · weight[k, n] + a[m, n])`, r = ReLU or identity, a what is added
 
 use super::buffer::{at, for_each};
-use super::product::{Product, tiled, tiling};
-use super::{Add, Buffer, Operation, Role, Work};
+use super::product::{Columns, Product, tiled, tiling};
+use super::{Add, Buffer, Operation, Role, Slice, Work};
 use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
 use crate::tile::{TILES, Tile};
@@ -23,14 +23,16 @@ pub struct Pointwise {
     pub add: Add,
     /// Whether negative results become zero.
     pub relu_after: bool,
+    /// The channels of what it writes, where these are a part; nothing is added then.
+    pub slice: Option<Slice>,
     /// The tile in workgroup memory; none for the kernel without workgroup memory.
     pub tile: Option<Tile>,
 }
 
 impl Pointwise {
     fn product(&self) -> Product {
-        let Self { input, output, stride, add, relu_after, .. } = *self;
-        Product { input, output, stride, add, relu_after }
+        let Self { input, output, stride, add, relu_after, slice, .. } = *self;
+        Product { input, output, stride, add, relu_after, slice }
     }
 }
 
@@ -50,13 +52,13 @@ impl Operation for Pointwise {
     }
 
     fn output(&self) -> Buffer {
-        Buffer::activation(self.output)
+        Buffer::result(self.output, self.slice)
     }
 
     fn constants(&self, batch: usize) -> Constants {
         let mut constants = self.product().constants(batch);
         if let Some(tile) = self.tile {
-            constants.extend(tiling(tile, self.input, None));
+            constants.extend(tiling(tile, self.input.channels, Columns::Pixels));
         }
         constants
     }
@@ -91,7 +93,7 @@ impl Operation for Pointwise {
         for_each(output, |y, x, n| {
             let from = at(input, y * stride, x * stride, 0);
             let products = (0..input.channels).map(|k| reads[0][from + k] * reads[1][k * output.channels + n]);
-            out[at(output, y, x, n)] = self.product().epilogue(reads, [y, x, n], products.sum());
+            out[Slice::at(self.slice, output, [y, x, n])] = self.product().epilogue(reads, [y, x, n], products.sum());
         });
     }
 
@@ -104,7 +106,7 @@ impl Operation for Pointwise {
         let mut case = |[height, width]: [usize; 2], [from, to]: [usize; 2], stride, add, relu_after, tile| {
             let input = Shape::new(height, width, from);
             let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
-            cases.push(Self { input, output, stride, add, relu_after, tile });
+            cases.push(Self { input, output, stride, add, relu_after, slice: None, tile });
         };
         let keras = |size: [usize; 2]| Add::MaxPool { padding: size.map(|side| side % 2) };
         let timm = Add::MaxPool { padding: [1, 1] };
@@ -133,6 +135,11 @@ impl Operation for Pointwise {
             let adds = [(Add::Nothing, 1), (Add::Residual, 1), (keras(size), 2), (timm, 2)];
             let (add, stride) = adds[i % 4];
             case(size, channels, stride, add, i % 2 == 0, Some(tile));
+        }
+        for tile in [None, Some(TILES[0]), Some(TILES[5])] {
+            let (input, output) = (Shape::new(5, 7, 56), Shape::new(5, 7, 24));
+            let slice = Some(Slice { first: 40, all: 72 });
+            cases.push(Self { input, output, stride: 1, add: Add::Nothing, relu_after: true, slice, tile });
         }
         cases
     }

@@ -1,12 +1,23 @@
 //! Pooling by windows.
 //!
 //! `output[y, x, c] = max input[i, j, c]`, or their mean, over the pixels of the window at `[y · stride − top, x · stride − left]` that
-//! lie inside
+//! lie inside; or their sum divided by the pixels of the whole window
 
 use super::buffer::{at, for_each, inside};
-use super::{Buffer, Operation, Work, flag, n};
+use super::{Buffer, Operation, Slice, Work, flag, n};
 use crate::network::layer::{Shape, Window};
 use crate::shader::{self, Constants, Kernel};
+
+/// The value of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The maximum.
+    Max,
+    /// The mean of the pixels inside.
+    Mean,
+    /// The mean of all pixels; those outside are zero.
+    PaddedMean,
+}
 
 /// Pooling: reads input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,18 +26,21 @@ pub struct Pool {
     pub input: Shape,
     /// The windows.
     pub window: Window,
-    /// Whether the result is the mean, or else the maximum.
-    pub is_mean: bool,
+    /// The value of a window.
+    pub pooling: Pooling,
+    /// The channels of what it writes, where these are a part.
+    pub slice: Option<Slice>,
 }
 
 impl Pool {
     /// Pooling over all pixels.
-    pub fn global(input: Shape, is_mean: bool) -> Self {
+    pub fn global(input: Shape, pooling: Pooling, slice: Option<Slice>) -> Self {
         let window = Window { kernel: [input.height, input.width], stride: [1; 2], padding: [[0; 2]; 2] };
-        Self { input, window, is_mean }
+        Self { input, window, pooling, slice }
     }
 
-    pub(super) fn output_shape(&self) -> Shape {
+    /// The shape of the result.
+    pub fn output_shape(&self) -> Shape {
         let [height, width] = self.window.count(self.input);
         Shape::new(height, width, self.input.channels)
     }
@@ -41,6 +55,8 @@ impl Pool {
 }
 
 impl Operation for Pool {
+    const ON_CPU: bool = true;
+
     fn kernel(&self) -> &'static Kernel {
         &shader::POOL
     }
@@ -50,13 +66,13 @@ impl Operation for Pool {
     }
 
     fn output(&self) -> Buffer {
-        Buffer::activation(self.output_shape())
+        Buffer::result(self.output_shape(), self.slice)
     }
 
     fn constants(&self, _batch: usize) -> Constants {
         let (Shape { height, width, channels }, output) = (self.input, self.output_shape());
         let Window { kernel, stride, padding } = self.window;
-        vec![
+        let mut constants = vec![
             n("IN_HEIGHT", height),
             n("IN_WIDTH", width),
             n("CHANNELS", channels),
@@ -68,8 +84,11 @@ impl Operation for Pool {
             n("STRIDE_X", stride[1]),
             n("PAD_TOP", padding[0][0]),
             n("PAD_LEFT", padding[1][0]),
-            flag("MEAN", self.is_mean),
-        ]
+            flag("MEAN", self.pooling != Pooling::Max),
+            flag("PADDED", self.pooling == Pooling::PaddedMean),
+        ];
+        constants.extend(Slice::constants(self.slice, channels));
+        constants
     }
 
     fn work(&self, images: usize) -> Work {
@@ -81,10 +100,10 @@ impl Operation for Pool {
         let (input, output) = (self.input, self.output_shape());
         for_each(output, |y, x, c| {
             let values: Vec<f32> = self.pixels(y, x).into_iter().map(|(y, x)| reads[0][at(input, y, x, c)]).collect();
-            out[at(output, y, x, c)] = if self.is_mean {
-                values.iter().sum::<f32>() / values.len() as f32
-            } else {
-                values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            out[Slice::at(self.slice, output, [y, x, c])] = match self.pooling {
+                Pooling::Max => values.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+                Pooling::Mean => values.iter().sum::<f32>() / values.len() as f32,
+                Pooling::PaddedMean => values.iter().sum::<f32>() / self.window.pixels() as f32,
             };
         });
     }
@@ -106,9 +125,13 @@ impl Operation for Pool {
                 window([height, width], [1, 1], [[0; 2]; 2]),
                 window([1, 3], [2, 1], [[0, 0], [1, 1]]),
             ] {
-                cases.extend([true, false].map(|is_mean| Self { input, window, is_mean }));
+                let poolings = [Pooling::Max, Pooling::Mean, Pooling::PaddedMean];
+                cases.extend(poolings.map(|pooling| Self { input, window, pooling, slice: None }));
             }
         }
+        let (input, slice) = (Shape::new(7, 6, 12), Some(Slice { first: 8, all: 32 }));
+        cases.push(Self { input, window: Window::valid(3, 2), pooling: Pooling::Max, slice });
+        cases.push(Self { input, window: Window::padded(3, 1, 1), pooling: Pooling::PaddedMean, slice });
         cases
     }
 }

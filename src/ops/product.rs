@@ -1,8 +1,8 @@
 //! Matrix products over channels: strides, the epilogue, and tiles of workgroup memory.
 
 use super::buffer::{at, inside, taps};
-use super::{Buffer, Role, Work, flag, n, relu};
-use crate::network::layer::Shape;
+use super::{Buffer, Role, Slice, Work, flag, n, relu};
+use crate::network::layer::{Shape, Window};
 use crate::shader::Constants;
 use crate::tile::Tile;
 
@@ -43,6 +43,7 @@ pub struct Product {
     pub stride: usize,
     pub add: Add,
     pub relu_after: bool,
+    pub slice: Option<Slice>,
 }
 
 impl Product {
@@ -74,7 +75,7 @@ impl Product {
     }
 
     pub fn constants(&self, batch: usize) -> Constants {
-        let Self { input, output, stride, add, relu_after } = *self;
+        let Self { input, output, stride, add, relu_after, slice } = *self;
         let [top, left] = if let Add::MaxPool { padding } = add { padding } else { [0, 0] };
         let mut constants = strides(input, output, stride);
         constants.extend([
@@ -86,6 +87,7 @@ impl Product {
             n("PAD_LEFT", left),
             flag("RELU_AFTER", relu_after),
         ]);
+        constants.extend(Slice::constants(slice, output.channels));
         constants
     }
 
@@ -107,18 +109,38 @@ impl Product {
     }
 }
 
-/// The constants of a product by tiles; `depthwise` is whether a ReLU goes before a depthwise convolution, if there is one.
-pub fn tiling(tile: Tile, input: Shape, depthwise: Option<bool>) -> Constants {
+/// The left matrix of a product by tiles.
+#[derive(Clone, Copy)]
+pub enum Columns {
+    /// Pixels of the input.
+    Pixels,
+    /// Its windows.
+    Windows(Window),
+    /// A depthwise convolution of it, and whether a ReLU goes before.
+    Depthwise(bool),
+}
+
+/// The constants of a product by tiles over `channels` of the left matrix.
+pub fn tiling(tile: Tile, channels: usize, columns: Columns) -> Constants {
+    let (window, depthwise) = match columns {
+        Columns::Pixels => (Window::valid(1, 1), None),
+        Columns::Windows(window) => (window, None),
+        Columns::Depthwise(relu_before) => (Window::valid(1, 1), Some(relu_before)),
+    };
     vec![
         flag("DEPTHWISE", depthwise.is_some()),
         flag("RELU_BEFORE", depthwise.unwrap_or_default()),
+        n("KERNEL_HEIGHT", window.kernel[0]),
+        n("KERNEL_WIDTH", window.kernel[1]),
+        n("WINDOW_TOP", window.padding[0][0]),
+        n("WINDOW_LEFT", window.padding[1][0]),
         n("GROUP_N", tile.group[0]),
         n("GROUP_M", tile.group[1]),
         n("SPLIT_K", tile.split_k),
         n("TILE_M", tile.tile_m),
         n("TILE_N", tile.tile_n),
-        n("TILE_K", tile.step(input.channels)),
-        n("A_TILE_LEN", tile.shared(input.channels)),
+        n("TILE_K", tile.step(channels)),
+        n("A_TILE_LEN", tile.shared(channels)),
         n("SUMS", tile.sums()),
     ]
 }

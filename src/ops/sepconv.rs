@@ -3,7 +3,7 @@
 //! `output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])`, `column` as [`Depthwise`] has it
 
 use super::buffer::{at, for_each};
-use super::product::{Product, tiled, tiling};
+use super::product::{Columns, Product, tiled, tiling};
 use super::{Add, Buffer, Depthwise, Operation, Role, Work};
 use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
@@ -30,7 +30,7 @@ pub struct Sepconv {
 impl Sepconv {
     fn product(&self) -> Product {
         let Self { input, output, add, relu_after, .. } = *self;
-        Product { input, output, stride: 1, add, relu_after }
+        Product { input, output, stride: 1, add, relu_after, slice: None }
     }
 
     fn depthwise(&self) -> Depthwise {
@@ -57,7 +57,7 @@ impl Operation for Sepconv {
 
     fn constants(&self, batch: usize) -> Constants {
         let mut constants = self.product().constants(batch);
-        constants.extend(tiling(self.tile, self.input, Some(self.relu_before)));
+        constants.extend(tiling(self.tile, self.input.channels, Columns::Depthwise(self.relu_before)));
         constants
     }
 

@@ -3,8 +3,8 @@
 use super::{Binding, Lowering};
 use crate::network::Network;
 use crate::network::activation::Function;
-use crate::network::layer::{Layer, Operation, Shape, Window};
-use crate::ops::{Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Resize, Sepconv};
+use crate::network::layer::{Layer, Operation, Section, Shape, Window};
+use crate::ops::{Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Pool, Pooling, Resize, Sepconv, Slice};
 use crate::tile::{Algorithm, Tile};
 
 impl Lowering {
@@ -20,7 +20,9 @@ impl Lowering {
                 self.release(network, index, layer.from);
                 writes
             }
-            Operation::Conv(window) if window == Window::valid(1, 2) && !network.is_readable(index) => {
+            Operation::Conv(window)
+                if window == Window::valid(1, 2) && layer.slice.is_none() && !network.is_readable(index) =>
+            {
                 self.shortcut = Some((self.tile(layer), vec![from, self.tensor(), self.tensor()]));
                 self.values[layer.from]
             }
@@ -29,26 +31,23 @@ impl Lowering {
             {
                 let tile = self.tile(layer);
                 let [weight, bias] = [self.tensor(), self.tensor()];
-                let writes = self.allocate(output.stored());
+                let (writes, slice) = self.result(network, index);
                 let mut reads = vec![from, weight, bias, from];
                 reads.extend(tile.map(|_| weight));
-                let relu_after = relu(layer.activation_after);
-                self.pass(
-                    label,
-                    Pointwise { input, output, stride, add: Add::Nothing, relu_after, tile },
-                    reads,
-                    writes,
-                );
+                let (add, relu_after) = (Add::Nothing, relu(layer.activation_after));
+                self.pass(label, Pointwise { input, output, stride, add, relu_after, slice, tile }, reads, writes);
                 self.release(network, index, layer.from);
                 writes
             }
-            Operation::Conv(window @ Window { stride: [stride, _], padding: [[padding, _], _], .. })
-                if padding < 2 && window == Window::padded(3, stride, padding) && layer.add.is_none() =>
-            {
-                let reads = vec![from, self.tensor(), self.tensor()];
-                let writes = self.allocate(output.stored());
+            Operation::Conv(window) if window.stride[0] == window.stride[1] && layer.add.is_none() => {
+                // Tiles are of whole vec4s.
+                let tile = self.tile(layer).filter(|_| input.channels.is_multiple_of(4));
+                let [weight, bias] = [self.tensor(), self.tensor()];
+                let (writes, slice) = self.result(network, index);
+                let mut reads = vec![from, weight, bias];
+                reads.extend(tile.into_iter().flat_map(|_| [from, weight]));
                 let relu_after = relu(layer.activation_after);
-                self.pass(label, Conv { input, output, stride, padding, relu_after }, reads, writes);
+                self.pass(label, Conv { input, output, window, relu_after, slice, tile }, reads, writes);
                 self.release(network, index, layer.from);
                 writes
             }
@@ -67,10 +66,25 @@ impl Lowering {
                 reads.extend(tile.map(|_| reads[1]));
                 let writes = self.allocate(output.stored());
                 let (add, relu_after) = (Add::MaxPool { padding: [top, left] }, relu(layer.activation_after));
-                self.pass(label, Pointwise { input, output, stride: 2, add, relu_after, tile }, reads, writes);
+                self.pass(
+                    label,
+                    Pointwise { input, output, stride: 2, add, relu_after, slice: None, tile },
+                    reads,
+                    writes,
+                );
                 [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
+            Operation::MaxPool(_) | Operation::AveragePool(_) | Operation::PaddedAveragePool(_)
+                if layer.section != Section::HEAD =>
+            {
+                let (writes, slice) = self.result(network, index);
+                self.pass(label, pool(layer, slice), vec![from], writes);
+                self.release(network, index, layer.from);
+                writes
+            }
+            // Its parts wrote it.
+            Operation::Concat => self.concat.take().unwrap_or_default(),
             // Without the operation: printing floats is 5 % of the core's wasm.
             Operation::Conv(_) | Operation::SeparableConv(_) => {
                 unreachable!("no kernel computes the layer {} of a table", layer.name)
@@ -78,6 +92,21 @@ impl Lowering {
             _ => self.head(layer, from),
         };
         self.values.push(writes);
+    }
+
+    /// The slot that a layer writes, and its part of that.
+    fn result(&mut self, network: &Network, index: usize) -> (usize, Option<Slice>) {
+        let layer = &network.layers[index];
+        let is_concat = |layer: &&Layer| layer.operation == Operation::Concat;
+        let (Some(first), Some(concat)) = (layer.slice, network.layers[index..].iter().find(is_concat)) else {
+            return (self.allocate(layer.output.stored()), None);
+        };
+        let slot = match self.concat {
+            Some(slot) => slot,
+            None => self.allocate(concat.output.stored()),
+        };
+        self.concat = Some(slot);
+        (slot, Some(Slice { first, all: concat.output.channels }))
     }
 
     /// The tile of a product that is no separable convolution's in one pass, if it has one.
@@ -123,7 +152,7 @@ impl Lowering {
         self.pass(format!("{}.depthwise", layer.name), op, reads, between);
         self.release(network, index, layer.from);
         let writes = self.allocate(output.stored());
-        let op = Pointwise { input: shape, output, stride: 1, add, relu_after, tile };
+        let op = Pointwise { input: shape, output, stride: 1, add, relu_after, slice: None, tile };
         let columns = Binding::Slot(between);
         let mut reads = vec![columns, weight, bias, added.unwrap_or(columns)];
         reads.extend(tile.map(|_| weight));
@@ -132,6 +161,17 @@ impl Lowering {
         layer.add.into_iter().for_each(|value| self.release(network, index, value));
         writes
     }
+}
+
+/// The operation of a pooling layer.
+pub(super) fn pool(layer: &Layer, slice: Option<Slice>) -> Pool {
+    let (window, pooling) = match layer.operation {
+        Operation::AveragePool(window) => (window, Pooling::Mean),
+        Operation::PaddedAveragePool(window) => (window, Pooling::PaddedMean),
+        Operation::MaxPool(window) => (window, Pooling::Max),
+        _ => unreachable!("{} pools nothing", layer.name),
+    };
+    Pool { input: layer.input, window, pooling, slice }
 }
 
 /// Whether an activation is ReLU, which kernels apply to values that they load or store; tables have no other one.

@@ -1,11 +1,12 @@
 //! Lowering of the layers behind the backbone.
 
+use super::backbone::pool;
 use super::{Binding, Lowering, MAX_BINDING, TOP};
 use crate::network::activation::Function;
 use crate::network::head::{MAX_INPUTS, Output};
 use crate::network::layer::{Layer, Operation};
 use crate::ops::{
-    Activation, Dense, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Pool, Prelu, ScaleShift, SoftmaxTopk, Values,
+    Activation, Dense, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Prelu, ScaleShift, SoftmaxTopk, Values,
 };
 
 impl Lowering {
@@ -39,11 +40,8 @@ impl Lowering {
                     }
                 }
                 Operation::Flatten => self.pass(label(), Flatten { input }, vec![from], writes),
-                Operation::AveragePool(window) => {
-                    self.pass(label(), Pool { input, window, is_mean: true }, vec![from], writes);
-                }
-                Operation::MaxPool(window) => {
-                    self.pass(label(), Pool { input, window, is_mean: false }, vec![from], writes);
+                Operation::AveragePool(_) | Operation::PaddedAveragePool(_) | Operation::MaxPool(_) => {
+                    self.pass(label(), pool(layer, None), vec![from], writes);
                 }
                 Operation::ScaleShift => {
                     let reads = vec![from, self.tensor(), self.tensor()];

@@ -15,11 +15,12 @@ pub fn tolerance<B: Backend>(classifier: &Classifier<B>) -> (f32, f32) {
 pub fn compare_layers<B: Backend>(classifier: &Classifier<B>, golden_name: impl Fn(&str) -> String) -> usize {
     let (golden, (atol, rtol)) = (golden(), tolerance(classifier));
     let (mut next, mut compared) = (0, 0);
-    for (index, pass) in classifier.plan().passes.iter().enumerate() {
-        let name = golden_name(pass.label.trim_end_matches(".pointwise"));
+    for (layer, _) in classifier.network().readable() {
+        let name = golden_name(layer);
         let Some(sums) = golden.floats(&format!("{name}.sums")) else { continue };
-        let len = pass.op.output_len();
-        let values = classifier.engine(1).submit(next..index + 1, 1, pass.writes, len).unwrap();
+        let (index, shape) = classifier.plan().pass_of(classifier.network(), layer).unwrap();
+        let (writes, len) = (classifier.plan().passes[index].writes, shape.stored());
+        let values = classifier.engine(1).submit(next..index + 1, 1, writes, len).unwrap();
         let values = block_on(values.read()).unwrap();
         (next, compared) = (index + 1, compared + 1);
         let (channels, pixels) = (sums.len(), (len / sums.len()) as f32);

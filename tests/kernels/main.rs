@@ -12,7 +12,7 @@ use std::thread;
 use common::{Random, assert_close};
 use harness::{STORAGES, compare, in_reference, on_gpu, random_reads};
 use xception::dtype::Dtype;
-use xception::network::layer::Shape;
+use xception::network::layer::{Shape, Window};
 use xception::ops::{
     Activation, Add, Conv, Dense, Depthwise, Function, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk, Values,
 };
@@ -52,10 +52,18 @@ fn more_tiles_than_a_dimension_takes() {
         (Shape::new(1, width, 4), Shape::new(1, width, to))
     };
     let (input, output) = shapes(16 * 4, 8);
-    let direct = Op::from(Pointwise { input, output, stride: 1, add: Add::Nothing, relu_after: false, tile: None });
+    let direct =
+        Op::from(Pointwise { input, output, stride: 1, add: Add::Nothing, relu_after: false, slice: None, tile: None });
     let (input, output) = shapes(small.pixels(), 4);
-    let tiled =
-        Op::from(Pointwise { input, output, stride: 1, add: Add::Residual, relu_after: true, tile: Some(small) });
+    let tiled = Op::from(Pointwise {
+        input,
+        output,
+        stride: 1,
+        add: Add::Residual,
+        relu_after: true,
+        slice: None,
+        tile: Some(small),
+    });
     for op in [direct, tiled] {
         // f16, so that bindings stay within the default limits.
         check(op, Dtype::F16, 1, &mut random);
@@ -71,7 +79,8 @@ fn tiles_in_f16() {
         let add = if index % 2 == 0 { Add::Residual } else { Add::Nothing };
         let sepconv =
             |tile| Sepconv { input, output, relu_before: index % 3 == 0, add, relu_after: false, tile }.into();
-        let pointwise = |tile| Pointwise { input, output, stride: 1, add, relu_after: true, tile: Some(tile) }.into();
+        let pointwise =
+            |tile| Pointwise { input, output, stride: 1, add, relu_after: true, slice: None, tile: Some(tile) }.into();
         for op in [&sepconv as &dyn Fn(Tile) -> Op, &pointwise] {
             let (half, exact) = (op(tile.halved()), op(tile));
             let reads = random_reads(half, 2, &mut random);
@@ -102,9 +111,9 @@ fn softmax_and_ranking() {
 }
 
 fn conv([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize) -> Op {
-    let side = |length: usize| (length - 3) / stride + 1;
-    let output = Shape::new(side(height), side(width), to);
-    Conv { input: Shape::new(height, width, from), output, stride, padding: 0, relu_after: true }.into()
+    let (input, window) = (Shape::new(height, width, from), Window::valid(3, stride));
+    let [height, width] = window.count(input);
+    Conv { input, output: Shape::new(height, width, to), window, relu_after: true, slice: None, tile: None }.into()
 }
 
 fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) -> Op {
@@ -113,7 +122,8 @@ fn depthwise([height, width]: [usize; 2], channels: usize, relu_before: bool) ->
 
 fn pointwise([height, width]: [usize; 2], [from, to]: [usize; 2], stride: usize, add: Add, relu_after: bool) -> Op {
     let output = Shape::new(height.div_ceil(stride), width.div_ceil(stride), to);
-    Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after, tile: None }.into()
+    Pointwise { input: Shape::new(height, width, from), output, stride, add, relu_after, slice: None, tile: None }
+        .into()
 }
 
 /// A shortcut and the pooling that it is added to, padded as Keras does.

@@ -6,7 +6,7 @@ use xception::network::layer::{GlobalPool, Layer, Operation, Part, Resize as Res
 use xception::network::{Architecture, FrontLayer, HeadLayer, MAX_SIDE, Network, Output};
 use xception::ops::{
     Activation, Add, BiasedDepthwise, Conv, Dense as DenseOp, Depthwise, Flatten, GlobalAveragePool, GlobalMaxPool, Op,
-    Pointwise, Pool, Prelu, Resize, ScaleShift, Sepconv, SoftmaxTopk, Values,
+    Pointwise, Pool, Pooling, Prelu, Resize, ScaleShift, Sepconv, Slice, SoftmaxTopk, Values,
 };
 use xception::plan::{Binding, Pass, Plan};
 use xception::tile::{Algorithm, ProblemSize, TILES, Tuning};
@@ -18,16 +18,27 @@ use crate::imagenet;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Content {
     ValueId(usize),
+    /// Some parts of a concatenation.
+    Parts(usize),
     Half(usize),
 }
 
 /// The pass that a layer calls for: label, slots read, tensors read, result, shapes and flags.
 type Want = (String, Vec<Content>, Vec<String>, Content, Op);
 
+/// The slot's contents behind a layer, and the layer's part of them.
+fn result(index: usize, layers: &[Layer]) -> (Content, Option<Slice>) {
+    let Some(first) = layers[index].slice else { return (Content::ValueId(index + 1), None) };
+    let concat = (index..).find(|&at| layers[at].operation == Operation::Concat).unwrap();
+    let is_last = layers[index + 1..concat].iter().all(|layer| layer.slice.is_none());
+    let content = if is_last { Content::ValueId(concat + 1) } else { Content::Parts(concat) };
+    (content, Some(Slice { first, all: layers[concat].output.channels }))
+}
+
 /// The expected operands of a layer, derived from its definition alone.
 fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
     let layer = &layers[index];
-    let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
+    let (from, (result, slice)) = (Content::ValueId(layer.from), result(index, layers));
     let (name, input, output, relu_after) = (&layer.name, layer.input, layer.output, layer.activation_after.is_some());
     let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
     let with = |first| [Some(first), layer.add.map(Content::ValueId)].into_iter().flatten().collect::<Vec<_>>();
@@ -47,19 +58,23 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
         Operation::Conv(_) if layers.iter().any(|pool| pool.is_joining_pool() && pool.add == Some(index + 1)) => vec![],
         Operation::Conv(Window { stride: [stride, _], .. }) if layer.is_pointwise() => {
             let tile = tile_of(layer);
-            let op = Pointwise { input, output, stride, add, relu_after, tile }.into();
+            let op = Pointwise { input, output, stride, add, relu_after, slice, tile }.into();
             let weights = both.iter().cloned().chain(tile.map(|_| both[0].clone())).collect();
             vec![(label, vec![from], weights, result, op)]
         }
-        Operation::Conv(Window { stride: [stride, _], padding: [[padding, _], _], .. }) => {
-            vec![(label, vec![from], both, result, Conv { input, output, stride, padding, relu_after }.into())]
+        Operation::Conv(window) => {
+            let tile = tile_of(layer).filter(|_| input.channels % 4 == 0);
+            let op = Conv { input, output, window, relu_after, slice, tile }.into();
+            let weights = both.iter().cloned().chain(tile.map(|_| both[0].clone())).collect();
+            vec![(label, vec![from], weights, result, op)]
         }
+        Operation::Concat => vec![],
         Operation::SeparableConv(Window { stride: [stride, _], .. }) if layer.has_depthwise_bias() => {
             let (half, tile) = (Content::Half(index), tile_of(layer));
             let shape = Shape { channels: input.channels, ..output };
             let (relu_before, between) = (layer.activation_before.is_some(), layer.activation_between.is_some());
             let depthwise = BiasedDepthwise { input, output: shape, stride, relu_before, relu_after: between }.into();
-            let pointwise = Pointwise { input: shape, output, stride: 1, add, relu_after, tile }.into();
+            let pointwise = Pointwise { input: shape, output, stride: 1, add, relu_after, slice, tile }.into();
             let weights = tensors(&["pointwise.weight", "pointwise.bias"]);
             let again = tile.map(|_| weights[0].clone());
             vec![
@@ -92,7 +107,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
                 Algorithm::Direct => None,
             };
             let depthwise = Depthwise { shape: input, relu_before, rows: tuning.depthwise_rows() }.into();
-            let pointwise = Pointwise { input, output, stride: 1, add, relu_after, tile }.into();
+            let pointwise = Pointwise { input, output, stride: 1, add, relu_after, slice, tile }.into();
             let again = tile.map(|_| weight.clone());
             let weights = [weight, bias].into_iter().chain(again).collect();
             vec![
@@ -106,7 +121,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
             let suffixes = ["weight", "bias"].into_iter().chain(tile.map(|_| "weight"));
             let weights = suffixes.map(|suffix| format!("{}.{suffix}", shortcut.name)).collect();
             let (input, add) = (shortcut.input, Add::MaxPool { padding: window.padding.map(|[before, _]| before) });
-            let op = Pointwise { input, output, stride: 2, add, relu_after, tile }.into();
+            let op = Pointwise { input, output, stride: 2, add, relu_after, slice, tile }.into();
             vec![(label, vec![Content::ValueId(shortcut.from), from], weights, result, op)]
         }
         _ => head_wants(index, layers),
@@ -116,7 +131,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
 /// The same of a layer behind the backbone.
 fn head_wants(index: usize, layers: &[Layer]) -> Vec<Want> {
     let layer = &layers[index];
-    let (from, result) = (Content::ValueId(layer.from), Content::ValueId(index + 1));
+    let (from, (result, slice)) = (Content::ValueId(layer.from), result(index, layers));
     let (name, input, output) = (&layer.name, layer.input, layer.output);
     let tensors = |names: &[&str]| names.iter().map(|suffix| format!("{name}.{suffix}")).collect::<Vec<_>>();
     let values =
@@ -133,8 +148,11 @@ fn head_wants(index: usize, layers: &[Layer]) -> Vec<Want> {
             return vec![pass(format!("{name}.max"), max), pass(format!("{name}.average"), mean)];
         }
         Operation::Flatten => (Flatten { input }.into(), &[]),
-        Operation::MaxPool(window) => (Pool { input, window, is_mean: false }.into(), &[]),
-        Operation::AveragePool(window) => (Pool { input, window, is_mean: true }.into(), &[]),
+        Operation::MaxPool(window) => (Pool { input, window, pooling: Pooling::Max, slice }.into(), &[]),
+        Operation::AveragePool(window) => (Pool { input, window, pooling: Pooling::Mean, slice }.into(), &[]),
+        Operation::PaddedAveragePool(window) => {
+            (Pool { input, window, pooling: Pooling::PaddedMean, slice }.into(), &[])
+        }
         Operation::ScaleShift => (ScaleShift { values }.into(), &["scale", "shift"]),
         Operation::Prelu { is_shared } => (Prelu { values, is_shared }.into(), &["slope"]),
         Operation::Activation => {
@@ -178,7 +196,8 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
     if wanted.len() != plan.passes.len() {
         return Err(format!("{} passes for {}", plan.passes.len(), wanted.len()));
     }
-    for (Pass { label, op, reads, writes, .. }, (name, values, weights, result, want)) in plan.passes.iter().zip(wanted)
+    for (Pass { label, op, reads, writes, layer, .. }, (name, values, weights, result, want)) in
+        plan.passes.iter().zip(wanted)
     {
         let slots: Vec<usize> =
             reads.iter().filter_map(|read| if let Binding::Slot(slot) = read { Some(*slot) } else { None }).collect();
@@ -189,7 +208,13 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
             )
             .collect();
         let held: Vec<_> = slots.iter().take(values.len()).map(|&slot| contents[slot]).collect();
-        let fits = plan.slots[*writes].len >= op.output_len();
+        let part = layer.and_then(|layer| Some((layer, network.layers[layer].slice.filter(|first| *first > 0)?)));
+        // What is written beside it is still there.
+        let others = part.map(|(layer, _)| {
+            let concat = (layer..).find(|&at| network.layers[at].operation == Operation::Concat).unwrap();
+            Content::Parts(concat)
+        });
+        let fits = plan.slots[*writes].len >= op.output_len() && (others.is_none() || contents[*writes] == others);
         if (label, op) != (&name, &want)
             || held != values.into_iter().map(Some).collect::<Vec<_>>()
             || tensors != weights.iter().collect::<Vec<_>>()
@@ -274,6 +299,8 @@ fn others() -> Vec<Network> {
         network([299, 150], Architecture::LegacyXception),
         network([299, 299], Architecture::Xception41),
         network([150, 71], Architecture::Xception71),
+        network([299, 299], Architecture::InceptionV3),
+        network([75, 131], Architecture::TorchInceptionV3),
         network([299, 299], Architecture::Xception65p),
         network([99, 99], Architecture::Xception41p).behind([32, 40], &[resize(50, true), resize(99, false)]).unwrap(),
     ]
@@ -290,9 +317,12 @@ fn passes_of_other_networks_read_what_their_layers_want() {
 
 #[test]
 fn the_simulation_notices_a_wrong_slot() {
-    let last = others().remove(4);
-    for (network, tuning) in
-        [imagenet([150, 150]), last].iter().flat_map(|network| tunings(network).map(|tuning| (network, tuning)))
+    let last = others();
+    let last = [&last[3], last.last().unwrap()].map(Network::clone);
+    for (network, tuning) in [&[imagenet([150, 150])], &last[..]]
+        .concat()
+        .iter()
+        .flat_map(|network| tunings(network).map(|tuning| (network, tuning)))
     {
         let plan = Plan::new(network, Dtype::F32, &tuning, 1);
         for pass in 0..plan.passes.len() {

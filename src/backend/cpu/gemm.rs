@@ -29,8 +29,10 @@ pub struct Gemm<'a> {
     pub added: Option<&'a [f32]>,
     /// Whether negative results become zero.
     pub relu: bool,
-    /// `[rows][columns]`.
+    /// `[rows][all]`, of which this writes `columns`.
     pub out: &'a mut [f32],
+    /// The first column that it writes, and the number of all.
+    pub place: [usize; 2],
     /// Room for a panel.
     pub room: &'a mut Buffer,
 }
@@ -40,18 +42,23 @@ impl SimdOp for Gemm<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Self { left, right, bias, added, relu, out, room } = self;
+        let Self { left, right, bias, added, relu, out, place: [start, all], room } = self;
         let PackedWeights { depth, columns, width, ref scales, .. } = *right;
-        let rows = out.len() / columns;
+        let rows = out.len() / all;
         assert!(left.len() >= rows.next_multiple_of(MR) * depth && bias.len() >= right.count() * width);
-        assert!(added.is_none_or(|added| added.len() == out.len()) && width == NR * isa.f32().len());
+        assert!(
+            added.is_none_or(|added| added.len() == rows * columns)
+                && start + columns <= all
+                && width == NR * isa.f32().len()
+        );
         for index in 0..right.count() {
             let panel = right.panel(isa, index, room);
             let first = index * width;
-            let tile = Tile { panel, scales: &scales[first..], bias: &bias[first..], relu, columns, first };
+            let (scales, bias) = (&scales[first..], &bias[first..]);
+            let tile = Tile { panel, scales, bias, relu, columns, first, start, all };
             for row in (0..rows).step_by(MR) {
                 let added = added.map(|added| &added[row * columns..]);
-                tile.eval(isa, &left[row * depth..], depth, added, &mut out[row * columns..]);
+                tile.eval(isa, &left[row * depth..], depth, added, &mut out[row * all..]);
             }
         }
     }
@@ -66,6 +73,9 @@ struct Tile<'a> {
     columns: usize,
     /// The panel's first column.
     first: usize,
+    /// The first column of the product in the result, and the number of all there.
+    start: usize,
+    all: usize,
 }
 
 impl Tile<'_> {
@@ -89,17 +99,18 @@ impl Tile<'_> {
                 }
             }
         }
-        for (row, sums) in sums.into_iter().take(out.len() / self.columns).enumerate() {
+        for (row, sums) in sums.into_iter().take(out.len() / self.all).enumerate() {
             for (v, sum) in sums.into_iter().enumerate() {
                 let column = self.first + v * lanes;
                 let valid = lanes.min(self.columns.saturating_sub(column));
                 if valid == 0 {
                     continue;
                 }
-                let at = row * self.columns + column;
+                let at = row * self.all + self.start + column;
                 let (scale, bias) = (ops.load(&self.scales[v * lanes..]), ops.load(&self.bias[v * lanes..]));
                 let mut value = ops.mul_add(sum, scale, bias);
                 if let Some(added) = added {
+                    let at = row * self.columns + column;
                     value = ops.add(value, ops.load_pad(&added[at..at + valid]).0);
                 }
                 if self.relu {

@@ -5,8 +5,8 @@ use std::ops::Range;
 use rten_simd::ops::{BitOps, IntOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
 
-use crate::network::layer::Shape;
-use crate::ops::{self, Conv};
+use crate::network::layer::{Shape, Window};
+use crate::ops::{self, Conv, Pooling, Slice};
 
 /// `max(x, 0)`, by the sign bit: what is written as a comparison also looks for NaN, which takes several instructions in wasm.
 #[inline(always)]
@@ -93,49 +93,63 @@ impl SimdOp for Depthwise<'_> {
     }
 }
 
-/// 3×3 max pooling with stride 2: `[pixels][channels]`.
-pub struct MaxPool<'a> {
+/// Pooling by windows.
+pub struct Pool<'a> {
+    /// Shapes and options; the slice is that of a pixel of the result.
+    pub op: ops::Pool,
     /// The activation: `[height][width][channels]`.
     pub input: &'a [f32],
-    /// Its shape.
-    pub shape: Shape,
-    /// Columns of the result.
-    pub columns: usize,
-    /// Rows and columns of padding before the first.
-    pub padding: [usize; 2],
     /// Which pixels of the result, row by row.
     pub pixels: Range<usize>,
     /// The result.
     pub out: &'a mut [f32],
 }
 
-impl SimdOp for MaxPool<'_> {
+impl SimdOp for Pool<'_> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Self { input, shape: Shape { height, width, channels }, columns, padding: [top, left], pixels, out } = self;
+        let Self { op, input, pixels, out } = self;
+        let Window { kernel, stride, padding } = op.window;
+        let Shape { height, width, channels } = op.input;
+        let [first, all] = Slice::of(op.slice, channels);
+        let columns = op.output_shape().width;
         let ops = isa.f32();
-        assert!(channels >= ops.len() && input.len() >= height * width * channels);
-        // A tap outside the image is clamped to the nearest pixel, which is in the window already.
-        let three = |first: usize, padding: usize, length: usize| -> [usize; 3] {
-            std::array::from_fn(|i| (2 * first + i).saturating_sub(padding).min(length - 1))
-        };
-        for (pixel, out) in pixels.zip(out.chunks_exact_mut(channels)) {
-            let [rows, across] = [three(pixel / columns, top, height), three(pixel % columns, left, width)];
-            for block in (0..channels).step_by(ops.len()) {
+        let lanes = ops.len();
+        assert!(channels >= lanes && input.len() >= height * width * channels);
+        for (pixel, out) in pixels.zip(out.chunks_exact_mut(all)) {
+            let [mut from, mut to] = [[0; 2]; 2];
+            for (axis, (place, length)) in [(pixel / columns, height), (pixel % columns, width)].into_iter().enumerate()
+            {
+                let start = place * stride[axis];
+                from[axis] = start.saturating_sub(padding[axis][0]);
+                to[axis] = (start + kernel[axis]).saturating_sub(padding[axis][0]).min(length);
+            }
+            let inside = (to[0] - from[0]) * (to[1] - from[1]);
+            let count = if op.pooling == Pooling::PaddedMean { op.window.pixels() } else { inside };
+            let factor = ops.splat(1.0 / count as f32);
+            for block in (0..channels).step_by(lanes) {
                 // The last vector may overlap the one before.
-                let channel = block.min(channels - ops.len());
-                let mut largest = ops.splat(f32::NEG_INFINITY);
-                for y in rows {
-                    for x in across {
+                let channel = block.min(channels - lanes);
+                let is_max = op.pooling == Pooling::Max;
+                let mut result = if is_max { ops.splat(f32::NEG_INFINITY) } else { ops.zero() };
+                for y in from[0]..to[0] {
+                    for x in from[1]..to[1] {
                         // SAFETY: row, x and channel are inside, as the assertion has it.
                         let value = unsafe { ops.load_ptr(input.as_ptr().add((y * width + x) * channels + channel)) };
-                        // `max` also looks for NaN, which takes several instructions in wasm.
-                        largest = ops.select(value, largest, ops.gt(value, largest));
+                        if is_max {
+                            // `max` also looks for NaN, which takes several instructions in wasm.
+                            result = ops.select(value, result, ops.gt(value, result));
+                        } else {
+                            result = ops.add(result, value);
+                        }
                     }
                 }
-                ops.store(largest, &mut out[channel..]);
+                if !is_max {
+                    result = ops.mul(result, factor);
+                }
+                ops.store(result, &mut out[first + channel..]);
             }
         }
     }
@@ -190,19 +204,20 @@ impl SimdOp for BiasedDepthwise<'_> {
     }
 }
 
-/// The 3×3 windows of a convolution: `[pixels][3][3][channels]`. Pixels of the input are stored as whole `vec4`s.
+/// The windows of a convolution: `[pixels][height][width][channels]`. Pixels of the input are stored as whole `vec4`s.
 pub fn windows(input: &[f32], conv: Conv, pixels: Range<usize>, out: &mut [f32]) {
-    let Conv { input: shape, output, stride, padding, .. } = conv;
+    let Conv { input: shape, output, window: Window { kernel: [rows, columns], stride, padding }, .. } = conv;
     let (channels, stored) = (shape.channels, shape.channels.next_multiple_of(4));
-    for (pixel, out) in pixels.zip(out.chunks_exact_mut(9 * channels)) {
-        let (y, x) = (pixel / output.width * stride, pixel % output.width * stride);
-        for (i, out) in out.chunks_exact_mut(3 * channels).enumerate() {
-            // The columns inside.
-            let first = padding.saturating_sub(x);
-            let end = (shape.width + padding - x).min(3);
+    let [[top, _], [left, _]] = padding;
+    for (pixel, out) in pixels.zip(out.chunks_exact_mut(rows * columns * channels)) {
+        let (y, x) = (pixel / output.width * stride[0], pixel % output.width * stride[1]);
+        // The columns inside.
+        let first = left.saturating_sub(x);
+        let end = (shape.width + left).saturating_sub(x).min(columns);
+        for (i, out) in out.chunks_exact_mut(columns * channels).enumerate() {
             out.fill(0.0);
-            if (padding..shape.height + padding).contains(&(y + i)) {
-                let row = ((y + i - padding) * shape.width + x + first - padding) * stored;
+            if (top..shape.height + top).contains(&(y + i)) && first < end {
+                let row = ((y + i - top) * shape.width + x + first - left) * stored;
                 let row = input[row..].chunks_exact(stored).take(end - first);
                 for (out, pixel) in out[first * channels..].chunks_exact_mut(channels).zip(row) {
                     out.copy_from_slice(&pixel[..channels]);

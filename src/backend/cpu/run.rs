@@ -8,12 +8,14 @@ use rten_simd::SimdOp;
 
 use super::buffer::Buffer;
 use super::gemm::{Gemm, MR};
-use super::im2col::{BiasedDepthwise, Depthwise, MaxPool, strided, windows};
+use super::im2col::{BiasedDepthwise, Depthwise, Pool, strided, windows};
 use super::threads::{Lost, ThreadTeam};
 use super::weights::{PackedWeights, Tensor};
 use crate::backend::HostRunner;
-use crate::network::layer::Shape;
-use crate::ops::{Add, ClassMap, Conv, Dense, DenseTransposed, GlobalAveragePool, Op, Pointwise, Sepconv};
+use crate::network::layer::{Shape, Window};
+use crate::ops::{
+    self, Add, ClassMap, Conv, Dense, DenseTransposed, GlobalAveragePool, Op, Pointwise, Pooling, Sepconv, Slice,
+};
 use crate::plan::{Binding, Pass, Plan};
 
 /// The most pixels of a strip: its operand should fit a core's second-level cache.
@@ -42,15 +44,18 @@ pub(super) struct Scratch {
     panel: Buffer,
 }
 
-/// A product, whose left side is made strip by strip.
+/// A product, whose left side is made strip by strip; or a pooling.
 #[derive(Clone, Copy)]
 struct Work<'a> {
     op: Op,
     input: &'a [f32],
     filter: &'a [f32],
-    right: &'a PackedWeights,
+    /// None of a pooling.
+    right: Option<&'a PackedWeights>,
     bias: &'a [f32],
     added: &'a [f32],
+    /// The first channel that is written, and the number of all.
+    place: [usize; 2],
 }
 
 impl Runner {
@@ -85,15 +90,21 @@ impl Runner {
             _ => None,
         };
         let matrix = || reads.iter().find_map(matrix);
-        match op {
-            Op::Conv(Conv { output, .. })
-            | Op::Pointwise(Pointwise { output, .. })
-            | Op::Sepconv(Sepconv { output, .. }) => {
-                let Some(right) = matrix() else { return Ok(()) };
-                let (bias, added, filter) = (values(2), slot(3), values(4));
-                let work = Work { op, input: slot(0), filter, right, bias, added };
-                return work.all(self.team.as_ref(), output, out, scratch);
+        let strips = match op {
+            Op::Conv(Conv { output, slice, .. }) | Op::Pointwise(Pointwise { output, slice, .. }) => {
+                Some((output, slice))
             }
+            Op::Sepconv(Sepconv { output, .. }) => Some((output, None)),
+            Op::Pool(pool) => Some((pool.output_shape(), pool.slice)),
+            _ => None,
+        };
+        if let Some((output, slice)) = strips {
+            let (bias, added, filter) = (values(2), slot(3), values(4));
+            let place = Slice::of(slice, output.channels);
+            let work = Work { op, input: slot(0), filter, right: matrix(), bias, added, place };
+            return work.all(self.team.as_ref(), output.pixels(), out, scratch);
+        }
+        match op {
             // The first part computes a dense layer as a whole: the limit of bindings is the GPU's.
             Op::Dense(Dense { first: 1.., .. }) | Op::DenseTransposed(DenseTransposed(Dense { first: 1.., .. })) => {}
             Op::Dense(Dense { relu_after: relu, inputs, .. }) => {
@@ -102,7 +113,8 @@ impl Runner {
                 left[..inputs].copy_from_slice(&slot(0)[..inputs]);
                 let (bias, room) = (values(2), &mut Buffer::default());
                 let out = &mut out[..right.columns];
-                Gemm { left: &left, right, bias, added: None, relu, out, room }.dispatch();
+                let place = [0, right.columns];
+                Gemm { left: &left, right, bias, added: None, relu, out, place, room }.dispatch();
             }
             Op::DenseTransposed(DenseTransposed(Dense { inputs, all, relu_after, .. })) => {
                 let Some(right) = matrix() else { return Ok(()) };
@@ -180,12 +192,12 @@ impl<'a> Work<'a> {
     fn all(
         self,
         team: Option<&(Arc<ThreadTeam>, usize)>,
-        output: Shape,
+        pixels: usize,
         out: &mut [f32],
         scratch: &mut Scratch,
     ) -> Result<(), Lost> {
-        let (pixels, channels) = (output.pixels(), output.channels);
-        let most = if self.right.is_ready() { STRIP } else { LONG_STRIP };
+        let [_, channels] = self.place;
+        let most = if self.right.is_none_or(PackedWeights::is_ready) { STRIP } else { LONG_STRIP };
         let Some((team, threads)) = team else {
             let strip = pixels.div_ceil(pixels.div_ceil(most)).next_multiple_of(MR);
             for (index, out) in out.chunks_mut(strip * channels).enumerate() {
@@ -205,7 +217,13 @@ impl<'a> Work<'a> {
     }
 
     fn strip(&self, pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch) {
-        let Self { op, input, filter, right, bias, added } = *self;
+        let Self { op, input, filter, right, bias, added, place } = *self;
+        let Some(right) = right else {
+            if let Op::Pool(op) = op {
+                Pool { op, input, pixels, out }.dispatch();
+            }
+            return;
+        };
         let Scratch { left, pooled, panel } = scratch;
         left.resize(pixels.len().next_multiple_of(MR) * right.depth);
         let (add, relu) = match op {
@@ -217,8 +235,11 @@ impl<'a> Work<'a> {
                 strided(input, shape, output.width, stride, pixels.clone(), left);
                 if let Add::MaxPool { padding } = add {
                     pooled.resize(out.len());
-                    let (shape, columns) = (Shape { channels: output.channels, ..shape }, output.width);
-                    MaxPool { input: added, shape, columns, padding, pixels: pixels.clone(), out: pooled }.dispatch();
+                    let padding = padding.map(|before| [before, 1]);
+                    let (input, slice) = (Shape { channels: output.channels, ..shape }, None);
+                    let window = Window { padding, ..Window::valid(3, 2) };
+                    let op = ops::Pool { input, window, pooling: Pooling::Max, slice };
+                    Pool { op, input: added, pixels: pixels.clone(), out: pooled }.dispatch();
                 }
                 (add, relu_after)
             }
@@ -243,7 +264,7 @@ impl<'a> Work<'a> {
             }
             Add::MaxPool { .. } => Some(&pooled[..out.len()]),
         };
-        Gemm { left, right, bias, added, relu, out, room: panel }.dispatch();
+        Gemm { left, right, bias, added, relu, out, place, room: panel }.dispatch();
     }
 }
 

@@ -367,6 +367,7 @@ mod tests {
         let shape = Shape::new(19, 23, 32);
         let (op, bias) = (
             Op::from(Pointwise {
+                slice: None,
                 input: shape,
                 output: shape,
                 stride: 1,

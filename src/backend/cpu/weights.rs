@@ -60,7 +60,9 @@ impl Tensor {
         let (depth, columns, by_columns) = match (tensor.role, &tensor.shape[..]) {
             (Role::Matrix(0), &[columns, depth]) => (depth, columns, true),
             (Role::Matrix(_), &[depth, columns]) => (depth, columns, false),
-            (Role::Filter, &[height, width, channels, columns]) => (height * width * channels, columns, false),
+            (Role::Filter | Role::Matrix(_), &[height, width, channels, columns]) => {
+                (height * width * channels, columns, false)
+            }
             (Role::Bias, _) => return Self::Values(vec![0.0; tensor.len().next_multiple_of(width)], dtype),
             _ => return Self::Values(vec![0.0; tensor.len()], dtype),
         };

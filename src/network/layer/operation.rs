@@ -95,6 +95,8 @@ pub enum Operation {
     MaxPool(Window),
     /// Average pooling; padding does not count.
     AveragePool(Window),
+    /// Average pooling; padding counts as zeros.
+    PaddedAveragePool(Window),
     /// Pooling over all pixels.
     GlobalPool(GlobalPool),
     /// All values as a vector, row by row with the channels innermost.
@@ -110,6 +112,8 @@ pub enum Operation {
     },
     /// Nothing but the layer's activation function.
     Activation,
+    /// The channels of several layers, one behind the other. Each of them writes its own ([`Layer::slice`](super::Layer::slice)).
+    Concat,
 }
 
 impl Operation {
@@ -122,11 +126,14 @@ impl Operation {
         match self {
             Self::Resize(Resize { size: [height, width], .. }) => Shape::new(height, width, input.channels),
             Self::Conv(window) | Self::SeparableConv(window) => windows(window, channels),
-            Self::MaxPool(window) | Self::AveragePool(window) => windows(window, input.channels),
+            Self::MaxPool(window) | Self::AveragePool(window) | Self::PaddedAveragePool(window) => {
+                windows(window, input.channels)
+            }
             Self::GlobalPool(pool) => Shape::new(1, 1, input.channels * pool.parts().len()),
             Self::Flatten => Shape::new(1, 1, input.len()),
             Self::Dense => Shape::new(1, 1, channels),
             Self::ScaleShift | Self::Prelu { .. } | Self::Activation => input,
+            Self::Concat => Shape { channels, ..input },
         }
     }
 

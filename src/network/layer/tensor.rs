@@ -8,10 +8,20 @@ use crate::error::{Error, Result};
 pub enum Role {
     /// One value for each output channel: always f32.
     Bias,
-    /// Filters of convolutions over windows: too small to be worth 8 bits.
+    /// Filters of convolutions over windows of few channels: too small to be worth 8 bits.
     Filter,
     /// A product over channels, whose output channels lie along this axis.
     Matrix(usize),
+}
+
+impl Role {
+    /// The most input channels of a convolution over windows whose weights are few.
+    const FEW: usize = 32;
+
+    /// That of the weights of a convolution over windows.
+    pub const fn of_filters(in_channels: usize) -> Self {
+        if in_channels > Self::FEW { Self::Matrix(3) } else { Self::Filter }
+    }
 }
 
 /// An array that the kernels read, batch norm folded in.

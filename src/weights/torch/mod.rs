@@ -43,6 +43,7 @@ fn constants(architecture: Architecture) -> (f64, f64) {
         Architecture::Xception41 | Architecture::Xception71 => (1e-3, 0.903),
         Architecture::Xception65 | Architecture::Xception65p => (1e-3, 0.94),
         Architecture::Xception41p => (EPSILON, 0.94),
+        Architecture::InceptionV3 | Architecture::TorchInceptionV3 => (1e-3, 0.875),
     }
 }
 
@@ -71,11 +72,17 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     }
     // Layers of the backbone have no other arrays, and there are no more blocks.
     modules.extend((0..10).map(|digit| format!("{prefix}block{digit}")));
+    modules.insert(format!("{prefix}{}", names::BLOCK));
+    let auxiliary = format!("{prefix}{}", names::AUXILIARY);
+    let unread: Vec<&str> = tensors.names().filter(|name| name.starts_with(&auxiliary)).collect();
+    let has_auxiliary = !unread.is_empty();
+    used.extend(unread.into_iter().map(str::to_owned));
     let is_of_backbone = |name: &&str| modules.iter().any(|module| name.starts_with(&**module));
     if let Some(name) = tensors.names().find(|name| !used.contains(*name) && !is_count(name) && is_of_backbone(name)) {
         return Err(Error::Weights(format!("{name} is part of the backbone, and none of Xception's")));
     }
-    let (head, ignored) = head_of(&tensors, &prefix, used, &Prefix::none(backbone.features()))?;
+    let (head, mut ignored) = head_of(&tensors, &prefix, used, &Prefix::none(backbone.features()))?;
+    ignored.extend(has_auxiliary.then(|| auxiliary.trim_end_matches('.').to_owned()));
     folded.extend(head.tensors);
     let (filter, fit) = (Filter::Bicubic, Fit::Crop);
     let mut assumed = untold([
@@ -136,7 +143,7 @@ fn prefix(tensors: &Tensors) -> Result<(String, Option<String>)> {
     let first = all.first().cloned().ok_or_else(|| {
         Error::Format(
             "this PyTorch file has no Xception whose layers have the names of timm's or Cadene's (block1.rep.0.conv1.weight …, \
-             blocks.0.stack.conv1.conv_dw.weight …): give the model's original file"
+             blocks.0.stack.conv1.conv_dw.weight …), nor an Inception V3 (Mixed_5b.branch1x1.conv.weight …): give the model's original file"
                 .to_owned(),
         )
     })?;

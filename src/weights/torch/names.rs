@@ -14,10 +14,39 @@ const LEGACY: &str = "block1.rep.0.conv1.weight";
 /// An array of the first block of an aligned one; so have the others.
 const ALIGNED: &str = "blocks.0.stack.conv1.conv_dw.weight";
 
+/// An array of the first block of an Inception V3.
+const INCEPTION: &str = "Mixed_5b.branch1x1.conv.weight";
+
+/// What the names of all blocks of an Inception V3 begin with.
+pub(super) const BLOCK: &str = "Mixed_";
+
+/// The classifier beside an Inception V3 that only training needs.
+pub(super) const AUXILIARY: &str = "AuxLogits.";
+
+/// Our names of an Inception V3's blocks and of the layers before them, and PyTorch's.
+const MODULES: [(&str, &str); 16] = [
+    ("stem.conv1", "Conv2d_1a_3x3"),
+    ("stem.conv2", "Conv2d_2a_3x3"),
+    ("stem.conv3", "Conv2d_2b_3x3"),
+    ("stem.conv4", "Conv2d_3b_1x1"),
+    ("stem.conv5", "Conv2d_4a_3x3"),
+    ("mixed0", "Mixed_5b"),
+    ("mixed1", "Mixed_5c"),
+    ("mixed2", "Mixed_5d"),
+    ("mixed3", "Mixed_6a"),
+    ("mixed4", "Mixed_6b"),
+    ("mixed5", "Mixed_6c"),
+    ("mixed6", "Mixed_6d"),
+    ("mixed7", "Mixed_6e"),
+    ("mixed8", "Mixed_7a"),
+    ("mixed9", "Mixed_7b"),
+    ("mixed10", "Mixed_7c"),
+];
+
 /// The prefixes of the names of all backbones in a file.
 pub(super) fn prefixes(tensors: &Tensors) -> Vec<String> {
     let prefix = |name: &str| {
-        let prefix = [LEGACY, ALIGNED].into_iter().find_map(|known| name.strip_suffix(known))?;
+        let prefix = [LEGACY, ALIGNED, INCEPTION].into_iter().find_map(|known| name.strip_suffix(known))?;
         (prefix.is_empty() || prefix.ends_with('.')).then(|| prefix.to_owned())
     };
     tensors.names().filter_map(prefix).collect()
@@ -31,6 +60,9 @@ pub(super) fn architecture(tensors: &Tensors, prefix: &str) -> Result<Architectu
     let has = |name: String| tensors.get(&format!("{prefix}{name}")).is_some();
     if has(LEGACY.to_owned()) {
         return Ok(Architecture::LegacyXception);
+    }
+    if has(INCEPTION.to_owned()) {
+        return Ok(Architecture::TorchInceptionV3);
     }
     let blocks = (0..).take_while(|block| has(ALIGNED.replacen('0', &block.to_string(), 1))).count();
     Ok(match (blocks, has("blocks.0.norm.weight".to_owned())) {
@@ -52,6 +84,7 @@ pub(super) fn names(network: &Network, architecture: Architecture) -> Vec<(usize
     match architecture {
         Architecture::Xception | Architecture::LegacyXception => legacy(network),
         Architecture::Xception41p | Architecture::Xception65p => aligned(network, true),
+        Architecture::InceptionV3 | Architecture::TorchInceptionV3 => inception(network),
         _ => aligned(network, false),
     }
 }
@@ -102,6 +135,20 @@ fn legacy(network: &Network) -> Vec<(usize, Names)> {
         (index, [of_conv, norm(NORM, &of_norm)].concat())
     });
     named.collect()
+}
+
+/// Those of an Inception V3.
+fn inception(network: &Network) -> Vec<(usize, Names)> {
+    let layers = network.layers.iter().enumerate().filter(|(_, layer)| layer.batch_norm);
+    let of_layer = |(index, layer): (usize, &Layer)| {
+        let known = |(ours, theirs): &(&str, &str)| {
+            let rest = layer.name.strip_prefix(ours).filter(|rest| rest.is_empty() || rest.starts_with('.'))?;
+            Some(format!("{theirs}{rest}"))
+        };
+        let module = MODULES.iter().find_map(known).unwrap_or_default();
+        (index, [conv(&format!("{module}.conv")), norm(NORM, &format!("{module}.bn"))].concat())
+    };
+    layers.map(of_layer).collect()
 }
 
 /// timm's aligned ones: our layers have the names of its modules. Where batch norm comes first, a layer's own is in the module behind it.
