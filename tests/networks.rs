@@ -1,4 +1,5 @@
-//! Other networks than the classic Xception against timm, by files and values of `tools/make_networks.py`.
+//! Other networks than the classic Xception against timm and Keras, by files and values of `tools/make_networks.py` and
+//! `tools/make_inception.py`.
 
 mod common;
 
@@ -8,8 +9,9 @@ use xception::backend::{Backend, Cpu, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::network::layer::{Layer, Shape};
-use xception::network::{Architecture, Network};
+use xception::network::{Architecture, HeadLayer, Network, Output};
 use xception::tile::Tuning;
+use xception::weights::safetensors::Model;
 use xception::weights::{Overrides, convert};
 
 /// Each network's file, trainable parameters with 1000 classes, and multiply-accumulates at 299×299, as timm publishes them: two for each
@@ -25,7 +27,11 @@ const NETWORKS: [(&str, Architecture, &str, &str); 6] = [
 
 /// The number of values of each network that the oracle has: two of the stem, and of seven or eight blocks.
 fn blocks(architecture: Architecture) -> usize {
-    if architecture == Architecture::TorchInceptionV3 { 10 } else { 9 }
+    match architecture {
+        Architecture::InceptionV3 => 8,
+        Architecture::TorchInceptionV3 => 10,
+        _ => 9,
+    }
 }
 
 /// The sizes that it has; the first is the smallest.
@@ -56,13 +62,15 @@ fn parameters_and_work_are_the_published_ones() {
 /// Compares the outputs of blocks, and the logits.
 fn compare<B: Backend>(backend: &B, (name, architecture): (&str, Architecture), size: [usize; 2], options: Options) {
     let overrides = Overrides { input_size: Some(size), ..Overrides::default() };
+    let folder = if architecture == Architecture::InceptionV3 { "inception" } else { "networks" };
     let file =
-        convert(decompressed(&format!("networks/{name}")), overrides).unwrap_or_else(|error| panic!("{name}: {error}"));
+        convert(decompressed(&format!("{folder}/{name}")), overrides).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut classifier = block_on(Classifier::load(backend, &file, options)).unwrap();
     assert_eq!(classifier.meta().architecture, architecture);
     let [height, width] = size;
     classifier.upload_pixels(&pattern(height, width)).unwrap();
-    let start = format!("{}.{height}x{width}", name.split('.').next().unwrap());
+    let model = if folder == "inception" { "inception_v3_keras" } else { name.split('.').next().unwrap() };
+    let start = format!("{model}.{height}x{width}");
     let compared = compare_layers(&classifier, |layer| format!("{start}.{layer}"));
     assert_eq!(compared, blocks(architecture), "every block that was written down is compared");
     let ((atol, rtol), logits) = (tolerance(&classifier), block_on(classifier.logits()).unwrap());
@@ -97,5 +105,38 @@ fn blocks_agree_with_timm_on_a_gpu() {
 fn blocks_agree_with_timm_in_the_reference() {
     for (name, architecture, ..) in [NETWORKS[3], NETWORKS[5]] {
         compare(&Reference, (name, architecture), sizes(architecture)[0], Options::default());
+    }
+}
+
+/// Keras's Inception V3, in the files that it has been saved in; all have the same weights.
+const KERAS: [&str; 4] = ["model.keras", "weights.weights.h5", "whole.h5", "weights.h5"];
+
+#[test]
+fn inception_blocks_agree_with_keras() {
+    let network = Network::new(
+        [299, 299],
+        &[HeadLayer::average(), HeadLayer::dense("predictions", 1000, None)],
+        Output::Softmax,
+        Architecture::InceptionV3,
+    )
+    .unwrap();
+    assert_eq!((network.parameter_count(), network.macs() / 10_000_000), (23_851_784, 571));
+    for size in sizes(Architecture::InceptionV3) {
+        compare(&Cpu::new(), (KERAS[0], Architecture::InceptionV3), size, Options::default());
+    }
+}
+
+#[test]
+fn every_file_of_an_inception_has_the_same_weights() {
+    let read = |name: &str| {
+        let overrides = Overrides { input_size: Some([75, 75]), ..Overrides::default() };
+        let file = convert(decompressed(&format!("inception/{name}")), overrides);
+        Model::deserialize(&file.unwrap_or_else(|error| panic!("{name}: {error}"))).unwrap()
+    };
+    let expected = read(KERAS[0]);
+    for name in &KERAS[1..] {
+        let model = read(name);
+        assert_eq!(model.meta.head.len(), expected.meta.head.len(), "{name}");
+        assert!(model.tensors == expected.tensors, "{name} has other weights");
     }
 }

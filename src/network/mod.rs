@@ -174,6 +174,11 @@ impl Network {
         parameters.map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
+    /// The number of batch norms that are folded into other layers.
+    pub fn norms(&self) -> usize {
+        self.layers.iter().map(|layer| usize::from(layer.batch_norm) + usize::from(layer.depthwise_norm)).sum()
+    }
+
     /// Multiply-accumulates for one image.
     pub fn macs(&self) -> u64 {
         self.layers.iter().map(Layer::macs).sum()

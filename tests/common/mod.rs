@@ -156,7 +156,7 @@ pub fn decompressed(name: &str) -> Vec<u8> {
 }
 
 /// Values computed by Keras, PIL and timm, by name; `None` for others.
-pub struct Golden([SafeTensors<'static>; 3]);
+pub struct Golden([SafeTensors<'static>; 4]);
 
 impl Golden {
     /// Images of 8 bits.
@@ -179,7 +179,7 @@ impl Golden {
 pub fn golden() -> &'static Golden {
     static GOLDEN: LazyLock<Golden> = LazyLock::new(|| {
         Golden(
-            ["golden.safetensors", "golden_timm.safetensors", "networks.safetensors"]
+            ["golden.safetensors", "golden_timm.safetensors", "networks.safetensors", "inception.safetensors"]
                 .map(|name| SafeTensors::deserialize(read(&data(name)).leak()).expect("an undamaged safetensors file")),
         )
     });

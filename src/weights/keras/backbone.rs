@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use super::super::fold::fold;
 use super::config::{Config, EPSILON, Place};
 use super::layers::{Found, Kind, Layers};
+use super::order::{by_creation, by_depth};
 use crate::error::Result;
 use crate::network::Network;
-use crate::network::layer::Layer;
+use crate::network::layer::{Layer, NORM};
 
 /// The folded tensors of all convolutions.
 pub(super) fn backbone(network: &Network, layers: &Layers, config: &Config) -> Result<Vec<Vec<f32>>> {
@@ -21,16 +22,39 @@ pub(super) fn backbone(network: &Network, layers: &Layers, config: &Config) -> R
     let placed: Option<Vec<_>> = all.iter().zip(&config.places).map(placed).collect();
     let found = match placed.filter(|placed| placed.len() == all.len()) {
         Some(placed) => placed,
-        None => counted(&all, layers)?,
+        None if all.iter().any(|layer| layer.is_separable()) => counted(&all, layers)?,
+        None => numbered(network, layers)?,
     };
     let epsilon = config.epsilon.unwrap_or(EPSILON);
     let mut tensors = Vec::new();
-    for (layer, [conv, norm]) in all.iter().zip(&found) {
+    for (layer, [conv, norm]) in all.iter().zip(found) {
+        let [conv, norm] = [&conv, &without_gamma(norm)];
         tensors.extend(fold(layer, epsilon, |name| {
             layers.array_of(layer, if conv.arrays.contains_key(name) { conv } else { norm }, name)
         })?);
     }
     Ok(tensors)
+}
+
+/// A batch norm whose arrays have their names where it has no gamma: Keras 3 numbers those that there are.
+fn without_gamma(mut norm: Found) -> Found {
+    if !norm.arrays.contains_key("moving_variance") {
+        let arrays: Vec<_> = NORM.iter().filter_map(|name| norm.arrays.remove(name)).collect();
+        norm.arrays = NORM[1..].iter().copied().zip(arrays).collect();
+    }
+    norm
+}
+
+/// The convolution and batch norm of each layer of an Inception V3, by their numbers.
+fn numbered(network: &Network, layers: &Layers) -> Result<Vec<[Found; 2]>> {
+    let is_by_depth = layers.of(Kind::Conv).first().is_some_and(|found| found.path.contains("/layers/"));
+    let order = if is_by_depth { by_depth(network) } else { by_creation(network) };
+    let names = vec![None; order.len()];
+    let convs = layers.matched(Kind::Conv, "convolutions", &names, "InceptionV3")?;
+    let norms = layers.matched(Kind::BatchNorm, "batch norms", &names, "InceptionV3")?;
+    let mut found: Vec<_> = order.into_iter().zip(convs.into_iter().zip(norms)).collect();
+    found.sort_by_key(|(layer, _)| *layer);
+    Ok(found.into_iter().map(|(_, (conv, norm))| [conv, norm]).collect())
 }
 
 /// The convolution and batch norm of each layer, by the names that Keras gives them, or else by number.
@@ -54,7 +78,7 @@ fn counted(all: &[&Layer], layers: &Layers) -> Result<Vec<[Found; 2]>> {
             if layer.is_pointwise() { is_named.then_some(residual) } else { Some(format!("{}{ending}", layer.name)) }
         };
         let names: Vec<Option<String>> = order.iter().map(name).collect();
-        let found = layers.matched(kind, what, &names)?;
+        let found = layers.matched(kind, what, &names, "Xception")?;
         Ok(order.iter().map(|layer| layer.name.clone()).zip(found).collect())
     };
     let mut kernels = found(Kind::SeparableConv, "separable convolutions", &separable, "")?;

@@ -16,10 +16,10 @@ use steps::{kind_of, output_of, step};
 use super::activation;
 use super::graph::{Graph, Node};
 use crate::error::{Error, Result};
-use crate::network::Output;
 use crate::network::activation::Function;
 use crate::network::head::MAX_LAYERS;
 use crate::network::layer::GlobalPool;
+use crate::network::{Architecture, Output};
 
 /// The contents of the config; a model without one has [`Config::default`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,8 +43,8 @@ pub(super) struct Config {
     pub epsilon: Option<f64>,
     /// Whether there is a config at all.
     pub is_there: bool,
-    /// Whether it has a backbone.
-    pub backbone: bool,
+    /// The backbone, if it has one.
+    pub backbone: Option<Architecture>,
 }
 
 /// A step on the values of pixels; arrays are by channel.
@@ -121,6 +121,28 @@ fn through(nodes: &[Node], mut at: usize) -> usize {
     at
 }
 
+/// Whether a layer joins the branches of an Inception block.
+fn is_block(graph: &Graph, node: &Node) -> bool {
+    let is_branch = |&input: &usize| !graph.nodes[through(&graph.nodes, input)].class.starts_with("Global");
+    node.class == "Concatenate" && node.inputs.iter().all(is_branch) && has_convolution(graph, node)
+}
+
+/// Whether a layer depends on a convolution.
+fn has_convolution(graph: &Graph, node: &Node) -> bool {
+    node.inputs.first().is_some_and(|&input| {
+        let needed = graph.needed(input);
+        graph.nodes.iter().zip(needed).any(|(node, needed)| needed && node.class == "Conv2D")
+    })
+}
+
+/// ε of the first batch norm that a layer depends on.
+fn first_epsilon(graph: &Graph, last: usize) -> Option<f64> {
+    let needed = graph.needed(last);
+    let is_norm = |(at, node): &(usize, &Node)| needed[*at] && node.class == "BatchNormalization";
+    let (_, norm) = graph.nodes.iter().enumerate().find(is_norm)?;
+    Some(norm.config["epsilon"].as_f64().unwrap_or(EPSILON))
+}
+
 impl Config {
     /// Reads a model's `config.json`, or the attributes `model_config` and `training_config` of an `.h5` file; a model without
     /// separable convolutions is read as a head alone.
@@ -154,7 +176,7 @@ impl Config {
         if let Some(features) = config.behind_backbone(&graph, output, is_keras3)? {
             let image = config.front_of_backbone(&graph, features)?;
             if !graph.is_hub {
-                config.places = backbone::places(&graph, image, features)?;
+                config.places = backbone::places(&graph, image, features, config.backbone.unwrap_or_default())?;
             }
         }
         config.end(&compiled["loss"])?;
@@ -172,7 +194,7 @@ impl Config {
             if steps.len() > MAX_LAYERS {
                 return unsupported(node, &format!(", before {MAX_LAYERS} others"));
             }
-            if node.class == "SeparableConv2D" {
+            if node.class == "SeparableConv2D" || is_block(graph, node) {
                 break Some(at);
             }
             if node.class == "InputLayer" {
@@ -197,6 +219,10 @@ impl Config {
         };
         let features = match last {
             None => None,
+            Some(last) if nodes[last].class == "Concatenate" => {
+                self.epsilon = first_epsilon(graph, last);
+                Some(last)
+            }
             // The last separable convolution has its batch norm and ReLU behind it.
             Some(last) => match [steps.pop(), steps.pop()] {
                 [
@@ -214,7 +240,10 @@ impl Config {
             Step { name: name.clone(), group: group.clone(), kind }
         };
         self.head = steps.into_iter().rev().map(step).collect();
-        self.backbone = last.is_some();
+        self.backbone = last.map(|last| match &*nodes[last].class {
+            "Concatenate" => Architecture::InceptionV3,
+            _ => Architecture::Xception,
+        });
         Ok(features)
     }
 

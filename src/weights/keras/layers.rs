@@ -8,6 +8,7 @@ use hdf5_pure::{DType, Dataset, File, Group};
 use super::super::counting;
 use super::super::fold::finite;
 use crate::error::{Error, Result};
+use crate::network::Architecture;
 use crate::network::layer::Layer;
 
 /// The most groups and arrays a file is searched for: a whole Xception has about 800. Links can make a small file
@@ -19,6 +20,9 @@ const MAX_PATH: usize = 500;
 
 /// How deep groups may lie: three levels for each model in a model. WebAssembly's stack is 1 MB.
 const MAX_DEPTH: usize = 64;
+
+/// The convolutions of an Inception V3.
+const INCEPTION: usize = 94;
 
 /// The most that arrays may claim, times the file's length: weights hardly compress, pruned ones a few times.
 pub(super) const MAX_RATIO: usize = 8;
@@ -224,7 +228,16 @@ impl Layers {
         self.by_kind.get(&kind).map_or(&[], Vec::as_slice)
     }
 
-    /// The first array of a layer that is none of an Xception's.
+    /// The backbone whose convolutions these are.
+    pub(super) fn backbone(&self) -> Option<Architecture> {
+        let convolutions = self.of(Kind::Conv).len();
+        match self.of(Kind::SeparableConv).len() {
+            0 => (convolutions == INCEPTION).then_some(Architecture::InceptionV3),
+            _ => Some(Architecture::Xception),
+        }
+    }
+
+    /// The first array of a layer that is none of a classifier's.
     pub(super) fn unknown(&self) -> Option<&str> {
         self.unknown.first().map(String::as_str)
     }
@@ -250,21 +263,27 @@ impl Layers {
     }
 
     /// The layers of a kind for the layers of the network: by name, and the rest in counting order.
-    pub(super) fn matched(&self, kind: Kind, what: &str, names: &[Option<String>]) -> Result<Vec<Found>> {
+    pub(super) fn matched(
+        &self,
+        kind: Kind,
+        what: &str,
+        names: &[Option<String>],
+        network: &str,
+    ) -> Result<Vec<Found>> {
         let found = self.of(kind);
         let by_name = |name: &String| found.iter().find(|layer| layer.name == *name);
         let named = names.iter().flatten().any(|name| by_name(name).is_some());
         let missing = || names.iter().flatten().find(|name| named && by_name(name).is_none());
         if found.len() != names.len() || missing().is_some() {
             let detail = missing().map_or(String::new(), |name| format!(": {name} is missing"));
-            let counts = format!("it has {} {what}, an Xception has {}{detail}", found.len(), names.len());
+            let counts = format!("it has {} {what}, an {network} has {}{detail}", found.len(), names.len());
             return Err(Error::Weights(format!(
-                "this is not a whole Xception: {counts}; give a model that keras.applications.Xception is part of"
+                "this is not a whole {network}: {counts}; give a model that keras.applications.{network} is part of"
             )));
         }
         let mut rest = found.iter().filter(|layer| !names.contains(&Some(layer.name.clone())));
         let matched = names.iter().map(|name| name.as_ref().and_then(by_name).or_else(|| rest.next()).cloned());
-        let twice = || Error::Weights(format!("this is not a whole Xception: two of its {what} have the same name"));
+        let twice = || Error::Weights(format!("this is not a whole {network}: two of its {what} have the same name"));
         matched.collect::<Option<_>>().ok_or_else(twice)
     }
 

@@ -2,11 +2,11 @@
 //! which Keras 1 named.
 //!
 //! Theory: whatever the file's layout, an Xception has 34 separable convolutions, 6 other convolutions, 40 batch
-//! norms, a combination that no other network has. So the arrays of the whole file are gathered into layers
+//! norms, an Inception V3 94 convolutions and as many batch norms, combinations that no other network has. So the arrays of the whole file are gathered into layers
 //! by the group they lie in, wherever a backbone may be nested, sorted by kind, and matched with the network: by name
 //! where Keras's names are there (`block3_sepconv1`), else by number. Shortcuts have numbers only. The numbers count
 //! in the order of `model.layers`, in which a block's shortcut follows its separable convolutions; only Keras 1
-//! numbered the batch norms by creation, a block's shortcut first.
+//! numbered the batch norms by creation, a block's shortcut first. The order of an Inception V3's `model.layers` is by depth (`order.rs`).
 //!
 //! What follows the backbone is what the model's config lists; in a file without one, its dense layers as their shapes follow
 //! one another.
@@ -17,6 +17,7 @@ mod config;
 mod graph;
 mod hub;
 mod layers;
+mod order;
 
 use std::io::{Cursor, Read};
 
@@ -28,7 +29,7 @@ use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
 use crate::network::layer::{Operation, Shape, Window};
-use crate::network::{Architecture, FEATURES, FrontLayer, Network, Output};
+use crate::network::{FEATURES, FrontLayer, Network, Output};
 use crate::resize::Preprocessing;
 use backbone::backbone;
 use config::{Config, EPSILON, PixelStep, Step, StepKind, normalization};
@@ -107,12 +108,16 @@ fn open_h5(bytes: Vec<u8>) -> Result<(Layers, Option<String>, Option<String>)> {
 pub fn read_head(file: Vec<u8>, prefix: Prefix) -> Result<Head> {
     let mut opened = open(file)?;
     if !opened.config.is_there {
-        // A model has forty batch norms before its head.
+        // A model has as many batch norms before its head.
         let norms = opened.layers.of(Kind::BatchNorm).len();
-        if norms != if opened.layers.of(Kind::SeparableConv).is_empty() { 0 } else { 40 } {
+        let expected = match opened.layers.backbone() {
+            Some(architecture) => Network::backbone([SIDE; 2], architecture)?.norms(),
+            None => 0,
+        };
+        if norms != expected {
             return Err(Error::Weights(
-                "its batch norms are not only those of an Xception's backbone, and weights alone do not tell where the \
-                 others belong: give the whole model (.keras or .h5)"
+                "its batch norms are not only those of the backbone, and weights alone do not tell where the others \
+                 belong: give the whole model (.keras or .h5)"
                     .to_owned(),
             ));
         }
@@ -129,14 +134,14 @@ pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     let mut opened = open(file)?;
     let front = opened.config.front(size)?;
     let input_size = front.size.unwrap_or([SIDE; 2]);
-    let network = Network::backbone(FrontLayer::output(&front.layers, input_size), Architecture::Xception)?;
-    if opened.layers.of(Kind::SeparableConv).is_empty() {
-        return Err(Error::Weights(
-            "this is not a whole Xception: it has no separable convolutions; give a model that keras.applications.Xception is \
-             part of, or give this file as a head"
-                .to_owned(),
-        ));
-    }
+    let Some(architecture) = opened.config.backbone.or(opened.layers.backbone()) else {
+        let convolutions = opened.layers.of(Kind::Conv).len();
+        return Err(Error::Weights(format!(
+            "this is not a whole Xception or Inception V3: it has no separable convolutions, and {convolutions} others; give a model \
+             that keras.applications.Xception or InceptionV3 is part of, or give this file as a head"
+        )));
+    };
+    let network = Network::backbone(FrontLayer::output(&front.layers, input_size), architecture)?;
     let head = head(&mut opened, Prefix::none(network.features()))?;
     let Opened { mut layers, config } = opened;
     let preprocessing = preprocessing(&config.pixels, &mut layers)?;
@@ -157,7 +162,7 @@ pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
     assumed.extend(head.assumed);
     let source = Source { kind: kind.to_owned(), ..Source::default() };
     let meta = Meta {
-        architecture: Architecture::Xception,
+        architecture,
         input_size,
         front: front.layers,
         head: head.layers,
@@ -233,7 +238,7 @@ fn listed(config: &Config, layers: &mut Layers, prefix: &mut Prefix) -> Result<V
     let flattens = || layers.of(Kind::Dense).iter().any(|found| found.arrays["kernel"].shape[0] == flattened);
     let first = config.head.iter().find(|step| is_spatial(step)).map(|step| &step.kind);
     let reads_pixels = match first {
-        _ if config.backbone => true,
+        _ if config.backbone.is_some() => true,
         Some(StepKind::Flatten) => flattens(),
         first => first.is_some(),
     };

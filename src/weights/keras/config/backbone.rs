@@ -6,7 +6,7 @@ use super::steps::{number, pair, windows};
 use super::{EPSILON, is_idle, through, unsupported};
 use crate::error::{Error, Result};
 use crate::network::activation::Function;
-use crate::network::layer::{Layer, Operation, Window};
+use crate::network::layer::{Layer, Operation, ValueId, Window};
 use crate::network::{Architecture, Network};
 
 /// A size at which all layers have their usual windows.
@@ -28,7 +28,12 @@ pub(super) fn check(node: &Node, epsilon: f64) -> Result<()> {
         "BatchNormalization" if node.config["epsilon"].as_f64().unwrap_or(EPSILON) != epsilon => {
             unsupported(node, ", with another epsilon than the other batch norms")
         }
-        "Conv2D" | "SeparableConv2D" | "MaxPooling2D" | "Add" | "BatchNormalization" => Ok(()),
+        "BatchNormalization" if node.config["center"] == false => unsupported(node, ", without a beta"),
+        "Concatenate" if !matches!(node.config["axis"].as_i64(), None | Some(-1 | 3)) => {
+            unsupported(node, ", along another axis than channels")
+        }
+        "Conv2D" | "SeparableConv2D" | "MaxPooling2D" | "AveragePooling2D" | "Add" | "Concatenate"
+        | "BatchNormalization" => Ok(()),
         _ if is_idle(node) || is_relu(node) => Ok(()),
         _ => unsupported(node, ", in the backbone"),
     }
@@ -43,7 +48,7 @@ fn fits(node: &Node, layer: &Layer) -> Result<bool> {
     let config = &node.config;
     let is_one = |option: &str| config[option].is_null() || pair(&config[option]) == Some([1; 2]);
     let (kernel, expected) = match layer.operation {
-        Operation::MaxPool(window) => ("pool_size", window),
+        Operation::MaxPool(window) | Operation::AveragePool(window) => ("pool_size", window),
         Operation::Conv(window) | Operation::SeparableConv(window) => ("kernel_size", window),
         _ => return Ok(false),
     };
@@ -54,92 +59,167 @@ fn fits(node: &Node, layer: &Layer) -> Result<bool> {
     Ok(Window::of(kernel, stride, is_same, layer.input) == expected && has_filters && is_plain && is_channels_last)
 }
 
-/// A graph by what reads each of its layers.
-struct Readers<'a> {
+/// Keras's class of the layer that a table's is.
+fn class(layer: &Layer) -> &'static str {
+    match layer.operation {
+        Operation::SeparableConv(_) => "SeparableConv2D",
+        Operation::Conv(_) => "Conv2D",
+        Operation::AveragePool(_) => "AveragePooling2D",
+        _ => "MaxPooling2D",
+    }
+}
+
+/// A part of a graph that is the table's; or else how it differs, and how many nodes fitted before.
+type Matched<T> = std::result::Result<T, (usize, Error)>;
+
+/// A table's layers with the nodes that compute them, from the last to the first.
+struct Matching<'a> {
     nodes: &'a [Node],
-    readers: Vec<Vec<usize>>,
+    layers: &'a [Layer],
+    /// What the model is taken for.
+    name: &'static str,
+    /// The node that gives each value, as far as it is known.
+    values: Vec<Option<usize>>,
+    /// The convolution and batch norm of each layer.
+    places: Vec<Option<[usize; 2]>>,
+    /// How many nodes fitted so far.
+    fitted: usize,
 }
 
-impl<'a> Readers<'a> {
-    /// Of the layers that `last` needs; those that do nothing are left out.
-    fn new(graph: &'a Graph, last: usize) -> Self {
-        let mut all = Self { nodes: &graph.nodes, readers: vec![Vec::new(); graph.nodes.len()] };
-        let needed = graph.needed(last);
-        for at in (0..=last).filter(|&at| needed[at] && !is_idle(&graph.nodes[at])) {
-            for &input in &graph.nodes[at].inputs {
-                let from = through(all.nodes, input);
-                all.readers[from].push(at);
-            }
-        }
-        all
+impl Matching<'_> {
+    fn differs<T>(&self, at: usize, what: &str) -> Matched<T> {
+        let Node { name, class, .. } = &self.nodes[at];
+        let network = self.name;
+        let error = format!(
+            "the backbone is another network than {network}, though its layers are the same: {name} ({class}) {what}"
+        );
+        Err((self.fitted, Error::Weights(error)))
     }
 
-    /// The only reader of some kind.
-    fn next(&self, at: usize, kind: &str, is_it: impl Fn(&Node) -> bool) -> Result<usize> {
-        let mut readers = self.readers[at].iter().copied().filter(|&reader| is_it(&self.nodes[reader]));
-        match (readers.next(), readers.next()) {
-            (Some(reader), None) => Ok(reader),
-            (reader, _) => {
-                let what = if reader.is_some() { "several layers" } else { "no layer" };
-                Err(another(&self.nodes[at], &format!("is followed by {what} of the kind {kind}")))
+    /// The only input of a node of some kind, through layers that do nothing.
+    fn input(&mut self, at: usize, kind: &str, is_it: bool) -> Matched<usize> {
+        match (&self.nodes[at].inputs[..], is_it) {
+            (&[input], true) => {
+                self.fitted += 1;
+                Ok(through(self.nodes, input))
             }
+            _ => self.differs(at, &format!("is where {kind} belongs")),
         }
     }
-}
 
-fn another(node: &Node, what: &str) -> Error {
-    Error::Weights(format!(
-        "the backbone is another network than keras.applications.Xception, though its layers are the same: {} ({}) {what}",
-        node.name, node.class
-    ))
+    /// Takes a node for the value of a layer, or the image, and so on with what it reads.
+    fn value(&mut self, value: ValueId, at: usize) -> Matched<()> {
+        let layers = self.layers;
+        if let Some(known) = self.values[value] {
+            let is_same = known == at;
+            return if is_same {
+                Ok(())
+            } else {
+                self.differs(at, &format!("is read instead of {}", self.nodes[known].name))
+            };
+        }
+        let Some(layer) = value.checked_sub(1).map(|layer| &layers[layer]) else {
+            return self.differs(at, "is read as the image");
+        };
+        if layer.operation == Operation::Concat {
+            self.concat(value, at)?;
+        } else {
+            let mut from = at;
+            if layer.activation_after.is_some() {
+                from = self.input(from, "a ReLU", is_relu(&self.nodes[from]))?;
+            }
+            match layer.add {
+                Some(add) => self.sum(value, add, from)?,
+                None => self.layer(value, from)?,
+            }
+        }
+        self.values[value] = Some(at);
+        Ok(())
+    }
+
+    /// The parts of a concatenation, which may lie in several ones.
+    fn concat(&mut self, value: ValueId, at: usize) -> Matched<()> {
+        let mut parts = vec![at];
+        while let Some(place) = parts.iter().position(|&part| self.nodes[part].class == "Concatenate") {
+            let inputs = self.nodes[parts[place]].inputs.iter().map(|&input| through(self.nodes, input));
+            let inputs: Vec<usize> = inputs.collect();
+            parts.splice(place..=place, inputs);
+        }
+        let layers = self.layers;
+        let is_part = |layer: &usize| layers[*layer].slice.is_some();
+        let first = layers[..value - 1].iter().rposition(|layer| layer.slice == Some(0)).unwrap_or_default();
+        let expected: Vec<usize> = (first..value - 1).filter(is_part).collect();
+        if parts.len() != expected.len() {
+            return self.differs(at, &format!("joins {} branches instead of {}", parts.len(), expected.len()));
+        }
+        parts.into_iter().zip(expected).try_for_each(|(part, layer)| self.value(layer + 1, part))
+    }
+
+    /// The sum of a layer and an earlier value, in either order.
+    fn sum(&mut self, value: ValueId, add: ValueId, at: usize) -> Matched<()> {
+        let &[one, other] = &self.nodes[at].inputs[..] else {
+            return self.differs(at, "is where a sum of two layers belongs");
+        };
+        if self.nodes[at].class != "Add" {
+            return self.differs(at, "is where a sum belongs");
+        }
+        let [one, other] = [one, other].map(|input| through(self.nodes, input));
+        let before = (self.values.clone(), self.places.clone(), self.fitted);
+        let mut attempt = |added, main| self.value(add, added).and_then(|()| self.layer(value, main));
+        let Err(first) = attempt(one, other) else { return Ok(()) };
+        (self.values, self.places, self.fitted) = before;
+        let mut attempt = |added, main| self.value(add, added).and_then(|()| self.layer(value, main));
+        let Err(second) = attempt(other, one) else { return Ok(()) };
+        Err(if first.0 > second.0 { first } else { second })
+    }
+
+    /// A layer without what is added to it and what follows that.
+    fn layer(&mut self, value: ValueId, at: usize) -> Matched<()> {
+        let layer = &self.layers[value - 1];
+        let (nodes, mut from) = (self.nodes, at);
+        if layer.batch_norm {
+            from = self.input(from, "a BatchNormalization", nodes[from].class == "BatchNormalization")?;
+        }
+        let kind = class(layer);
+        let next = self.input(from, kind, nodes[from].class == kind)?;
+        if !fits(&nodes[from], layer).map_err(|error| (self.fitted, error))? {
+            return self.differs(from, &format!("has other options than {}", layer.name));
+        }
+        if layer.batch_norm {
+            if self.places.iter().flatten().flatten().any(|used| [from, at].contains(used)) {
+                return self.differs(from, "is used twice");
+            }
+            self.places[value - 1] = Some([from, at]);
+        }
+        let input = match layer.activation_before {
+            Some(_) => self.input(next, "a ReLU", is_relu(&nodes[next]))?,
+            None => next,
+        };
+        self.value(layer.from, input)
+    }
 }
 
 /// The convolutions and batch norms between `image` and the last activation, `features`, in the order of the table.
 ///
 /// # Errors
 /// [`Error::Weights`] if they are connected otherwise than in the table, or have other windows.
-pub(super) fn places(graph: &Graph, image: usize, features: usize) -> Result<Vec<[Place; 2]>> {
-    let graph = Readers::new(graph, features);
-    let nodes = graph.nodes;
+pub(super) fn places(
+    graph: &Graph,
+    image: usize,
+    features: usize,
+    architecture: Architecture,
+) -> Result<Vec<[Place; 2]>> {
+    let network = Network::backbone(SIZE, architecture)?;
+    let (nodes, layers) = (&graph.nodes[..], &network.layers[..]);
+    let name = match architecture {
+        Architecture::InceptionV3 => "keras.applications.InceptionV3",
+        _ => "keras.applications.Xception",
+    };
+    let mut values = vec![None; layers.len() + 1];
+    values[0] = Some(through(nodes, image));
+    let places = vec![None; layers.len()];
+    let mut matching = Matching { nodes, layers, name, values, places, fitted: 0 };
+    matching.value(layers.len(), features).map_err(|(_, error)| error)?;
     let place = |at: usize| Place { name: nodes[at].name.clone(), group: nodes[at].group.clone() };
-    let mut values = vec![through(nodes, image)];
-    let mut places = Vec::new();
-    for layer in &Network::backbone(SIZE, Architecture::Xception)?.layers {
-        let class = match layer.operation {
-            Operation::SeparableConv(_) => "SeparableConv2D",
-            Operation::Conv(_) => "Conv2D",
-            _ => "MaxPooling2D",
-        };
-        let of = |class: &'static str| move |node: &Node| node.class == class;
-        let mut at = values[layer.from];
-        if layer.activation_before.is_some() {
-            at = graph.next(at, "ReLU", is_relu)?;
-        }
-        at = graph.next(at, class, of(class))?;
-        if !fits(&nodes[at], layer)? {
-            return Err(another(&nodes[at], &format!("has other options than {}", layer.name)));
-        }
-        if layer.batch_norm {
-            let norm = graph.next(at, "BatchNormalization", of("BatchNormalization"))?;
-            places.push([place(at), place(norm)]);
-            at = norm;
-        }
-        if let Some(add) = layer.add {
-            let sum = graph.next(at, "Add", of("Add"))?;
-            let [added, value] = [values[add], at];
-            let inputs: Vec<usize> = nodes[sum].inputs.iter().map(|&input| through(nodes, input)).collect();
-            if inputs != [added, value] && inputs != [value, added] {
-                return Err(another(&nodes[sum], "adds other layers"));
-            }
-            at = sum;
-        }
-        if layer.activation_after.is_some() {
-            at = graph.next(at, "ReLU", is_relu)?;
-        }
-        values.push(at);
-    }
-    match values.last() {
-        Some(&last) if last == features => Ok(places),
-        _ => Err(another(&nodes[features], "is not the last one")),
-    }
+    Ok(matching.places.into_iter().flatten().map(|both| both.map(place)).collect())
 }

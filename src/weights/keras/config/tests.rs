@@ -27,15 +27,34 @@ fn functional(name: &str, layers: &[Value], output: &str) -> Value {
     )
 }
 
-/// The layers of the backbone as Keras writes them; the last one is `features`.
-fn layers_of_backbone() -> Vec<Value> {
+/// The layers of a backbone as Keras writes them.
+fn layers_of(architecture: Architecture) -> Vec<Value> {
     let mut layers = vec![reading("InputLayer", json!({}), "image", &[])];
     let mut values = vec!["image".to_owned()];
-    for row in &Network::backbone([299; 2], Architecture::Xception).unwrap().layers {
+    let mut parts: Vec<String> = Vec::new();
+    for row in &Network::backbone([299; 2], architecture).unwrap().layers {
         let (class, window, size) = match row.operation {
             Operation::SeparableConv(window) => ("SeparableConv2D", window, "kernel_size"),
             Operation::Conv(window) => ("Conv2D", window, "kernel_size"),
             Operation::MaxPool(window) => ("MaxPooling2D", window, "pool_size"),
+            Operation::AveragePool(window) => ("AveragePooling2D", window, "pool_size"),
+            Operation::Concat => {
+                let mut from: Vec<&str> = parts.iter().map(String::as_str).collect();
+                // Keras joins the last blocks' inner branches by themselves.
+                if let [one, a, b, c, d, pool] = from[..] {
+                    layers.push(reading("Concatenate", json!({"axis": 3}), &format!("{}_0", row.name), &[a, b]));
+                    layers.push(reading("Concatenate", json!({"axis": 3}), &format!("{}_1", row.name), &[c, d]));
+                    from = vec![one, "", "", pool];
+                }
+                let inner = [format!("{}_0", row.name), format!("{}_1", row.name)];
+                let mut inner = inner.iter();
+                let from: Vec<&str> =
+                    from.into_iter().map(|name| if name.is_empty() { inner.next().unwrap() } else { name }).collect();
+                layers.push(reading("Concatenate", json!({"axis": 3}), &row.name, &from));
+                values.push(row.name.clone());
+                parts.clear();
+                continue;
+            }
             _ => unreachable!(),
         };
         let name = &row.name;
@@ -60,13 +79,14 @@ fn layers_of_backbone() -> Vec<Value> {
         if row.activation_after.is_some() {
             from = add("ReLU", json!({}), format!("{name}_act"), &[&from]);
         }
+        parts.extend(row.slice.map(|_| from.clone()));
         values.push(from);
     }
     layers
 }
 
 fn backbone() -> Value {
-    functional("xception", &layers_of_backbone(), "block14_sepconv2_act")
+    functional("xception", &layers_of(Architecture::Xception), "block14_sepconv2_act")
 }
 
 /// A model of an input, steps on pixel values, the backbone and what follows.
@@ -250,7 +270,7 @@ fn graphs_are_followed() {
         reading(class, json!({"units": 3, "activation": "linear"}), name, reads)
     };
     let graph = |tail: &[Value], outputs: &[&str]| {
-        let mut act = functional("act", &layers_of_backbone(), "block14_sepconv2_act");
+        let mut act = functional("act", &layers_of(Architecture::Xception), "block14_sepconv2_act");
         act["inbound_nodes"] = json!([[["input", 0, 0, {}]]]);
         let input = reading("InputLayer", json!({}), "input", &[]);
         // Not in the order of the graph.

@@ -3,42 +3,44 @@
 use serde_json::{Value, json};
 
 use super::super::*;
-use super::{average, backbone, dense, functional, layer, layers_of_backbone, reading};
+use super::{average, backbone, dense, functional, layer, layers_of, reading};
 use crate::network::layer::Part;
 use crate::resize::{Filter, Fit};
 
 /// A model whose backbone has its layers changed.
-fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Result<Config> {
-    let mut layers = layers_of_backbone();
+fn changed_of(architecture: Architecture, change: impl FnOnce(&mut Vec<Value>)) -> Result<Config> {
+    let mut layers = layers_of(architecture);
     change(&mut layers);
-    let layers = [functional("xception", &layers, "block14_sepconv2_act"), average(), dense("out", 3, &Value::Null)];
+    let last = if architecture == Architecture::InceptionV3 { "mixed10" } else { "block14_sepconv2_act" };
+    let layers = [functional("backbone", &layers, last), average(), dense("out", 3, &Value::Null)];
     Config::parse(&layer("Sequential", json!({"layers": layers})).to_string(), None)
+}
+
+fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Result<Config> {
+    changed_of(Architecture::Xception, change)
 }
 
 fn at(layers: &[Value], name: &str) -> usize {
     layers.iter().position(|layer| layer["config"]["name"] == name).unwrap()
 }
 
-/// Any one layer that reads another one, or has another option, makes another network, though all arrays fit.
-#[test]
-fn a_backbone_that_is_connected_otherwise_is_refused() {
-    assert_eq!(changed(|_| ()).unwrap().places.len(), 40);
-    let count = layers_of_backbone().len();
+/// Lets layers read others, each with some of the earlier ones, and expects each such model to be refused; how many there were.
+fn rewired(architecture: Architecture, steps: &[usize]) -> usize {
     let mut tried = 0;
-    for reader in 1..count {
-        // Some of the earlier layers, each in turn over the readers.
-        for step in [1, 2, 3, 5, 11, 37] {
-            let Some(source) = reader.checked_sub(step) else { continue };
+    for reader in 1..layers_of(architecture).len() {
+        for step in steps {
+            let Some(source) = reader.checked_sub(*step) else { continue };
             let mut is_same = false;
-            let config = changed(|layers| {
+            let config = changed_of(architecture, |layers| {
                 let name = layers[source]["config"]["name"].clone();
                 let inputs = layers[reader]["inbound_nodes"][0].as_array_mut().unwrap();
+                let place = step % inputs.len();
                 is_same = inputs.iter().any(|input| input[0] == name);
-                inputs[0][0] = name;
+                inputs[place][0] = name;
             });
             if !is_same {
                 tried += 1;
-                let error = config.expect_err("another backbone").to_string();
+                let error = config.map(drop).expect_err("another backbone").to_string();
                 assert!(
                     error.contains("backbone") || error.contains("is not part of"),
                     "{reader} reads {source}: {error}"
@@ -46,6 +48,47 @@ fn a_backbone_that_is_connected_otherwise_is_refused() {
             }
         }
     }
+    tried
+}
+
+#[test]
+fn an_inception_that_is_connected_otherwise_is_refused() {
+    let config = changed_of(Architecture::InceptionV3, |_| ()).unwrap();
+    assert_eq!((config.places.len(), config.backbone), (94, Some(Architecture::InceptionV3)));
+    assert_eq!(config.epsilon, Some(0.002));
+    let tried = rewired(Architecture::InceptionV3, &[1, 4, 9]);
+    assert!(tried > 500, "{tried}");
+    let config = |change: &dyn Fn(&mut Vec<Value>)| changed_of(Architecture::InceptionV3, change);
+    // Two branches change places: the same arrays, another order of channels.
+    let swapped = config(&|layers| {
+        let block = at(layers, "mixed4");
+        layers[block]["inbound_nodes"][0].as_array_mut().unwrap().swap(1, 2);
+    });
+    assert!(swapped.unwrap_err().to_string().contains("keras.applications.InceptionV3"));
+    for (name, option, value) in [
+        ("mixed1", "axis", json!(1)),
+        ("mixed0.average_pool", "padding", json!("valid")),
+        ("mixed4.branch7x7_2", "kernel_size", json!([7, 1])),
+        ("mixed3.branch3x3", "strides", json!([1, 1])),
+    ] {
+        let changed = config(&|layers| {
+            let at = at(layers, name);
+            layers[at]["config"][option] = value.clone();
+        });
+        assert!(changed.expect_err(name).to_string().contains(name), "{name}");
+    }
+    let shorter = config(&|layers| {
+        let block = at(layers, "mixed2");
+        layers[block]["inbound_nodes"][0].as_array_mut().unwrap().pop();
+    });
+    assert!(shorter.unwrap_err().to_string().contains("joins 3 branches instead of 4"));
+}
+
+/// Any one layer that reads another one, or has another option, makes another network, though all arrays fit.
+#[test]
+fn a_backbone_that_is_connected_otherwise_is_refused() {
+    assert_eq!(changed(|_| ()).unwrap().places.len(), 40);
+    let tried = rewired(Architecture::Xception, &[1, 2, 3, 5, 11, 37]);
     assert!(tried > 500, "{tried}");
     for (name, option, value) in [
         ("block1_conv2", "padding", json!("same")),
