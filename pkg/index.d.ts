@@ -28,14 +28,15 @@ export type Fit = 'squash' | 'crop';
 export interface LoadOptions {
   /**
    * The weights: a URL, or a file in memory. This project's `.safetensors` streams to the GPU as it arrives; Keras's
-   * `.keras`, `.weights.h5` and `.h5` and timm's `.safetensors` are gathered and converted first. What follows the backbone may be any
+   * `.keras`, `.weights.h5` and `.h5`, PyTorch's `.pth` and `.safetensors`, and TensorFlow.js's `model.json` are gathered and converted
+   * first. The files that a `model.json` names lie beside it, or come with it in an array. What follows the backbone may be any
    * list of pooling, Flatten, dense layers, batch norms and activation functions.
    *
    * A download from a URL or a GET `Request` that breaks off goes on where it was, after 0.5, 1 and 2 seconds; the fourth
    * break of a file rejects with the code `fetch`, as do a server that refuses, a file that changes meanwhile, and a web
    * page in place of weights.
    */
-  weights: string | URL | Request | Response | Blob | ArrayBuffer | ArrayBufferView;
+  weights: string | URL | Request | Response | Blob | ArrayBuffer | ArrayBufferView | File[];
   /**
    * The SHA-256 of the file as it is at its source: `sha256-` and base64, as in HTML's `integrity`, or the 64 hex digits
    * that `sha256sum` prints. Another file rejects with the code `integrity`, anything else than a hash with `bad-argument`.

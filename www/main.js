@@ -127,12 +127,8 @@ async function fetchPhoto(url, name) {
 
 /** Weights are recognised by their file extension; the package checks the content. */
 function takeFiles(files) {
-  const isWeights = ({ name }) => /\.(keras|h5|hdf5|safetensors|pth|pt|ckpt|bin|p)$/i.test(name);
-  const [weights] = files.filter(isWeights);
-  if (weights) {
-    forget();
-    models.use({ name: weights.name, file: weights });
-  }
+  const isWeights = ({ name }) => /\.(keras|h5|hdf5|safetensors|pth|pt|ckpt|bin|p|json)$|shard\d+of\d+$/i.test(name);
+  useWeights(files.filter(isWeights));
   take(files.filter((file) => !isWeights(file)).map((file) => ({ name: file.name, blob: file })));
 }
 
@@ -142,9 +138,16 @@ for (const input of [$('file'), $('weights')]) {
     // Lets the same file be chosen again.
     input.value = '';
     if (input.id === 'file') return take(files.map((file) => ({ name: file.name, blob: file })));
-    forget();
-    for (const file of files) models.use({ name: file.name, file });
+    useWeights(files);
   });
+}
+
+/** Loads a model's file; of TensorFlow.js's several files all. */
+function useWeights(files) {
+  const file = files.find(({ name }) => /\.json$/i.test(name)) ?? files[0];
+  if (!file) return;
+  forget();
+  models.use({ name: file.name, file: files.length > 1 && /\.json$/i.test(file.name) ? files : file });
 }
 
 for (const event of ['dragenter', 'dragover', 'dragleave', 'drop']) {

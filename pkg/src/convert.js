@@ -3,6 +3,7 @@
 import { open, toRequest } from './download.js';
 import { XceptionError } from './errors.js';
 import { ByteReader } from './reader.js';
+import { isJson, joined } from './shards.js';
 import { formats, free } from './wasm.js';
 
 /** The largest file that is read whole to be converted: 1 GiB. A model with its optimizer has about 300 MB. */
@@ -12,17 +13,20 @@ const MAX_FOREIGN_BYTES = 2 ** 30;
 const MAX_HEAD_BYTES = 2 ** 28;
 
 /** Gathers a file in the second module's memory and converts it there. */
-export async function convert(reader, { total = 0, fromCache }, { overrides, head, onProgress, signal }) {
+export async function convert(reader, source, job) {
+  const { fromCache } = source;
+  const { overrides, head, onProgress, signal } = job;
   const check = (length) => {
     if (length <= MAX_FOREIGN_BYTES) return;
     throw new XceptionError('too-large', `the weights go on beyond ${MAX_FOREIGN_BYTES} bytes: this is no Xception`);
   };
+  const { file, total = 0 } = isJson(await reader.atLeast(1)) ? await joined(reader, fromCache, job) : { file: reader, total: source.total };
   check(total);
   const headFile = head && (await whole(head, signal));
   const converter = await formats.call(({ Converter }) => new Converter(total));
   try {
     let loaded = 0;
-    for await (const piece of reader.rest()) {
+    for await (const piece of file.rest()) {
       loaded += piece.length;
       check(loaded);
       await formats.call(() => converter.push(piece));

@@ -19,6 +19,8 @@ export async function load({ module, loaderFor = onGpu }, options) {
   const job = {
     module,
     loaderFor,
+    weights,
+    cache,
     dtype: dtype === 'auto' ? undefined : dtype,
     tune,
     head,
@@ -33,16 +35,20 @@ export async function load({ module, loaderFor = onGpu }, options) {
       const { Integrity } = await lazyImport(import('./integrity.js'));
       job.integrity = new Integrity(integrity);
     }
-    return fetchModel(weights, cache, job);
+    return fetchModel(job);
   });
 }
 
 /** Takes weights from the cache, or from where they are. */
-async function fetchModel(weights, cache, job) {
+async function fetchModel(job) {
+  const { cache } = job;
+  // The one of several files that names the others.
+  const weights = Array.isArray(job.weights) ? job.weights.find(({ name }) => /\.json$/i.test(name)) : job.weights;
   job.signal.throwIfAborted();
   // The module is fetched beside the weights; its errors are reported where it is used.
   job.module.call(() => {}).catch(() => {});
   const request = toRequest(weights, job.signal);
+  job.request = request;
   const key = cache && request ? keyOf(request) : undefined;
   const cached = key && (await find(key, job.integrity, job.signal));
   if (cached) {
@@ -64,15 +70,16 @@ async function receive(source, job, key) {
   const wanted = key && !/\bno-store\b/i.test(response.headers.get('cache-control'));
   // Another site does not tell whether its length is that of a compressed body.
   const saving = wanted ? save(key, response.type === 'cors' ? undefined : total, job.integrity) : undefined;
+  job.saved = saving ? [saving] : [];
   const pieces = watch(source, job, saving);
   try {
     const reader = new ByteReader(pieces);
     if (response) refusePage(await reader.atLeast(512), response.url);
     const model = await build(reader, source, job);
-    saving?.close();
+    for (const saving of job.saved) saving.close();
     return model;
   } catch (error) {
-    saving?.abort();
+    for (const saving of job.saved) saving.abort();
     throw error;
   } finally {
     await pieces.return();

@@ -56,7 +56,8 @@ const source = option('a URL, File, Blob, Response or ArrayBuffer', (value) => {
   if (value instanceof URL) return value.href;
   if (isBytes(value)) return bytesOf(value);
   const real = (value instanceof Blob && value.size >= 0) || (value instanceof Request && value.url) || (value instanceof Response && value.headers);
-  return real ? value : text(value);
+  if (real) return value;
+  return isList(value) ? list(that((file) => file instanceof Blob))(value) : text(value);
 });
 
 const wasm = option('a URL, bytes or a WebAssembly.Module', (value) => {

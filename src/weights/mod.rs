@@ -44,6 +44,8 @@ pub enum Format {
     Zip,
     /// PyTorch's before 1.6, or another one of Python.
     Pickle,
+    /// TensorFlow.js's `model.json`, with the files that it names behind it.
+    Json,
 }
 
 impl Format {
@@ -60,6 +62,8 @@ impl Format {
             Ok(Self::Safetensors)
         } else if start.len() > 2 && start[0] == 0x80 && (1..=5).contains(&start[1]) {
             Ok(Self::Pickle)
+        } else if start.first() == Some(&b'{') {
+            Ok(Self::Json)
         } else {
             let what = match start.trim_ascii_start() {
                 [] => "the file is empty, ",
@@ -139,7 +143,7 @@ fn is_torch(file: &[u8], format: Format) -> bool {
     match format {
         Format::Safetensors | Format::Pickle => true,
         Format::Zip => torch::is_archive(file),
-        Format::Hdf5 => false,
+        Format::Hdf5 | Format::Json => false,
     }
 }
 

@@ -94,16 +94,20 @@ export class Demo {
 
   /** Drops a file on the page: its bytes, or the path on the server that has them. */
   async drop(name, content) {
-    const bytes = typeof content === 'string' ? content : [...content];
-    await this.page.evaluate(
-      async ([name, bytes]) => {
+    await this.dropAll([[name, content]]);
+  }
+
+  /** Drops files together, each with its name. */
+  async dropAll(files) {
+    const plain = files.map(([name, content]) => [name, typeof content === 'string' ? content : [...content]]);
+    await this.page.evaluate(async (files) => {
+      const transfer = new DataTransfer();
+      for (const [name, bytes] of files) {
         const data = typeof bytes === 'string' ? await (await fetch(bytes)).blob() : new Uint8Array(bytes);
-        const transfer = new DataTransfer();
         transfer.items.add(new File([data], name));
-        document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
-      },
-      [name, bytes],
-    );
+      }
+      document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
+    }, plain);
   }
 
   /** Drops a photo and reads the rows of its answer, or what went wrong. */

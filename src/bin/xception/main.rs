@@ -230,7 +230,19 @@ fn print(text: &str) {
 /// A model's file in the project's own format.
 fn read_model(path: &Path, overrides: Overrides) -> Result<Vec<u8>, Failure> {
     let _progress = Progress::new(None, "{spinner} reading the weights {elapsed}");
-    weights::convert(fs::read(path).map_err(about(path))?, overrides).map_err(about(path))
+    weights::convert(read_weights(path)?, overrides).map_err(about(path))
+}
+
+/// A file of weights; a TensorFlow.js model's JSON with the files beside it that it names.
+fn read_weights(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut file = fs::read(path).map_err(about(path))?;
+    if weights::Format::detect(&file) == Ok(weights::Format::Json) {
+        for name in weights::keras::shard_names(&file).map_err(about(path))? {
+            let shard = path.with_file_name(name);
+            file.extend(fs::read(&shard).map_err(about(&shard))?);
+        }
+    }
+    Ok(file)
 }
 
 fn convert(

@@ -1,6 +1,5 @@
 //! Options about what weights do not tell.
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,7 +7,7 @@ use xception::network::Output;
 use xception::resize::{Filter, Fit, Pixels};
 use xception::weights::Overrides;
 
-use crate::{Failure, about};
+use crate::{Failure, read_weights};
 
 /// Caller overrides of what the weights say.
 #[derive(Args)]
@@ -45,7 +44,7 @@ pub struct Options {
 impl Options {
     /// The overrides of these options.
     pub fn overrides(&self) -> Result<Overrides, Failure> {
-        let head = self.head.as_ref().map(|path| fs::read(path).map_err(about(path))).transpose()?;
+        let head = self.head.as_deref().map(read_weights).transpose()?;
         let by_channel = |option: &str, values: &[f32]| match *values {
             [] => Ok(None),
             [all] => Ok(Some([all; 3])),

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 pub(super) use backbone::Place;
 use front::Resizing;
-pub(super) use steps::normalization;
 use steps::{kind_of, output_of, step};
+pub(super) use steps::{normalization, number};
 
 use super::activation;
 use super::graph::{Graph, Node};

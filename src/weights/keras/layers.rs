@@ -1,4 +1,4 @@
-//! The arrays of an HDF5 file, gathered into layers, for every version of Keras.
+//! The arrays of a file, gathered into layers, for every version of Keras.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use hdf5_pure::{DType, Dataset, File, Group};
 
 use super::super::counting;
 use super::super::fold::finite;
+use super::shards::Shards;
 use crate::error::{Error, Result};
 use crate::network::Architecture;
 use crate::network::layer::Layer;
@@ -194,9 +195,15 @@ fn claim(dataset: &Dataset, shape: &[usize]) -> Result<u64> {
     Ok(values.max(product(&mut chunk.into_iter()).saturating_mul(chunks)))
 }
 
+/// A file's arrays.
+enum Arrays {
+    Hdf5(File),
+    Shards(Shards),
+}
+
 /// All layers of a file by kind, each kind in counting order.
 pub(super) struct Layers {
-    file: File,
+    arrays: Arrays,
     /// How many bytes its arrays may still claim.
     left: Cell<u64>,
     by_kind: BTreeMap<Kind, Vec<Found>>,
@@ -209,6 +216,27 @@ impl Layers {
     pub(super) fn gather(file: File, length: usize) -> Result<Self> {
         let (mut layers, mut unknown) = (BTreeMap::new(), Vec::new());
         gather(&file.root(), "", &mut { MAX_OBJECTS }, &mut layers, &mut unknown)?;
+        Ok(Self::new(Arrays::Hdf5(file), length, layers, unknown))
+    }
+
+    /// The layers of a TensorFlow.js model.
+    pub(super) fn of_shards(shards: Shards) -> Self {
+        let (mut layers, mut unknown) = (BTreeMap::<String, Found>::new(), Vec::new());
+        for (path, shape) in shards.arrays() {
+            let (layer, array) = path.rsplit_once('/').unwrap_or(("", path));
+            let Some(array) = array_name(array) else {
+                unknown.push(path.to_owned());
+                continue;
+            };
+            let found = layers.entry(format!("/{layer}")).or_default();
+            found.path = format!("/{layer}");
+            layer.rsplit('/').next().unwrap_or_default().clone_into(&mut found.name);
+            found.arrays.insert(array, Array { path: path.to_owned(), shape: shape.to_vec() });
+        }
+        Self::new(Arrays::Shards(shards), 0, layers, unknown)
+    }
+
+    fn new(arrays: Arrays, length: usize, layers: BTreeMap<String, Found>, mut unknown: Vec<String>) -> Self {
         let mut by_kind: BTreeMap<Kind, Vec<Found>> = BTreeMap::new();
         for mut found in layers.into_values() {
             found.infer();
@@ -221,7 +249,7 @@ impl Layers {
             found.sort_by(|a, b| counting(&a.name).cmp(&counting(&b.name)));
         }
         unknown.retain(|path| !is_state(path));
-        Ok(Self { file, left: Cell::new(MAX_RATIO as u64 * length as u64), by_kind, unknown })
+        Self { arrays, left: Cell::new(MAX_RATIO as u64 * length as u64), by_kind, unknown }
     }
 
     pub(super) fn of(&self, kind: Kind) -> &[Found] {
@@ -309,7 +337,11 @@ impl Layers {
 
     /// The values of an array.
     pub(super) fn array(&self, Array { path, shape }: &Array) -> Result<Vec<f32>> {
-        let dataset = self.file.dataset(path).map_err(damaged)?;
+        let file = match &self.arrays {
+            Arrays::Hdf5(file) => file,
+            Arrays::Shards(shards) => return finite(path, shards.values(path).unwrap_or_default()),
+        };
+        let dataset = file.dataset(path).map_err(damaged)?;
         let size = match dataset.dtype().map_err(damaged)? {
             DType::F32 => 4,
             DType::F64 => 8,

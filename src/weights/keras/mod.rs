@@ -1,5 +1,5 @@
-//! Keras's weight files: `.keras`, `.weights.h5`, whole-model `.h5` of Keras 2 and 3, and the official ImageNet file,
-//! which Keras 1 named.
+//! Keras's weight files: `.keras`, `.weights.h5`, whole-model `.h5` of Keras 2 and 3, the official ImageNet file, which Keras 1
+//! named, and TensorFlow.js's layers models.
 //!
 //! Theory: whatever the file's layout, an Xception has 34 separable convolutions, 6 other convolutions, 40 batch
 //! norms, an Inception V3 94 convolutions and as many batch norms, combinations that no other network has. So the arrays of the whole file are gathered into layers
@@ -18,6 +18,7 @@ mod graph;
 mod hub;
 mod layers;
 mod order;
+mod shards;
 
 use std::io::{Cursor, Read};
 
@@ -34,6 +35,8 @@ use crate::resize::Preprocessing;
 use backbone::backbone;
 use config::{Config, EPSILON, PixelStep, Step, StepKind, normalization};
 use layers::{Array, Found, Kind, Layers, MAX_RATIO, damaged};
+use shards::Shards;
+pub use shards::names as shard_names;
 
 /// The side of the input where no config tells.
 const SIDE: usize = 299;
@@ -47,8 +50,13 @@ struct Opened {
     config: Config,
 }
 
-/// Opens a `.keras` archive, `config.json` and `model.weights.h5` in a zip, or an `.h5` or `.weights.h5` file.
+/// Opens a `.keras` archive, `config.json` and `model.weights.h5` in a zip; an `.h5` or `.weights.h5` file; or a TensorFlow.js model.
 fn open(file: Vec<u8>) -> Result<Opened> {
+    if file.starts_with(b"{") {
+        let shards = Shards::read(file)?;
+        let config = Config::parse(&shards.config, shards.training.as_deref())?;
+        return Ok(Opened { layers: Layers::of_shards(shards), config });
+    }
     if !file.starts_with(b"PK") {
         let (layers, config, training) = open_h5(file)?;
         let config = config.map(|config| Config::parse(&config, training.as_deref()));
@@ -130,7 +138,11 @@ pub fn read_head(file: Vec<u8>, prefix: Prefix) -> Result<Head> {
 /// # Errors
 /// [`Error::Format`] if it is another kind of zip, [`Error::Weights`] if it cannot be used.
 pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
-    let kind = if file.starts_with(b"PK") { "Keras (.keras)" } else { "Keras (.h5)" };
+    let kind = match file.first() {
+        Some(b'P') => "Keras (.keras)",
+        Some(b'{') => "TensorFlow.js",
+        _ => "Keras (.h5)",
+    };
     let mut opened = open(file)?;
     let front = opened.config.front(size)?;
     let input_size = front.size.unwrap_or([SIDE; 2]);

@@ -34,7 +34,7 @@ pub(super) fn output_of(loss: &Value) -> Option<Output> {
 }
 
 /// A size; one beyond this machine's numbers is its largest, which is refused as it is elsewhere.
-pub(super) fn number(json: &Value) -> Option<usize> {
+pub(in super::super) fn number(json: &Value) -> Option<usize> {
     json.as_u64().map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
