@@ -37,7 +37,7 @@ def fill(model):
         if hasattr(layer, "layers"):
             fill(layer)
         elif layer.weights:
-            is_backbone = layer.name.startswith(("block", "conv2d", "separable")) or "batch_normalization" in layer.name and layer.weights[0].shape[0] > 300
+            is_backbone = layer.name.startswith(("block", "conv2d", "separable", "depthwise")) or "batch_normalization" in layer.name and layer.weights[0].shape[0] > 300
             name = "backbone" if is_backbone and "4096" not in str(layer.weights[0].shape) else layer.name.rstrip("_0123456789")
             layer.set_weights([array(name, weight, value.shape) for weight, value in zip(layer.weights, layer.get_weights())])
             if hasattr(layer, "finalize_state"):
@@ -188,6 +188,12 @@ def forms():
     yield "own.keras", own(keras), None
     yield "own.h5", own(keras), None
     yield "own_two.h5", own(tf_keras, use_bias=True), None
+    # With the changes that the paper compares, and with halves of separable convolutions as layers by themselves.
+    yield "own_plain.keras", own(keras, residuals=()), None
+    yield "own_relu.keras", own(keras, halves=lambda: [K3.ReLU()], use_bias=True), None
+    yield "own_elu.h5", own(keras, halves=lambda: [K3.Activation("elu")]), None
+    yield "own_elu_two.h5", own(tf_keras, halves=lambda: [K2.ELU()], use_bias=True), None
+    yield "own_halves.keras", own(keras, halves=list, use_bias=True), None
     yield from drawn(30)
 
 
@@ -200,8 +206,9 @@ def fronted(module, size, *steps):
     return module.Model(image, module.layers.Dense(3, activation="softmax")(module.layers.GlobalAveragePooling2D()(x)))
 
 
-def own(module, has_residuals=True, use_bias=False):
-    """Xception without Keras Applications: no names, shortcuts made last, ReLU as a layer."""
+def own(module, residuals=("shortcuts", "sums"), halves=None, use_bias=False):
+    """Xception without Keras Applications: no names, shortcuts made last, ReLU as a layer. `halves` makes the layers between the halves of a
+    separable convolution, where these are two."""
     layers, norms = module.layers, []
 
     def norm(x):
@@ -209,7 +216,12 @@ def own(module, has_residuals=True, use_bias=False):
         return norms[-1](x)
 
     def separable(x, filters):
-        return norm(layers.SeparableConv2D(filters, 3, padding="same", use_bias=use_bias)(x))
+        if halves is None:
+            return norm(layers.SeparableConv2D(filters, 3, padding="same", use_bias=use_bias)(x))
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=use_bias)(x)
+        for layer in halves():
+            x = layer(x)
+        return norm(layers.Conv2D(filters, 1, use_bias=use_bias)(x))
 
     image = module.Input((SIDE, SIDE, 3))
     x = layers.ReLU()(norm(layers.Conv2D(32, 3, strides=2, use_bias=use_bias)(image)))
@@ -219,6 +231,8 @@ def own(module, has_residuals=True, use_bias=False):
         y = separable(layers.ReLU()(x) if has_relu else x, first)
         y = separable(layers.ReLU()(y), second)
         y = layers.MaxPooling2D(3, strides=2, padding="same")(y)
+        if "shortcuts" not in residuals:
+            return y
         return layers.Add()([norm(layers.Conv2D(second, 1, strides=2, padding="same", use_bias=use_bias)(x)), y])
 
     x = down(down(down(x, 128, 128, False), 256, 256), 728, 728)
@@ -226,7 +240,7 @@ def own(module, has_residuals=True, use_bias=False):
         y = x
         for _ in range(3):
             y = separable(layers.Activation("relu")(y), 728)
-        x = layers.Add()([x, y]) if has_residuals else y
+        x = layers.Add()([x, y]) if "sums" in residuals else y
     x = down(x, 728, 1024)
     x = layers.ReLU()(separable(x, 1536))
     x = layers.ReLU()(separable(x, 2048))
@@ -247,7 +261,7 @@ def refused():
     yield "lambda.h5", model([gap(), K3.Lambda(lambda x: x * 2, name="odd"), softmax()])
     yield "layer_norm.keras", model([gap(), K3.LayerNormalization(name="odd"), softmax()])
     yield "padded.keras", fronted(keras, (75, 75), K3.ZeroPadding2D(2, name="odd"))
-    yield "no_residuals.h5", own(keras, has_residuals=False)
+    yield "no_residuals.h5", own(keras, residuals=("shortcuts",))
     yield "norm.weights.h5", model([gap(), K3.Dense(8), K3.BatchNormalization(), softmax()])
     yield "prelu.weights.h5", model([gap(), K3.Dense(8), K3.PReLU(), softmax()])
     yield "convolution.weights.h5", model([K3.Conv2D(8, 1), gap(), softmax()])

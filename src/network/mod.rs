@@ -32,6 +32,12 @@ pub enum Architecture {
     /// Keras's Xception. Max pooling is padded as Keras does for "same": an odd length gets one on each side, an even one none before.
     #[default]
     Xception,
+    /// Keras's without the shortcuts and sums around its blocks, which the paper compares with (Figure 9).
+    XceptionWithoutResiduals,
+    /// Keras's with a ReLU between the halves of separable convolutions, likewise (Figure 10).
+    XceptionReluBetween,
+    /// With an ELU there.
+    XceptionEluBetween,
     /// timm's, and Cadene's: max pooling is padded by one on each side.
     LegacyXception,
     /// timm's modified aligned Xception of 41 layers, as DeepLab has it.
@@ -51,12 +57,25 @@ pub enum Architecture {
 }
 
 crate::names! { Architecture {
-    Xception = "xception", LegacyXception = "legacy_xception", Xception41 = "xception41", Xception65 = "xception65",
+    Xception = "xception", XceptionWithoutResiduals = "xception_without_residuals",
+    XceptionReluBetween = "xception_relu_between", XceptionEluBetween = "xception_elu_between", LegacyXception = "legacy_xception", Xception41 = "xception41", Xception65 = "xception65",
     Xception71 = "xception71", Xception41p = "xception41p", Xception65p = "xception65p",
     InceptionV3 = "inception_v3", TorchInceptionV3 = "torch_inception_v3"
 } }
 
 impl Architecture {
+    /// Whether it is Xception by the paper's table, as it is or with one of the paper's changes.
+    pub const fn is_xception(self) -> bool {
+        matches!(
+            self,
+            Self::Xception
+                | Self::XceptionWithoutResiduals
+                | Self::XceptionReluBetween
+                | Self::XceptionEluBetween
+                | Self::LegacyXception
+        )
+    }
+
     /// The smallest side of an image that the backbone takes.
     pub const fn min_side(self) -> usize {
         match self {
@@ -139,7 +158,7 @@ impl Network {
         }
         let mut builder = Builder::new(Shape::new(height, width, 3));
         match architecture {
-            Architecture::Xception | Architecture::LegacyXception => xception::backbone(&mut builder, architecture),
+            _ if architecture.is_xception() => xception::backbone(&mut builder, architecture),
             Architecture::InceptionV3 | Architecture::TorchInceptionV3 => {
                 inception_v3::backbone(&mut builder, architecture);
             }

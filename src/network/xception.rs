@@ -15,6 +15,15 @@ pub const FEATURES: usize = 2048;
 /// The only activation function.
 const RELU: Option<Function> = Some(Function::Relu);
 
+/// The function between the halves of separable convolutions.
+fn between(architecture: Architecture) -> Option<Function> {
+    match architecture {
+        Architecture::XceptionReluBetween => RELU,
+        Architecture::XceptionEluBetween => Some(Function::Elu(1.0)),
+        _ => None,
+    }
+}
+
 /// The window of every separable convolution.
 const SEPARABLE: Window = Window::padded(3, 1, 1);
 
@@ -71,6 +80,7 @@ const EXIT: [Block; 3] = [
 
 /// Adds the backbone up to the last activation.
 pub fn backbone(builder: &mut Builder, architecture: Architecture) {
+    let has_residuals = architecture != Architecture::XceptionWithoutResiduals;
     let flow = |flow, blocks: &'static [Block]| blocks.iter().map(move |block| (flow, block));
     for (flow, block) in flow("entry", &ENTRY).chain(flow("middle", &MIDDLE)).chain(flow("exit", &EXIT)) {
         let (Conv(name, ..) | Downsample(name, _) | Residual(name, _) | SepRelu(name, ..)) = *block;
@@ -84,21 +94,26 @@ pub fn backbone(builder: &mut Builder, architecture: Architecture) {
             Downsample(_, seps) => {
                 separable(builder, name, seps);
                 let (main, shape) = (builder.last(), builder.shape(builder.last()));
-                builder.conv(&format!("{name}_shortcut"), from, shape.channels, Window::valid(1, 2));
-                let shortcut = builder.last();
                 let window = match architecture {
-                    Architecture::Xception => Window::same(3, 2, shape),
-                    _ => Window::padded(3, 2, 1),
+                    Architecture::LegacyXception => Window::padded(3, 2, 1),
+                    _ => Window::same(3, 2, shape),
                 };
-                builder.max_pool(&format!("{name}_pool"), main, window).add = Some(shortcut);
+                if has_residuals {
+                    builder.conv(&format!("{name}_shortcut"), from, shape.channels, Window::valid(1, 2));
+                }
+                let shortcut = has_residuals.then_some(builder.last());
+                builder.max_pool(&format!("{name}_pool"), main, window).add = shortcut;
             }
-            Residual(_, seps) => separable(builder, name, seps).add = Some(from),
+            Residual(_, seps) => separable(builder, name, seps).add = has_residuals.then_some(from),
             SepRelu(_, layer, channels) => {
                 builder.separable_conv(&format!("{name}_{layer}"), from, channels, SEPARABLE).activation_after = RELU;
             }
         }
     }
     builder.section = Section::HEAD;
+    for layer in builder.layers.iter_mut().filter(|layer| layer.is_separable()) {
+        layer.activation_between = between(architecture);
+    }
 }
 
 /// The separable convolutions of a block, `block_sepconv1` and so on, each reading the one before; the last one.

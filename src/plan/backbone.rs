@@ -4,7 +4,9 @@ use super::{Binding, Lowering};
 use crate::network::Network;
 use crate::network::activation::Function;
 use crate::network::layer::{Layer, Operation, Section, Shape, Window};
-use crate::ops::{Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Pool, Pooling, Resize, Sepconv, Slice};
+use crate::ops::{
+    Activation, Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Pool, Pooling, Resize, Sepconv, Slice, Values,
+};
 use crate::tile::{Algorithm, Tile};
 
 impl Lowering {
@@ -140,17 +142,25 @@ impl Lowering {
         }
         let tile = self.tile(layer);
         let shape = Shape { channels: input.channels, ..output };
-        let between = self.allocate(shape.stored());
+        let mut between = self.allocate(shape.stored());
         let mut reads = vec![from, window];
         reads.extend(depthwise_bias);
         let op = if depthwise_bias.is_some() {
-            let relu_after = relu(layer.activation_between);
+            let relu_after = layer.activation_between == Some(Function::Relu);
             Op::from(BiasedDepthwise { input, output: shape, stride, relu_before, relu_after })
         } else {
             Depthwise { shape: input, relu_before, rows: self.tuning.depthwise_rows() }.into()
         };
         self.pass(format!("{}.depthwise", layer.name), op, reads, between);
         self.release(network, index, layer.from);
+        // ReLU goes with the depthwise half.
+        if let Some(function) = layer.activation_between.filter(|function| *function != Function::Relu) {
+            let (values, reads) = (Values { shape, is_vector: false }, vec![Binding::Slot(between)]);
+            let writes = self.allocate(shape.stored());
+            self.pass(format!("{}.activation", layer.name), Activation { values, function }, reads, writes);
+            self.free.push(between);
+            between = writes;
+        }
         let writes = self.allocate(output.stored());
         let op = Pointwise { input: shape, output, stride: 1, add, relu_after, slice: None, tile };
         let columns = Binding::Slot(between);

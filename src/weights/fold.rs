@@ -34,7 +34,7 @@ impl Gains {
 }
 
 /// The folded tensors of a convolution with its batch norms, in the order of [`Layer::tensors`]. `read` gives its trained arrays by
-/// the names and in the layouts of [`Layer::parameters`]; there may be a `bias` too, and gamma and beta may be missing.
+/// the names and in the layouts of [`Layer::parameters`]; there may be a `bias` and a `depthwise_bias` too, and gamma and beta may be missing.
 ///
 /// The batch norm of a depthwise half goes into its weights and, where there is nothing between the halves, through the pointwise ones
 /// into the bias. One behind a sum goes into the weights and into factors of what is added.
@@ -59,11 +59,14 @@ pub(super) fn fold(
     let mut weight = read(kernel)?.ok_or_else(|| missing(kernel))?;
     if layer.is_separable() {
         let mut window = read("depthwise_kernel")?.ok_or_else(|| missing("depthwise_kernel"))?;
-        let mut shifts = vec![0.0; layer.input.channels];
+        let depthwise_bias = read("depthwise_bias")?.unwrap_or_else(|| vec![0.0; layer.input.channels]);
+        let mut shifts: Vec<f64> = depthwise_bias.into_iter().map(f64::from).collect();
         if layer.depthwise_norm {
             let norm = norm(DEPTHWISE_NORM, &mut read)?;
             norm.scale(&mut window);
-            shifts = norm.shifts;
+            for ((shift, gain), normed) in shifts.iter_mut().zip(&norm.gains).zip(&norm.shifts) {
+                *shift = *shift * gain + normed;
+            }
         }
         tensors.push(finite(&folded, window)?);
         if layer.has_depthwise_bias() {

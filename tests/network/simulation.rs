@@ -72,27 +72,32 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
         Operation::SeparableConv(Window { stride: [stride, _], .. }) if layer.has_depthwise_bias() => {
             let (half, tile) = (Content::Half(index), tile_of(layer));
             let shape = Shape { channels: input.channels, ..output };
-            let (relu_before, between) = (layer.activation_before.is_some(), layer.activation_between.is_some());
+            let relu_before = layer.activation_before.is_some();
+            let between = layer.activation_between == Some(Function::Relu);
             let depthwise = BiasedDepthwise { input, output: shape, stride, relu_before, relu_after: between }.into();
             let pointwise = Pointwise { input: shape, output, stride: 1, add, relu_after, slice, tile }.into();
             let weights = tensors(&["pointwise.weight", "pointwise.bias"]);
             let again = tile.map(|_| weights[0].clone());
-            vec![
-                (
-                    format!("{name}.depthwise"),
-                    vec![from],
-                    tensors(&["depthwise.weight", "depthwise.bias"]),
-                    half,
-                    depthwise,
-                ),
-                (
-                    format!("{name}.pointwise"),
-                    with(half),
-                    weights.into_iter().chain(again).collect(),
-                    result,
-                    pointwise,
-                ),
-            ]
+            let activated = layer.activation_between.filter(|function| *function != Function::Relu).map(|function| {
+                let op = Activation { values: Values { shape, is_vector: false }, function }.into();
+                (format!("{name}.activation"), vec![half], vec![], half, op)
+            });
+            let mut wants = vec![(
+                format!("{name}.depthwise"),
+                vec![from],
+                tensors(&["depthwise.weight", "depthwise.bias"]),
+                half,
+                depthwise,
+            )];
+            wants.extend(activated);
+            wants.extend([(
+                format!("{name}.pointwise"),
+                with(half),
+                weights.into_iter().chain(again).collect(),
+                result,
+                pointwise,
+            )]);
+            wants
         }
         Operation::SeparableConv(_) => {
             let (half, relu_before) = (Content::Half(index), layer.activation_before.is_some());
@@ -299,6 +304,9 @@ fn others() -> Vec<Network> {
         network([299, 150], Architecture::LegacyXception),
         network([299, 299], Architecture::Xception41),
         network([150, 71], Architecture::Xception71),
+        network([299, 299], Architecture::XceptionWithoutResiduals),
+        network([150, 99], Architecture::XceptionReluBetween),
+        network([99, 150], Architecture::XceptionEluBetween),
         network([299, 299], Architecture::InceptionV3),
         network([75, 131], Architecture::TorchInceptionV3),
         network([299, 299], Architecture::Xception65p),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::fold::fold;
-use super::config::{Config, EPSILON, Place};
+use super::config::{Config, EPSILON, Place, Places};
 use super::layers::{Found, Kind, Layers};
 use super::order::{by_creation, by_depth};
 use crate::error::Result;
@@ -14,10 +14,18 @@ use crate::network::layer::{Layer, NORM};
 /// The folded tensors of all convolutions.
 pub(super) fn backbone(network: &Network, layers: &Layers, config: &Config) -> Result<Vec<Vec<f32>>> {
     let all: Vec<&Layer> = network.layers.iter().filter(|layer| layer.batch_norm).collect();
-    let placed = |(layer, [conv, norm]): (&&Layer, &[Place; 2])| {
-        let kind = if layer.is_separable() { Kind::SeparableConv } else { Kind::Conv };
+    let placed = |(layer, places): (&&Layer, &Places)| {
         let find = |kind, place: &Place| layers.find(kind, &place.group, &place.name).cloned();
-        Some([find(kind, conv)?, find(Kind::BatchNorm, norm)?])
+        let conv = match &places.depthwise {
+            None if layer.is_separable() => find(Kind::SeparableConv, &places.conv)?,
+            None => find(Kind::Conv, &places.conv)?,
+            // Keras 3 calls both kernels `kernel` where arrays have names.
+            Some(depthwise) => joined(
+                find(Kind::SeparableConv, depthwise).or_else(|| find(Kind::Conv, depthwise))?,
+                find(Kind::Conv, &places.conv)?,
+            ),
+        };
+        Some([conv, find(Kind::BatchNorm, &places.norm)?])
     };
     let placed: Option<Vec<_>> = all.iter().zip(&config.places).map(placed).collect();
     let found = match placed.filter(|placed| placed.len() == all.len()) {
@@ -34,6 +42,19 @@ pub(super) fn backbone(network: &Network, layers: &Layers, config: &Config) -> R
         })?);
     }
     Ok(tensors)
+}
+
+/// The halves of a separable convolution as one.
+fn joined(depthwise: Found, pointwise: Found) -> Found {
+    let depthwise = depthwise.arrays.into_iter().map(|(name, array)| match name {
+        "bias" => ("depthwise_bias", array),
+        _ => ("depthwise_kernel", array),
+    });
+    let arrays = pointwise.arrays.into_iter().map(|(name, array)| match name {
+        "kernel" => ("pointwise_kernel", array),
+        _ => (name, array),
+    });
+    Found { arrays: depthwise.chain(arrays).collect(), ..pointwise }
 }
 
 /// A batch norm whose arrays have their names where it has no gamma: Keras 3 numbers those that there are.

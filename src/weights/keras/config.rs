@@ -8,7 +8,7 @@ mod steps;
 
 use serde_json::Value;
 
-pub(super) use backbone::Place;
+pub(super) use backbone::{Place, Places};
 use front::Resizing;
 use steps::{kind_of, output_of, step};
 pub(super) use steps::{normalization, number};
@@ -32,7 +32,7 @@ pub(super) struct Config {
     resizings: Vec<Resizing>,
     /// The backbone's convolutions and their batch norms, in the order of the network's table; none of KerasHub's, which has the
     /// table's names.
-    pub places: Vec<[Place; 2]>,
+    pub places: Vec<Places>,
     /// The layers behind the backbone, without a final softmax or sigmoid.
     pub head: Vec<Step>,
     /// The kind of the last values: by the final activation, else by the loss that the model was compiled with.
@@ -194,7 +194,10 @@ impl Config {
             if steps.len() > MAX_LAYERS {
                 return unsupported(node, &format!(", before {MAX_LAYERS} others"));
             }
-            if node.class == "SeparableConv2D" || is_block(graph, node) {
+            if node.class == "SeparableConv2D"
+                || is_block(graph, node)
+                || backbone::depthwise_half(nodes, node).is_some()
+            {
                 break Some(at);
             }
             if node.class == "InputLayer" {
@@ -242,7 +245,8 @@ impl Config {
         self.head = steps.into_iter().rev().map(step).collect();
         self.backbone = last.map(|last| match &*nodes[last].class {
             "Concatenate" => Architecture::InceptionV3,
-            _ => Architecture::Xception,
+            _ if graph.is_hub => Architecture::Xception,
+            _ => backbone::xception(graph, last),
         });
         Ok(features)
     }

@@ -25,6 +25,9 @@ const MAX_DEPTH: usize = 64;
 /// The convolutions of an Inception V3.
 const INCEPTION: usize = 94;
 
+/// Those of an Xception, beside separable ones, without the shortcuts around its blocks.
+const WITHOUT_SHORTCUTS: usize = 2;
+
 /// The most that arrays may claim, times the file's length: weights hardly compress, pruned ones a few times.
 pub(super) const MAX_RATIO: usize = 8;
 
@@ -128,6 +131,7 @@ fn numbered_name(group: &str, index: &str) -> Option<&'static str> {
     let names: &[&str] = match class {
         "separable_conv2d" => &["depthwise_kernel", "pointwise_kernel", "bias"],
         "conv2d" => &["kernel", "bias"],
+        "depthwise_conv2d" => &["depthwise_kernel", "bias"],
         "batch_normalization" => &["gamma", "beta", "moving_mean", "moving_variance"],
         "dense" => &["kernel", "bias"],
         "p_re_lu" => &["alpha"],
@@ -261,6 +265,7 @@ impl Layers {
         let convolutions = self.of(Kind::Conv).len();
         match self.of(Kind::SeparableConv).len() {
             0 => (convolutions == INCEPTION).then_some(Architecture::InceptionV3),
+            _ if convolutions == WITHOUT_SHORTCUTS => Some(Architecture::XceptionWithoutResiduals),
             _ => Some(Architecture::Xception),
         }
     }
@@ -325,7 +330,8 @@ impl Layers {
     /// One array of a layer of the network, whose shape must be the network's; none if there is none.
     pub(super) fn array_of(&self, layer: &Layer, found: &Found, name: &'static str) -> Result<Option<Vec<f32>>> {
         let parameter = layer.parameters().into_iter().find(|(parameter, _)| *parameter == name);
-        let shape = parameter.map_or_else(|| vec![layer.output.channels], |(_, shape)| shape);
+        let channels = if name == "depthwise_bias" { layer.input.channels } else { layer.output.channels };
+        let shape = parameter.map_or_else(|| vec![channels], |(_, shape)| shape);
         match found.arrays.get(name) {
             Some(Array { path, shape: actual }) if *actual != shape => {
                 Err(Error::Weights(format!("{path} has the shape {actual:?} and must have {shape:?}")))

@@ -39,11 +39,11 @@ const SIDE: usize = 299;
 /// `ra3_in1k`.
 fn constants(architecture: Architecture) -> (f64, f64) {
     match architecture {
-        Architecture::Xception | Architecture::LegacyXception => (EPSILON, 0.8975),
+        _ if architecture.is_xception() => (EPSILON, 0.8975),
         Architecture::Xception41 | Architecture::Xception71 => (1e-3, 0.903),
         Architecture::Xception65 | Architecture::Xception65p => (1e-3, 0.94),
         Architecture::Xception41p => (EPSILON, 0.94),
-        Architecture::InceptionV3 | Architecture::TorchInceptionV3 => (1e-3, 0.875),
+        _ => (1e-3, 0.875),
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn architecture(tensors: &Tensors, prefix: &str) -> Result<Architectu
 /// The names of each layer's arrays, with the layer's number; without a prefix.
 pub(super) fn names(network: &Network, architecture: Architecture) -> Vec<(usize, Names)> {
     match architecture {
-        Architecture::Xception | Architecture::LegacyXception => legacy(network),
+        _ if architecture.is_xception() => legacy(network),
         Architecture::Xception41p | Architecture::Xception65p => aligned(network, true),
         Architecture::InceptionV3 | Architecture::TorchInceptionV3 => inception(network),
         _ => aligned(network, false),

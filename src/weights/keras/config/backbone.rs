@@ -19,6 +19,15 @@ pub(in super::super) struct Place {
     pub group: String,
 }
 
+/// The layers that have the arrays of a convolution of the table.
+#[derive(Clone, Debug, PartialEq)]
+pub(in super::super) struct Places {
+    /// The depthwise half, where it is a layer by itself.
+    pub depthwise: Option<Place>,
+    pub conv: Place,
+    pub norm: Place,
+}
+
 /// Checks a layer of the backbone by itself; its batch norms have the same ε.
 pub(super) fn check(node: &Node, epsilon: f64) -> Result<()> {
     match &*node.class {
@@ -32,15 +41,51 @@ pub(super) fn check(node: &Node, epsilon: f64) -> Result<()> {
         "Concatenate" if !matches!(node.config["axis"].as_i64(), None | Some(-1 | 3)) => {
             unsupported(node, ", along another axis than channels")
         }
-        "Conv2D" | "SeparableConv2D" | "MaxPooling2D" | "AveragePooling2D" | "Add" | "Concatenate"
-        | "BatchNormalization" => Ok(()),
-        _ if is_idle(node) || is_relu(node) => Ok(()),
+        "Conv2D" | "SeparableConv2D" | "DepthwiseConv2D" | "MaxPooling2D" | "AveragePooling2D" | "Add"
+        | "Concatenate" | "BatchNormalization" => Ok(()),
+        _ if is_idle(node) || matches!(function(node), Some(Function::Relu | Function::Elu(_))) => Ok(()),
         _ => unsupported(node, ", in the backbone"),
     }
 }
 
+/// The function of an activation layer.
+fn function(node: &Node) -> Option<Function> {
+    match activation::layer(node, true) {
+        Ok(Some(Named::Function(function))) => Some(function),
+        _ => None,
+    }
+}
+
 fn is_relu(node: &Node) -> bool {
-    matches!(activation::layer(node, true), Ok(Some(Named::Function(Function::Relu))))
+    function(node) == Some(Function::Relu)
+}
+
+/// The depthwise layer whose values, through an activation function, a convolution reads: both are the halves of a separable one.
+pub(super) fn depthwise_half(nodes: &[Node], conv: &Node) -> Option<(usize, Option<Function>)> {
+    let mut at = through(nodes, *conv.inputs.first()?);
+    let mut between = function(&nodes[at]);
+    if between.is_some() {
+        at = through(nodes, *nodes[at].inputs.first()?);
+    }
+    match activation::argument(&nodes[at], true) {
+        Ok(None | Some(Named::Linear)) => {}
+        Ok(Some(Named::Function(function))) if between.is_none() => between = Some(function),
+        // No network has two of them.
+        _ => return None,
+    }
+    (conv.class == "Conv2D" && nodes[at].class == "DepthwiseConv2D").then_some((at, between))
+}
+
+/// The network whose layers these are: Xception as it is, or with one of the changes that its paper compares.
+pub(super) fn xception(graph: &Graph, last: usize) -> Architecture {
+    let needed = graph.needed(last);
+    let nodes = || graph.nodes.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(node, _)| node);
+    match nodes().find_map(|node| depthwise_half(&graph.nodes, node)) {
+        Some((_, Some(Function::Relu))) => Architecture::XceptionReluBetween,
+        Some((_, Some(Function::Elu(_)))) => Architecture::XceptionEluBetween,
+        _ if nodes().any(|node| node.class == "Add") => Architecture::Xception,
+        _ => Architecture::XceptionWithoutResiduals,
+    }
 }
 
 /// Whether a layer has the options that the table's has.
@@ -48,12 +93,15 @@ fn fits(node: &Node, layer: &Layer) -> Result<bool> {
     let config = &node.config;
     let is_one = |option: &str| config[option].is_null() || pair(&config[option]) == Some([1; 2]);
     let (kernel, expected) = match layer.operation {
+        // The pointwise half of one in two layers.
+        Operation::SeparableConv(_) if node.class == "Conv2D" => ("kernel_size", Window::valid(1, 1)),
         Operation::MaxPool(window) | Operation::AveragePool(window) => ("pool_size", window),
         Operation::Conv(window) | Operation::SeparableConv(window) => ("kernel_size", window),
         _ => return Ok(false),
     };
     let (kernel, stride, is_same) = windows(node, kernel)?;
-    let has_filters = number(&config["filters"]).is_none_or(|filters| filters == layer.output.channels);
+    let has_filters = node.class == "DepthwiseConv2D"
+        || number(&config["filters"]).is_none_or(|filters| filters == layer.output.channels);
     let is_plain = ["dilation_rate", "groups", "depth_multiplier"].into_iter().all(is_one);
     let is_channels_last = config["data_format"] != "channels_first";
     Ok(Window::of(kernel, stride, is_same, layer.input) == expected && has_filters && is_plain && is_channels_last)
@@ -80,8 +128,8 @@ struct Matching<'a> {
     name: &'static str,
     /// The node that gives each value, as far as it is known.
     values: Vec<Option<usize>>,
-    /// The convolution and batch norm of each layer.
-    places: Vec<Option<[usize; 2]>>,
+    /// The convolution and batch norm of each layer, and its depthwise half where that is a layer by itself.
+    places: Vec<Option<Vec<usize>>>,
     /// How many nodes fitted so far.
     fitted: usize,
 }
@@ -181,15 +229,25 @@ impl Matching<'_> {
             from = self.input(from, "a BatchNormalization", nodes[from].class == "BatchNormalization")?;
         }
         let kind = class(layer);
-        let next = self.input(from, kind, nodes[from].class == kind)?;
-        if !fits(&nodes[from], layer).map_err(|error| (self.fitted, error))? {
-            return self.differs(from, &format!("has other options than {}", layer.name));
+        let half = depthwise_half(nodes, &nodes[from]).filter(|_| layer.is_separable());
+        let mut next = self.input(from, kind, half.is_some() || nodes[from].class == kind)?;
+        for conv in [from].into_iter().chain(half.map(|(half, _)| half)) {
+            if !fits(&nodes[conv], layer).map_err(|error| (self.fitted, error))? {
+                return self.differs(conv, &format!("has other options than {}", layer.name));
+            }
+        }
+        if half.and_then(|(_, between)| between) != layer.activation_between {
+            return self.differs(from, "has another activation function between its halves than other layers");
+        }
+        if let Some((half, _)) = half {
+            next = self.input(half, "a DepthwiseConv2D", true)?;
         }
         if layer.batch_norm {
-            if self.places.iter().flatten().flatten().any(|used| [from, at].contains(used)) {
+            let all: Vec<usize> = [from, at].into_iter().chain(half.map(|(half, _)| half)).collect();
+            if self.places.iter().flatten().flatten().any(|used| all.contains(used)) {
                 return self.differs(from, "is used twice");
             }
-            self.places[value - 1] = Some([from, at]);
+            self.places[value - 1] = Some(all);
         }
         let input = match layer.activation_before {
             Some(_) => self.input(next, "a ReLU", is_relu(&nodes[next]))?,
@@ -203,12 +261,7 @@ impl Matching<'_> {
 ///
 /// # Errors
 /// [`Error::Weights`] if they are connected otherwise than in the table, or have other windows.
-pub(super) fn places(
-    graph: &Graph,
-    image: usize,
-    features: usize,
-    architecture: Architecture,
-) -> Result<Vec<[Place; 2]>> {
+pub(super) fn places(graph: &Graph, image: usize, features: usize, architecture: Architecture) -> Result<Vec<Places>> {
     let network = Network::backbone(SIZE, architecture)?;
     let (nodes, layers) = (&graph.nodes[..], &network.layers[..]);
     let name = match architecture {
@@ -221,5 +274,11 @@ pub(super) fn places(
     let mut matching = Matching { nodes, layers, name, values, places, fitted: 0 };
     matching.value(layers.len(), features).map_err(|(_, error)| error)?;
     let place = |at: usize| Place { name: nodes[at].name.clone(), group: nodes[at].group.clone() };
-    Ok(matching.places.into_iter().flatten().map(|both| both.map(place)).collect())
+    let places = |found: Vec<usize>| match found[..] {
+        [conv, norm, ref depthwise @ ..] => {
+            Some(Places { depthwise: depthwise.first().copied().map(place), conv: place(conv), norm: place(norm) })
+        }
+        _ => None,
+    };
+    Ok(matching.places.into_iter().flatten().filter_map(places).collect())
 }

@@ -79,7 +79,8 @@ impl Config {
     pub(super) fn front_of_backbone(&mut self, graph: &Graph, features: usize) -> Result<usize> {
         let nodes = &graph.nodes;
         let needed = graph.needed(features);
-        let is_first = |&at: &usize| needed[at] && matches!(&*nodes[at].class, "Conv2D" | "SeparableConv2D");
+        let is_first =
+            |&at: &usize| needed[at] && matches!(&*nodes[at].class, "Conv2D" | "SeparableConv2D" | "DepthwiseConv2D");
         let first = (0..=features).find(is_first).unwrap_or(features);
         let Some(&image) = nodes[first].inputs.first() else {
             return unsupported(&nodes[first], ", which reads no image");

@@ -114,7 +114,7 @@ fn a_backbone_that_is_connected_otherwise_is_refused() {
         let at = at(layers, "block4_sepconv2_act");
         layers[at]["config"]["activation"] = json!("elu");
     });
-    assert!(other.unwrap_err().to_string().contains("block4_sepconv2_act (Activation, in the backbone)"));
+    assert!(other.unwrap_err().to_string().contains("block4_sepconv2_act (Activation) is where a ReLU belongs"));
     // In another order, and with layers that do nothing, it is the same.
     let same = changed(|layers| {
         let reader = at(layers, "block6_sepconv1_act");
@@ -124,7 +124,9 @@ fn a_backbone_that_is_connected_otherwise_is_refused() {
         layers.push(reading("Dropout", json!({}), "dropout", &["block5_sepconv3_add"]));
         layers[1..].reverse();
     });
-    let names = |config: Config| config.places.into_iter().flatten().map(|place| place.name).collect::<Vec<_>>();
+    let names = |config: Config| {
+        config.places.into_iter().flat_map(|places| [places.conv.name, places.norm.name]).collect::<Vec<_>>()
+    };
     assert_eq!(names(same.unwrap()), names(changed(|_| ()).unwrap()));
 }
 
