@@ -265,14 +265,29 @@ export interface Assumption {
   readonly option?: 'inputSize' | 'pixels' | 'filter' | 'fit' | 'activation' | 'labels';
 }
 
+/** A backbone by its name. */
+export type Network =
+  | 'xception'
+  | 'xception_without_residuals'
+  | 'xception_relu_between'
+  | 'xception_elu_between'
+  | 'legacy_xception'
+  | 'xception41'
+  | 'xception65'
+  | 'xception71'
+  | 'xception41p'
+  | 'xception65p'
+  | 'inception_v3'
+  | 'torch_inception_v3';
+
 /** What a loaded model is. */
 export interface ModelInfo {
   /** What computes it. */
   readonly backend: Backend;
   /** Why that is not a GPU; empty where it is one, or was asked for. */
   readonly reason: string;
-  /** The backbone: Keras's Xception, or timm's networks by their names. */
-  readonly network: 'xception' | 'legacy_xception' | 'xception41' | 'xception65' | 'xception71' | 'xception41p' | 'xception65p';
+  /** The backbone: Keras's or PyTorch's Inception V3, Keras's Xception or one of its paper's ablations, or timm's networks by their names. */
+  readonly network: Network;
   /** Height and width of the network's input, in pixels. */
   readonly inputSize: readonly [number, number];
   /**

@@ -9,7 +9,8 @@ use xception::backend::{Backend, Cpu, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::network::layer::{Layer, Shape};
-use xception::network::{Architecture, HeadLayer, Network, Output};
+use xception::network::{Architecture, HeadLayer, Network, Output, Published};
+use xception::plan::Plan;
 use xception::tile::Tuning;
 use xception::weights::safetensors::Model;
 use xception::weights::{Overrides, convert};
@@ -56,6 +57,21 @@ fn parameters_and_work_are_the_published_ones() {
         assert_eq!((&*counts.0, &*counts.1), (parameters, macs), "{name}");
         let side = if architecture == Architecture::TorchInceptionV3 { 8 } else { 10 };
         assert_eq!(network.features(), Shape::new(side, side, 2048), "{name}");
+    }
+}
+
+/// The facts that the page and the command line show beside the published accuracy.
+#[test]
+fn what_is_published_has_the_tables_counts() {
+    let head = [HeadLayer::average(), HeadLayer::dense("predictions", 1000, None)];
+    let all = Published::all();
+    assert_eq!(all.len(), 9);
+    for Published { network: architecture, parameters, macs, passes, top1, top5, .. } in all {
+        let network = Network::new([299, 299], &head, Output::Softmax, architecture).unwrap();
+        assert_eq!((network.parameter_count(), network.macs()), (parameters, macs), "{architecture}");
+        let plan = Plan::new(&network, Dtype::F16, &Tuning::untuned(false), 1);
+        assert_eq!(plan.passes.len(), passes, "{architecture}");
+        assert!(top1 > 77.0 && top1 < top5 && top5 < 97.0, "{architecture}");
     }
 }
 

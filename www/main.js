@@ -74,7 +74,7 @@ function show(photo) {
 /** Enables the controls that the shown answer and the current model allow. */
 function offer() {
   const onCpu = models.current?.info.backend === 'cpu';
-  for (const id of ['copy-json', 'copy-code', 'time']) $(id).disabled = !shown?.predictions;
+  for (const id of ['copy-json', 'copy-code', 'time', 'compare']) $(id).disabled = !shown?.predictions;
   if (onCpu) $('time').disabled = true;
   $('time').title = onCpu ? "Times a GPU's passes: choose the GPU under “Runs on” first" : '';
 }
@@ -100,6 +100,17 @@ $('time').addEventListener('click', async () => {
     await showProfile(model, photo.blob);
   } catch (error) {
     fail(photo.name, error);
+  }
+});
+
+$('compare').addEventListener('click', async () => {
+  const photo = shown;
+  try {
+    await models.ready();
+    const { compareNetworks } = await import('./networks.js');
+    await compareNetworks(models.opened, photo.blob);
+  } catch (error) {
+    fail(photo?.name ?? 'Compare', error);
   }
 });
 

@@ -12,6 +12,9 @@ const CHOICES = ['dtype', 'backend'];
 /** The loaded model, its source (`{ name, url or file, integrity?, bytes? }`), its options and its load time. */
 export let current;
 
+/** The sources of all models that were loaded on this page, and their options, the last one last. */
+export const opened = new Map();
+
 /** Called with an error and the name of its file. */
 let fail;
 /** Called when a model is loaded. */
@@ -91,6 +94,8 @@ async function load(source, signal) {
     model.addEventListener('restored', () => status('The GPU is back. Ready for a photo.'));
     await current?.model.dispose();
     current = { model, source, choices, info: model.info, loadTime: performance.now() - began };
+    opened.delete(source);
+    opened.set(source, where);
     arrived();
     await showInfo();
     await showList();

@@ -150,11 +150,7 @@ impl Layer {
     /// The arrays the kernels read, batch norm folded, in file order.
     pub fn tensors(&self) -> Vec<Tensor> {
         let (i, o) = (self.input.channels, self.output.channels);
-        let tensor = |suffix: &str, shape: &[usize], role| Tensor {
-            name: format!("{}.{suffix}", self.name),
-            shape: shape.to_vec(),
-            role,
-        };
+        let tensor = |suffix, shape: &[usize], role| self.tensor(suffix, shape, role);
         match self.operation {
             Operation::Conv(Window { kernel: [1, 1], .. }) => {
                 vec![tensor("weight", &[i, o], Role::Matrix(1)), tensor("bias", &[o], Role::Bias)]
@@ -186,6 +182,12 @@ impl Layer {
             }
             _ => vec![],
         }
+    }
+
+    // Once in the CPU's modules, which are optimized for speed.
+    #[inline(never)]
+    fn tensor(&self, suffix: &str, shape: &[usize], role: Role) -> Tensor {
+        Tensor { name: [&self.name, ".", suffix].concat(), shape: shape.to_vec(), role }
     }
 
     /// The number of slopes of a PReLU.

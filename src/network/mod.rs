@@ -63,6 +63,36 @@ crate::names! { Architecture {
     InceptionV3 = "inception_v3", TorchInceptionV3 = "torch_inception_v3"
 } }
 
+/// A network with the published accuracy of its best weights: see `published.json`, which the demo page reads too.
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Published {
+    /// The network.
+    pub network: Architecture,
+    /// Parameters with 1000 classes, as [`Network::parameter_count`] has them.
+    pub parameters: usize,
+    /// Multiply-accumulates at 299×299.
+    pub macs: u64,
+    /// Passes of a photo on a GPU, without those that resize it.
+    pub passes: usize,
+    /// Who trained the weights.
+    pub weights: String,
+    /// Percent of ImageNet's validation photos whose class is the first.
+    pub top1: f64,
+    /// Percent whose class is among the first five.
+    pub top5: f64,
+    /// Where that is published.
+    pub source: String,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Published {
+    /// All that are known, in the order of their networks' tables.
+    pub fn all() -> Vec<Self> {
+        serde_json::from_str(include_str!("published.json")).unwrap_or_default()
+    }
+}
+
 impl Architecture {
     /// Whether it is Xception by the paper's table, as it is or with one of the paper's changes.
     pub const fn is_xception(self) -> bool {

@@ -209,3 +209,32 @@ fn compare_names_the_first_layer_that_is_off() {
     refused(&compare(&write("none.safetensors", &[])), 1, &["no tensor is called input or as a layer"]);
     refused(&compare(&scratch("text.safetensors", b"no tensors")), 1, &["text.safetensors"]);
 }
+
+/// Every network is there, with its counts; a model's answer too.
+#[test]
+fn networks_are_compared() {
+    let svg = scratch("networks.svg", b"");
+    let options = ["--backend", "cpu", "--runs", "1", "--json", "--photo", &photo("0009.jpg"), "--svg", &svg, &model()];
+    let output = xception(&[&["compare-networks", "--network", "inception_v3,xception41p"][..], &options].concat());
+    assert!(output.status.success(), "{output:?}");
+    let rows: Vec<Value> = serde_json::from_str(&stdout(&output)).unwrap();
+    let facts = |row: &Value| (row["network"].clone(), row["parameters"].clone(), row["passes"].clone());
+    let expected = [("inception_v3", 23_851_784, 110), ("xception41p", 26_961_256, 52)];
+    for (row, (network, parameters, passes)) in rows[1..].iter().zip(expected) {
+        assert_eq!(facts(row), (network.into(), parameters.into(), passes.into()), "{row}");
+        assert!(row["published"]["top1"].as_f64().unwrap() > 77.0 && row["predictions"] == json!([]), "{row}");
+        assert!(row["ms"][1].as_f64().unwrap() > 0.0, "{row}");
+    }
+    let kitchen = &rows[0];
+    assert_eq!((&kitchen["network"], &kitchen["published"]), (&"xception".into(), &Value::Null), "{kitchen}");
+    assert_eq!(kitchen["predictions"].as_array().unwrap().len(), 5, "{kitchen}");
+    assert!(fs::read_to_string(&svg).unwrap().contains("published top-1"), "the plot");
+    let output = xception(&["compare-networks", "--backend", "cpu", "--network", "vgg16"]);
+    refused_usage(&output);
+}
+
+fn refused_usage(output: &std::process::Output) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("vgg16") && stderr.contains("inception_v3"), "{stderr}");
+}

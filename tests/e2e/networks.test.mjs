@@ -103,6 +103,25 @@ test('the page takes a model of several files, and another network after it', as
   await demo.drop('xception41p.pth', '/nsfwjs/xception41p.pth');
   await page.waitForFunction(() => document.getElementById('status').textContent === 'Ready for a photo.', null, { timeout: 90_000 });
   assert.equal((await demo.classify('photo.jpg', '/models/kitchenware/photos/0009.jpg')).rows.length, 5);
+  // All that were loaded, the page's own model too, are compared.
+  await page.click('#compare');
+  await page.waitForFunction(() => document.getElementById('status').textContent === 'The networks were compared.', null, { timeout: 180_000 });
+  const table = await page.$$eval('#compared tr', (rows) => rows.map((row) => [...row.children].map(({ textContent }) => textContent)));
+  assert.equal(table.length, 10, 'every published network has a line');
+  const timed = table.slice(1).filter(([, , , , ms]) => /^\d+ \(\d+ to \d+\)( at \d+×\d+)?$/.test(ms));
+  assert.deepEqual(
+    timed.map(([network]) => network),
+    ['xception', 'xception41p', 'inception_v3'],
+  );
+  assert.deepEqual(table.find(([network]) => network === 'inception_v3').slice(1, 4), ['23.9 M', '5.71', '110']);
+  assert.match(timed[2][7], /^model.json: class \d [\d.]+ %$/);
+  assert.equal(await page.locator('#networks-plot circle').count(), 3);
+  if (process.env.SCREENSHOTS) {
+    for (const width of [390, 1280]) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.locator('#networks').screenshot({ path: `${process.env.SCREENSHOTS}/networks-${width}.png` });
+    }
+  }
   assert.deepEqual(demo.complaints, []);
   await page.close();
 });

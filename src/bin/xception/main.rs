@@ -6,6 +6,7 @@ mod compare;
 mod evaluate;
 mod inspect;
 mod model;
+mod networks;
 mod options;
 mod predict;
 mod profile;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use inspect::{inspect, outputs};
-use model::{Run, on_device};
+use model::{Place, Run, on_device};
 use options::Options;
 use progress::Progress;
 use xception::dtype::Dtype;
@@ -135,6 +136,13 @@ enum Command {
         /// The photo.
         image: PathBuf,
     },
+    /// Compare the networks on this device: size, work, time, published accuracy, and their answers to a photo.
+    CompareNetworks {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        comparison: networks::Comparison,
+    },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
         /// The weights to read.
@@ -185,6 +193,9 @@ async fn execute(command: Command) -> Result<bool, Failure> {
         }
         Command::Compare { run, against, tolerance, image } => {
             on_device!(run, device => compare::compare(&run, &device, &against, &image, tolerance).await)
+        }
+        Command::CompareNetworks { place, comparison } => {
+            on_device!(place, device => networks::compare(&place, &device, &comparison).await.map(|()| true))
         }
         Command::Inspect { model, options } => inspect(&model, &options).map(|()| true),
     }

@@ -39,12 +39,21 @@ enum Choice {
 /// A model to be run.
 #[derive(Args)]
 pub struct Run {
-    /// Weights: .safetensors of this project or timm's, or Keras's .keras, .weights.h5, .h5.
+    /// Weights: .safetensors of this project or timm's, PyTorch's .pth, Keras's .keras, .weights.h5, .h5, or TensorFlow.js's model.json.
     #[arg(long)]
     pub model: PathBuf,
     /// Print JSON: one object, or one for each photo that is classified.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Where a model runs, and how.
+#[derive(Args)]
+pub struct Place {
     /// The choice of a backend.
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     backend: Choice,
@@ -58,8 +67,6 @@ pub struct Run {
     /// Whether to try which shaders are fastest on this GPU.
     #[arg(long, value_enum, default_value_t = Tune::Auto)]
     tune: Tune,
-    #[command(flatten)]
-    options: Options,
 }
 
 /// The device that was chosen.
@@ -73,7 +80,7 @@ pub enum AnyDevice {
     Reference(Reference),
 }
 
-/// Computes an expression with the device that a [`Run`] asks for, whichever it is.
+/// Computes an expression with the device that a [`Run`] or a [`Place`] asks for, whichever it is.
 macro_rules! on_device {
     ($run:expr, $device:ident => $work:expr) => {
         match $run.device().await? {
@@ -163,7 +170,7 @@ impl Device for Gpu {
     }
 }
 
-impl Run {
+impl Place {
     /// The device that computes.
     pub async fn device(&self) -> Result<AnyDevice, Failure> {
         Ok(match self.backend {
@@ -192,22 +199,16 @@ impl Run {
         }
     }
 
-    /// The model, for up to `batch` photos at once.
-    pub async fn load<D: Device>(&self, device: &D, batch: usize) -> Result<Classifier<D>, Failure> {
-        self.load_file(device, &self.model, self.options.overrides()?, self.dtype, batch).await
-    }
-
-    /// Another model.
-    pub async fn load_file<D: Device>(
+    /// A model from its header and the bytes behind it; `path` is what is named where that fails.
+    pub async fn load<D: Device>(
         &self,
         device: &D,
         path: &Path,
-        overrides: Overrides,
+        (header, mut data): (Header, impl Read),
         dtype: Option<Dtype>,
         batch: usize,
     ) -> Result<Classifier<D>, Failure> {
-        let (header, mut data) = open(path, overrides)?;
-        let storage = device.storage(&header, dtype).map_err(about(path))?;
+        let storage = device.storage(&header, dtype.or(self.dtype)).map_err(about(path))?;
         // Larger batches are split.
         let most = device.max_batch(&Plan::new(&header.network, device.activations(storage), &device.untuned(), 1));
         let tuning = Some(device.tuning(self.tune, &header.network, storage, batch.min(most)).await?);
@@ -228,8 +229,37 @@ impl Run {
     }
 }
 
+impl Run {
+    /// The device that computes.
+    pub async fn device(&self) -> Result<AnyDevice, Failure> {
+        self.place.device().await
+    }
+
+    /// The GPU, also a software adapter.
+    pub async fn gpu(&self) -> Result<Gpu, Failure> {
+        self.place.gpu().await
+    }
+
+    /// The model, for up to `batch` photos at once.
+    pub async fn load<D: Device>(&self, device: &D, batch: usize) -> Result<Classifier<D>, Failure> {
+        self.load_file(device, &self.model, self.options.overrides()?, None, batch).await
+    }
+
+    /// Another model; `dtype` goes before that of the options.
+    pub async fn load_file<D: Device>(
+        &self,
+        device: &D,
+        path: &Path,
+        overrides: Overrides,
+        dtype: Option<Dtype>,
+        batch: usize,
+    ) -> Result<Classifier<D>, Failure> {
+        self.place.load(device, path, open(path, overrides)?, dtype, batch).await
+    }
+}
+
 /// A model's header and what follows it. A file of the project's own that is to be taken as it is need not be in memory as a whole.
-fn open(path: &Path, overrides: Overrides) -> Result<(Header, Box<dyn Read>), Failure> {
+pub fn open(path: &Path, overrides: Overrides) -> Result<(Header, Box<dyn Read>), Failure> {
     if let Some((header, file)) = own(path)
         && overrides.is_idle(header.dtype)
     {
