@@ -5,7 +5,8 @@
 //! Xception ([arXiv 1610.02357](https://arxiv.org/abs/1610.02357)) is a stack of depthwise separable convolutions: a 3×3
 //! convolution of each channel by itself, then a 1×1 convolution across channels, which is a matrix product over
 //! pixels. With residual connections 36 of these and ordinary convolutions make 2048 features, of which a mean and
-//! dense layers make classes. [`network`] has the whole of it as a table.
+//! dense layers make classes. [`network`] has the whole of it as a table, and tables of its relatives: timm's aligned Xceptions,
+//! Inception V3, and the ablations of the paper.
 //!
 //! # Differences from the paper
 //!

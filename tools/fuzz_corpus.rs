@@ -11,7 +11,7 @@ use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let corpus = env::args().nth(1).ok_or("usage: fuzz_corpus FOLDER")?;
-    let heads = [originals::small_h5(), originals::small_archives()].concat();
+    let heads = [originals::small_h5(), originals::small_archives(), vec![originals::small_json()]].concat();
     let timm = vec![originals::small_safetensors()];
     let all = [heads.clone(), timm.clone()].concat();
     for (target, files) in [
@@ -21,10 +21,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("torch", originals::fixtures(&["head.pth", "head_module.pth", "head_legacy.pth"])),
         (
             "config",
-            vec![(
-                "joined.json".to_owned(),
-                originals::member(&common::decompressed("forms/joined.keras"), "config.json"),
-            )],
+            ["forms/joined.keras", "inception/model.keras"]
+                .map(|name| {
+                    let config = originals::member(&common::decompressed(name), "config.json");
+                    (format!("{}.json", name.replace('/', "-")), config)
+                })
+                .into(),
         ),
         ("head", all),
         ("labels", originals::labels()),

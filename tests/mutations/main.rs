@@ -112,7 +112,7 @@ fn checkpoints() {
 /// Configs of whole models, by themselves.
 #[test]
 fn whole_configs() {
-    let names = ["forms/drawn_06.keras", "forms/joined.keras", "forms/functions.keras"];
+    let names = ["forms/drawn_06.keras", "forms/joined.keras", "forms/own_relu.keras", "inception/model.keras"];
     let config = |name: &str| (name.to_owned(), originals::member(&common::decompressed(name), "config.json"));
     run("whole_configs", CONFIG, 6000, 5, names.map(config).into());
 }
@@ -122,6 +122,7 @@ fn small_heads() {
     let mut files = originals::small_h5();
     files.extend(originals::small_archives());
     files.push(originals::small_safetensors());
+    files.push(originals::small_json());
     run("small_heads", HEAD, 10_000, 40, files);
 }
 

@@ -116,6 +116,20 @@ pub fn small_safetensors() -> (String, Vec<u8>) {
     ("small.safetensors".to_owned(), serialize(views, None::<HashMap<_, _>>).unwrap())
 }
 
+/// A small TensorFlow.js model of a head: its JSON, and its arrays behind it, one of them in bytes.
+pub fn small_json() -> (String, Vec<u8>) {
+    let config = json!({"class_name": "Dense", "config": {"name": "predictions", "units": 3, "activation": "softmax"}});
+    let kernel = json!({"name": "predictions/kernel", "shape": [2048, 3], "dtype": "float32",
+                        "quantization": {"dtype": "uint8", "scale": 0.01, "min": -1.0}});
+    let bias = json!({"name": "predictions/bias", "shape": [3], "dtype": "float32"});
+    let model = json!({
+        "modelTopology": {"model_config": {"class_name": "Sequential", "config": {"layers": [config]}}},
+        "weightsManifest": [{"paths": ["group1-shard1of1"], "weights": [kernel, bias]}],
+    });
+    let bytes = (0..2048 * 3).map(|at| (at % 251) as u8).chain([0; 12]);
+    ("small.json".to_owned(), model.to_string().into_bytes().into_iter().chain(bytes).collect())
+}
+
 /// A zip archive.
 pub fn archive(members: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));

@@ -187,16 +187,22 @@ impl Matching<'_> {
 
     /// The parts of a concatenation, which may lie in several ones.
     fn concat(&mut self, value: ValueId, at: usize) -> Matched<()> {
-        let mut parts = vec![at];
-        while let Some(place) = parts.iter().position(|&part| self.nodes[part].class == "Concatenate") {
-            let inputs = self.nodes[parts[place]].inputs.iter().map(|&input| through(self.nodes, input));
-            let inputs: Vec<usize> = inputs.collect();
-            parts.splice(place..=place, inputs);
-        }
         let layers = self.layers;
         let is_part = |layer: &usize| layers[*layer].slice.is_some();
         let first = layers[..value - 1].iter().rposition(|layer| layer.slice == Some(0)).unwrap_or_default();
         let expected: Vec<usize> = (first..value - 1).filter(is_part).collect();
+        let mut parts = vec![at];
+        // A hostile model may have endlessly many.
+        while parts.len() <= expected.len()
+            && let Some(place) = parts.iter().position(|&part| self.nodes[part].class == "Concatenate")
+        {
+            let inputs = &self.nodes[parts[place]].inputs;
+            if inputs.is_empty() {
+                return self.differs(parts[place], "joins nothing");
+            }
+            let inputs: Vec<usize> = inputs.iter().map(|&input| through(self.nodes, input)).collect();
+            parts.splice(place..=place, inputs);
+        }
         if parts.len() != expected.len() {
             return self.differs(at, &format!("joins {} branches instead of {}", parts.len(), expected.len()));
         }

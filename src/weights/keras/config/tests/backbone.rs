@@ -82,6 +82,20 @@ fn an_inception_that_is_connected_otherwise_is_refused() {
         layers[block]["inbound_nodes"][0].as_array_mut().unwrap().pop();
     });
     assert!(shorter.unwrap_err().to_string().contains("joins 3 branches instead of 4"));
+    // Joins of joins, which would be 2⁹⁰ branches, and ones of nothing.
+    for inputs in [2, 1, 0] {
+        let nested = config(&|layers| {
+            let last = at(layers, "mixed9");
+            for depth in 0..90 {
+                let from = if depth == 0 { "mixed8".to_owned() } else { format!("join{}", depth - 1) };
+                let read = vec![&*from; if depth == 0 { inputs } else { inputs.max(1) }];
+                layers.insert(last, reading("Concatenate", json!({"axis": 3}), &format!("join{depth}"), &read));
+            }
+            let block = at(layers, "mixed10");
+            layers[block]["inbound_nodes"][0][0][0] = json!("join89");
+        });
+        assert!(nested.is_err(), "{inputs}");
+    }
 }
 
 /// Any one layer that reads another one, or has another option, makes another network, though all arrays fit.
