@@ -9,7 +9,7 @@ const LIGHT = { page: '#ffffff', ink: '#1d1c1a', soft: '#5f5b53', line: '#d8d4cb
 const DARK = { page: '#161716', ink: '#eeece7', soft: '#aaa69d', line: '#3b3d3b', ours: '#4cc0b2', webgpu: '#83a7ee', wasm: '#d9a856' };
 
 /** A bar for each runtime's median, a line from its fastest run to its slowest, on a logarithmic scale. */
-export async function chart({ rows, size, adapter }) {
+export async function chart({ rows, network, size, adapter }) {
   const answered = rows.filter(({ status }) => status === 'ok');
   const values = answered.map((row) => ({
     runtime: label(row),
@@ -23,7 +23,11 @@ export async function chart({ rows, size, adapter }) {
   const y = { field: 'runtime', type: 'nominal', sort: { field: 'median' }, title: null };
   const x = { type: 'quantitative', scale: { type: 'log', domainMin: least }, title: 'ms a photo, median of later runs (logarithmic)' };
   const spec = {
-    title: { text: `Xception at ${size}×${size} in one browser`, subtitle: `adapter: ${adapter}`, anchor: 'start' },
+    title: {
+      text: `${network === 'xception' ? 'Xception' : 'Inception V3'} at ${size}×${size} in one browser`,
+      subtitle: `adapter: ${adapter}`,
+      anchor: 'start',
+    },
     data: { values },
     width: 480,
     height: { step: 26 },

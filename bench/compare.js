@@ -12,12 +12,12 @@ const TOLERANCE = { atol: 1e-3, rtol: 1e-3 };
  * Compares the runtimes whose ids contain one of `only`, in turns, `runs` of them; one that has taken `seconds` sits the
  * next ones out. `say` is called with what happens, `show` with the results so far.
  */
-export async function compare({ size, runs, seconds, threads, only = [] }, { say, show }) {
-  const models = `/bench/models/${size}`;
+export async function compare({ network, size, runs, seconds, threads, only = [] }, { say, show }) {
+  const models = `/bench/models/${network === 'xception' ? size : `${network}-${size}`}`;
   const golden = await (await fetch(`${models}/golden.json`)).json();
   const chosen = runtimes(threads).filter(({ id }) => only.length === 0 || only.some((part) => id.includes(part)));
   if (chosen.length === 0) throw new Error(`no runtime is called ${only.join(' or ')}`);
-  const results = { ...(await surroundings()), size, photo: golden.photo, keras: golden.keras, runs, seconds, tolerance: TOLERANCE };
+  const results = { ...(await surroundings()), network, size, photo: golden.photo, keras: golden.keras, runs, seconds, tolerance: TOLERANCE };
   const entries = [];
   const update = () => show({ ...results, rows: entries.map(({ row }) => row) });
   for (const runtime of chosen) {

@@ -1,5 +1,5 @@
 // The benchmark's page: a button, the table as it grows, and the results to copy. The address may say
-// ?size=299&runs=5&seconds=30&threads=2,1&only=xception,ort and, to start by itself, &auto
+// ?network=xception&size=299&runs=5&seconds=30&threads=2,1&only=xception,ort and, to start by itself, &auto
 import { compare } from './compare.js';
 import { COLUMNS, cells } from './table.js';
 
@@ -8,6 +8,7 @@ const query = new URLSearchParams(location.search);
 const list = (name) => query.get(name)?.split(',').filter(Boolean);
 
 const options = {
+  network: query.get('network') ?? 'xception',
   size: Number(query.get('size') ?? 299),
   runs: Number(query.get('runs') ?? 5),
   seconds: Number(query.get('seconds') ?? 30),

@@ -6,6 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { convert, isCurrent } from '../scripts/model.mjs';
 import { debian, run, stop } from '../scripts/shell.mjs';
+import { extract } from '../tests/e2e/nsfwjs.mjs';
 
 const windows = process.platform === 'win32';
 const REQUIREMENTS = 'bench/requirements.txt';
@@ -33,16 +34,17 @@ function python() {
   return own;
 }
 
-/** The kitchenware model for photos of `size` pixels, in every runtime's format. */
-export async function models(size) {
-  const folder = `bench/models/${size}`;
+/** A network's model for photos of `size` pixels, in every runtime's format. */
+export async function models(network, size) {
+  const folder = `bench/models/${network === 'xception' ? size : `${network}-${size}`}`;
   const stamp = join(folder, 'setup');
   const hash = createHash('sha256');
   for (const file of [TOOL, REQUIREMENTS]) hash.update(readFileSync(file));
   const wanted = hash.digest('hex');
   if (!isDone(stamp, wanted)) {
-    console.log(`Converting the kitchenware model at ${size}×${size} for each runtime (a minute)…`);
-    run(python(), [TOOL, size]);
+    if (network === 'inception_v3') extract('bench/models/nsfwjs');
+    console.log(`Converting the model of ${network} at ${size}×${size} for each runtime (a minute)…`);
+    run(python(), [TOOL, folder, size]);
   }
   for (const dtype of ['f32', 'f16']) {
     const output = `${folder}/model.${dtype}.safetensors`;

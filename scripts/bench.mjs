@@ -1,6 +1,7 @@
 // npm run bench: this package beside the runtimes that one could take instead, on one model and one photo, in one headless
 // Chromium. The table goes to the terminal, all of it to bench/results.json, and a chart to bench/results.svg.
 //
+//   --network NAME   xception (the kitchenware model), or inception_v3 (that of npm's nsfwjs)
 //   --size 150       the photo's side in pixels; 299 unless said otherwise
 //   --runs 10        how often each runtime takes its turn (5)
 //   --seconds 60     a runtime that has taken so long sits the next turns out (30)
@@ -17,14 +18,25 @@ import { debian, npmPackages, stop } from './shell.mjs';
 function parse() {
   const text = (fallback) => ({ type: 'string', default: fallback });
   const flag = { type: 'boolean', default: false };
-  const known = { size: text('299'), runs: text('5'), seconds: text('30'), threads: text('2,1'), only: text(''), docs: flag, serve: flag };
+  const known = {
+    network: text('xception'),
+    size: text('299'),
+    runs: text('5'),
+    seconds: text('30'),
+    threads: text('2,1'),
+    only: text(''),
+    docs: flag,
+    serve: flag,
+  };
   try {
     const { values } = parseArgs({ options: known });
     for (const name of ['size', 'runs', 'seconds']) {
       if (!/^[1-9]\d*$/.test(values[name])) throw new Error(`--${name} takes a whole number from 1, not '${values[name]}'.`);
     }
+    const least = { xception: 71, inception_v3: 75 }[values.network];
+    if (!least) throw new Error(`--network takes xception or inception_v3, not '${values.network}'.`);
     // Its poolings leave nothing of a smaller photo.
-    if (Number(values.size) < 71) throw new Error('--size must be 71 or more.');
+    if (Number(values.size) < least) throw new Error(`--size must be ${least} or more.`);
     if (!/^\d+(,\d+)*$/.test(values.threads)) throw new Error(`--threads takes numbers with commas, not '${values.threads}'.`);
     return values;
   } catch (error) {
@@ -68,9 +80,9 @@ await setup();
 const { models } = await import('../bench/setup.mjs');
 // The runtimes and the chart's library: packages that nothing else here needs.
 npmPackages('bench');
-await models(options.size);
-const { size, runs, seconds, threads, only } = options;
-const query = new URLSearchParams({ size, runs, seconds, threads, only });
+await models(options.network, options.size);
+const { network, size, runs, seconds, threads, only } = options;
+const query = new URLSearchParams({ network, size, runs, seconds, threads, only });
 const { server: running, url } = await server(options.serve ? Number(process.env.PORT ?? 8080) : 0);
 if (options.serve) {
   console.log(`\nOpen ${url}bench/?${query} in a browser with WebGPU, and press Run. Ctrl+C ends the server.`);

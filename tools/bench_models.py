@@ -1,9 +1,10 @@
 """Writes what `npm run bench` compares: one model in each runtime's own format, one photo, and Keras's answer to it.
 
-    python tools/bench_models.py 299      # in the environment that bench/requirements.txt makes
+    python tools/bench_models.py bench/models/299 299      # in the environment that bench/requirements.txt makes
 
-The weights are the trained kitchenware model's. Up to its mean that network is convolutional, so they fit any input size.
-Each file is what the runtime's own converter makes of the model by default. Writes, in bench/models/<size>:
+The weights are the trained kitchenware model's, or in a folder that begins with inception_v3 those of npm's nsfwjs, which
+tests/e2e/nsfwjs.mjs takes out of its package. Up to their means these networks are convolutional, so they fit any input size. Each file is
+what the runtime's own converter makes of the model by default. Writes, in the folder:
 
     model.keras     the model for this input size, which `xception convert` reads
     model.onnx      for onnxruntime-web, by Keras's own export (tf2onnx)
@@ -15,6 +16,7 @@ Each file is what the runtime's own converter makes of the model by default. Wri
 
 import json
 import os
+import re
 import shutil
 import sys
 import types
@@ -49,6 +51,44 @@ def rebuild(size):
     return model
 
 
+def inception(size):
+    """The Inception V3 of nsfwjs, from its TensorFlow.js files, without the softmax at its end."""
+    folder = os.path.join(ROOT, "bench", "models", "nsfwjs")
+    with open(os.path.join(folder, "model.json")) as file:
+        described = json.load(file)
+    (group,) = described["weightsManifest"]
+    shards = (open(os.path.join(folder, path), "rb").read() for path in group["paths"])
+    data, arrays, at = np.frombuffer(b"".join(shards), np.uint8), {}, 0
+    for entry in group["weights"]:
+        how, count = entry["quantization"], int(np.prod(entry["shape"]))
+        assert how["dtype"] == "uint8"
+        values = data[at : at + count] * how["scale"] + how["min"]
+        arrays[entry["name"]], at = values.astype(np.float32).reshape(entry["shape"]), at + count
+    keras.utils.clear_session()
+    backbone = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(size, size, 3))
+    backbone.trainable = False
+    for layer in backbone.layers:
+        kind, number = re.fullmatch(r"(conv2d|.*?)(?:_(\d+))?", layer.name).groups()
+        # Theirs are numbered from 1.
+        of = lambda array: arrays[f"{kind}_{int(number or 0) + 1}/{array}"]
+        if kind == "conv2d":
+            layer.set_weights([of("kernel")])
+        elif kind == "batch_normalization":
+            layer.set_weights([of("beta"), of("moving_mean"), of("moving_variance")])
+    image = keras.Input((size, size, 3), name="image")
+    values = keras.layers.GlobalAveragePooling2D()(backbone(image, training=False))
+    dense = [layer["config"] for layer in described["modelTopology"]["model_config"]["config"]["layers"] if layer["class_name"] == "Dense"]
+    layers = []
+    for config in dense:
+        activation = None if config is dense[-1] else config["activation"]
+        layers.append(keras.layers.Dense(config["units"], activation=activation))
+        values = layers[-1](values)
+    model = keras.Model(image, values)
+    for layer, config in zip(layers, dense):
+        layer.set_weights([arrays[f"{config['name']}/kernel"], arrays[f"{config['name']}/bias"]])
+    return model
+
+
 def write_tfjs(model, folder):
     """The converter imports packages for kinds of models that this is none of; two of them would be a gigabyte."""
     for name in ("tensorflow_decision_forests", "tensorflow_hub", "jax", "jax.experimental", "jax.experimental.jax2tf", "flax"):
@@ -75,11 +115,10 @@ def write_tflite(model, size, path):
 
 
 def main():
-    size = int(sys.argv[1])
-    folder = os.path.join(ROOT, "bench", "models", str(size))
+    folder, size = os.path.join(ROOT, sys.argv[1]), int(sys.argv[2])
     os.makedirs(folder, exist_ok=True)
     in_folder = lambda name: os.path.join(folder, name)
-    model = rebuild(size)
+    model = inception(size) if os.path.basename(folder).startswith("inception_v3") else rebuild(size)
     model.save(in_folder("model.keras"))
     photo = Image.open(os.path.join(KITCHENWARE, "photos", PHOTO)).convert("RGB").resize((size, size), Image.BILINEAR)
     photo.save(in_folder("photo.png"))
