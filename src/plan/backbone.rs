@@ -179,7 +179,7 @@ pub(super) fn pool(layer: &Layer, slice: Option<Slice>) -> Pool {
         Operation::AveragePool(window) => (window, Pooling::Mean),
         Operation::PaddedAveragePool(window) => (window, Pooling::PaddedMean),
         Operation::MaxPool(window) => (window, Pooling::Max),
-        _ => unreachable!("{} pools nothing", layer.name),
+        _ => unreachable!(),
     };
     Pool { input: layer.input, window, pooling, slice }
 }

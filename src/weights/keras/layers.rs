@@ -161,7 +161,11 @@ fn gather(
     }
     let (datasets, groups) = (group.datasets().map_err(damaged)?, group.groups().map_err(damaged)?);
     let objects = 1 + datasets.len() + groups.len();
-    *left = left.checked_sub(objects).ok_or_else(|| damaged("it has more groups and arrays than a model"))?;
+    *left = left.checked_sub(objects).ok_or_else(|| {
+        Error::Weights(format!(
+            "its more than {MAX_OBJECTS} groups and arrays are those of a larger network than an Xception or an Inception V3, or of no model"
+        ))
+    })?;
     let (parent, own_name) = path.rsplit_once('/').unwrap_or(("", path));
     for dataset in datasets {
         let (layer, array) = if own_name == "vars" {
