@@ -161,11 +161,8 @@ fn gather(
     }
     let (datasets, groups) = (group.datasets().map_err(damaged)?, group.groups().map_err(damaged)?);
     let objects = 1 + datasets.len() + groups.len();
-    *left = left.checked_sub(objects).ok_or_else(|| {
-        Error::Weights(format!(
-            "its more than {MAX_OBJECTS} groups and arrays are those of a larger network than an Xception or an Inception V3, or of no model"
-        ))
-    })?;
+    let larger = || Error::Weights("it has more groups and arrays than any network that is supported".to_owned());
+    *left = left.checked_sub(objects).ok_or_else(larger)?;
     let (parent, own_name) = path.rsplit_once('/').unwrap_or(("", path));
     for dataset in datasets {
         let (layer, array) = if own_name == "vars" {

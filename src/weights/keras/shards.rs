@@ -128,8 +128,7 @@ impl Shards {
         if bytes.len() != end {
             let names = names(&file)?;
             return Err(Error::Weights(format!(
-                "model.json lists {end} bytes of weights, and its files have {}: give it with the files that it names \
-                 ({}), all of them and in whole",
+                "model.json lists {end} bytes of weights, and its files have {}: give all that it names ({}), in whole",
                 bytes.len(),
                 names.first().map_or("none", String::as_str)
             )));
@@ -217,7 +216,7 @@ mod tests {
             (json!([1, 2]), "not the model.json"),
             (model(&json!([{"name": "a", "shape": [1], "dtype": "int32"}])), "not of floating-point numbers"),
             (model(&json!([{"name": "a", "shape": [-1], "dtype": "float32"}])), "has no shape"),
-            (model(&json!([{"name": "a", "shape": [u64::MAX, 9], "dtype": "float32"}])), "give it with the files"),
+            (model(&json!([{"name": "a", "shape": [u64::MAX, 9], "dtype": "float32"}])), "give all that it names"),
         ] {
             let error = read(&json, &[]).err().expect(reason).to_string();
             assert!(error.contains(reason), "{error} does not mention {reason}");
