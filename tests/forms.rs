@@ -15,6 +15,7 @@ use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::network::Output;
 use xception::ops::Op;
+use xception::resize::Rgba;
 use xception::weights::safetensors::Model;
 use xception::weights::{Overrides, convert};
 
@@ -64,7 +65,8 @@ fn load<B: Backend>(backend: &B, file: &[u8], name: &str, storage: Option<Dtype>
     let mut classifier =
         block_on(Classifier::load(backend, file, options)).unwrap_or_else(|error| panic!("{name}: {error}"));
     block_on(classifier.warm_up()).unwrap_or_else(|error| panic!("{name}: {error}"));
-    classifier.upload_pixels(&pattern(SIDE, SIDE)).unwrap();
+    let [height, width] = classifier.meta().input_size;
+    classifier.upload_pixels(&pattern(height, width)).unwrap();
     classifier
 }
 
@@ -156,6 +158,30 @@ fn forms_answer_as_their_frameworks_do() {
             }
         }
     });
+}
+
+/// What works for the classic network works for one of branches too: maps, f16 and i8, several photos at once.
+#[test]
+fn an_inception_is_explained_quantized_and_batched() {
+    let overrides = Overrides { input_size: Some([107; 2]), ..Overrides::default() };
+    let (name, cpu) = ("inception/model.keras", Cpu::single_threaded());
+    let file = convert(decompressed(name), overrides).unwrap();
+    let mut classifier = load(&cpu, &file, name, None);
+    let expected = block_on(classifier.predict()).unwrap();
+    check_map(&mut classifier, name);
+    for (dtype, tolerance) in [(Dtype::F16, 1e-2), (Dtype::I8, 6e-2)] {
+        let file = Model::deserialize(&file).unwrap().serialize(dtype).unwrap();
+        check(&mut load(&cpu, &file, name, None), name, &expected, tolerance);
+    }
+    let photos = [[90, 130], [140, 75], [107, 107]].map(|[height, width]: [usize; 2]| {
+        let rgba = pattern(height, width).chunks_exact(3).flat_map(|rgb| [rgb[0], rgb[1], rgb[2], 255]).collect();
+        Rgba::new(width, height, rgba).unwrap()
+    });
+    let together = block_on(classifier.classify_batch(&photos, 5)).unwrap();
+    for (photo, together) in photos.iter().zip(together) {
+        block_on(classifier.upload(photo)).unwrap();
+        assert_eq!(block_on(classifier.classify(5)).unwrap(), together);
+    }
 }
 
 /// A form of each operation on a software adapter, which takes seconds for each; all of them on hardware, and where `ALL_FORMS` is set.
