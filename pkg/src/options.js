@@ -56,9 +56,9 @@ const source = option('a URL, File, Blob, Response or ArrayBuffer', (value) => {
   if (value instanceof URL) return value.href;
   if (isBytes(value)) return bytesOf(value);
   const real = (value instanceof Blob && value.size >= 0) || (value instanceof Request && value.url) || (value instanceof Response && value.headers);
-  if (real) return value;
-  return isList(value) ? list(that((file) => file instanceof Blob))(value) : text(value);
+  return real ? value : text(value);
 });
+const files = list(that((file) => file instanceof Blob));
 
 const wasm = option('a URL, bytes or a WebAssembly.Module', (value) => {
   if (value instanceof URL) return value.href;
@@ -73,7 +73,7 @@ const roi = option('{ x, y, width, height } in whole pixels, inside the image', 
 });
 
 export const LOAD = {
-  weights: { ...source, leftOut: required },
+  weights: { ...source, copy: (value) => (Array.isArray(value) ? files(value) : source.copy(value)), leftOut: required },
   // A malformed hash must never be ignored.
   integrity: option('the text of a SHA-256', text, isUndefined),
   cache: flag,
