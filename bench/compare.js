@@ -1,4 +1,5 @@
 // Every runtime side by side: each is loaded and warmed in a frame of its own, then they take turns.
+import { folderOf } from './folder.js';
 import { runtimes } from './runtimes.js';
 import { label, summary } from './table.js';
 
@@ -13,7 +14,7 @@ const TOLERANCE = { atol: 1e-3, rtol: 1e-3 };
  * next ones out. `say` is called with what happens, `show` with the results so far.
  */
 export async function compare({ network, size, runs, seconds, threads, only = [] }, { say, show }) {
-  const models = `/bench/models/${network === 'xception' ? size : `${network}-${size}`}`;
+  const models = `/bench/models/${folderOf(network, size)}`;
   const golden = await (await fetch(`${models}/golden.json`)).json();
   const chosen = runtimes(threads).filter(({ id }) => only.length === 0 || only.some((part) => id.includes(part)));
   if (chosen.length === 0) throw new Error(`no runtime is called ${only.join(' or ')}`);

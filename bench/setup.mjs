@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { convert, isCurrent } from '../scripts/model.mjs';
 import { debian, run, stop } from '../scripts/shell.mjs';
 import { extract } from '../tests/e2e/nsfwjs.mjs';
+import { folderOf } from './folder.js';
 
 const windows = process.platform === 'win32';
 const REQUIREMENTS = 'bench/requirements.txt';
@@ -36,7 +37,7 @@ function python() {
 
 /** A network's model for photos of `size` pixels, in every runtime's format. */
 export async function models(network, size) {
-  const folder = `bench/models/${network === 'xception' ? size : `${network}-${size}`}`;
+  const folder = `bench/models/${folderOf(network, size)}`;
   const stamp = join(folder, 'setup');
   const hash = createHash('sha256');
   for (const file of [TOOL, REQUIREMENTS]) hash.update(readFileSync(file));

@@ -1,7 +1,8 @@
 // Convolution over windows, its batch norm folded in.
 //
-//   output[y, x, FIRST + n] = r(bias[n] + Σ_{i, j, c} input[y·STRIDE + i − WINDOW_TOP, x·STRIDE + j − WINDOW_LEFT, c] · weight[i, j, c, n]),
-//   r = ReLU where RELU_AFTER, else identity; outside of the input are zeros
+//   output[y, x, FIRST + n] = r(bias[n] + Σ_{i, j, c} input[top + i, left + j, c] · weight[i, j, c, n])
+//   top = y · STRIDE − WINDOW_TOP, left = x · STRIDE − WINDOW_LEFT; outside of the input are zeros, as PADDED tells
+//   r = ReLU where RELU_AFTER, else identity
 //
 // input   [images][IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
 // weight  [KERNEL_HEIGHT][KERNEL_WIDTH][IN_CHANNELS][OUT_CHANNELS/4] vec4

@@ -1,7 +1,7 @@
 // Separable convolution in one pass: a depthwise 3×3 convolution, padded with zeros to the same size, and the product
-// of its result over pixels (m), input channels (k) and output channels (n); or that product alone; or convolution over windows, k
-// being the values of a window. Batch norm is folded in; in the epilogue the block's residual path is added, pooled where that halves the resolution, and a ReLU
-// applied.
+// of its result over pixels (m), input channels (k) and output channels (n); or that product alone; or convolution over
+// windows, k being the values of a window. Batch norm is folded in; in the epilogue the block's residual path is added,
+// pooled where that halves the resolution, and a ReLU applied.
 //
 //   output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])
 //   column[m, k] = Σ_{i, j} s(input[y + i − 1, x + j − 1, k]) · filters[i, j, k] where DEPTHWISE,

@@ -10,7 +10,7 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::ops::{
     ActivationGradient, ClassMap, DenseTransposed, GlobalAveragePool, GlobalMaxPool, Op, Pool, PoolGradient, Pooling,
-    PreluGradient, ScaleGradient, Slice,
+    PreluGradient, ScaleGradient,
 };
 use crate::plan::{Binding, Pass, Plan, Slot};
 
@@ -92,11 +92,11 @@ impl Explanation {
                         is_shared = true;
                         same
                     }
-                    Op::GlobalAveragePool(GlobalAveragePool { input, first, all }) => {
-                        pooled(&mut back, Pool::global(input, Pooling::Mean, Some(Slice { first, all })))
+                    Op::GlobalAveragePool(GlobalAveragePool { input, slice }) => {
+                        pooled(&mut back, Pool::global(input, Pooling::Mean, slice))
                     }
-                    Op::GlobalMaxPool(GlobalMaxPool { input, first, all }) => {
-                        pooled(&mut back, Pool::global(input, Pooling::Max, Some(Slice { first, all })))
+                    Op::GlobalMaxPool(GlobalMaxPool { input, slice }) => {
+                        pooled(&mut back, Pool::global(input, Pooling::Max, slice))
                     }
                     Op::Pool(pool) => pooled(&mut back, pool),
                     // Flatten's values are the same.

@@ -12,8 +12,8 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::network::head::Output;
-use crate::network::layer::{Layer, Section, Shape, Tensor, ValueId};
-use crate::ops::Op;
+use crate::network::layer::{Layer, Operation, Section, Shape, Tensor, ValueId};
+use crate::ops::{Op, Pool, Pooling, Slice};
 use crate::shader::PipelineDescriptor;
 use crate::tile::{Algorithm, ProblemSize, Tile, Tuning};
 
@@ -277,4 +277,15 @@ impl Lowering {
             self.free.push(self.values[value]);
         }
     }
+}
+
+/// The operation of a pooling layer.
+fn pool(layer: &Layer, slice: Option<Slice>) -> Pool {
+    let (window, pooling) = match layer.operation {
+        Operation::AveragePool(window) => (window, Pooling::Mean),
+        Operation::PaddedAveragePool(window) => (window, Pooling::PaddedMean),
+        Operation::MaxPool(window) => (window, Pooling::Max),
+        _ => unreachable!(),
+    };
+    Pool { input: layer.input, window, pooling, slice }
 }

@@ -160,7 +160,7 @@ fn forms_answer_as_their_frameworks_do() {
     });
 }
 
-/// What works for the classic network works for one of branches too: maps, f16 and i8, several photos at once.
+/// Maps, f16, i8 and batches of a network that has branches.
 #[test]
 fn an_inception_is_explained_quantized_and_batched() {
     let overrides = Overrides { input_size: Some([107; 2]), ..Overrides::default() };

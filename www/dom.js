@@ -15,3 +15,11 @@ export function write(element, { text, link }) {
 
 /** The display name of a class: Keras writes underscores for spaces. */
 export const spoken = (label) => label.replaceAll('_', ' ');
+
+/** An element of SVG. */
+export function svg(name, attributes, ...children) {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}

@@ -1,7 +1,7 @@
 // The networks side by side: what is published of each, and time and answer of those that were loaded on this page.
 import { Xception } from 'xception-webgpu';
 import PUBLISHED from '../src/network/published.json';
-import { $, status } from './dom.js';
+import { $, status, svg } from './dom.js';
 
 const RUNS = 5;
 const COLUMNS = ['Network', 'Parameters', 'GMAC', 'Passes', 'ms (least to most)', 'Top-1', 'Top-5', 'Its answer'];
@@ -74,13 +74,6 @@ function line({ network, parameters, macs, passes, top1, top5, weights, source }
   const element = document.createElement('tr');
   element.append(...cells.map((text) => Object.assign(document.createElement('td'), { textContent: text ?? '' })));
   if (weights) element.title = `${weights}, ${source}`;
-  return element;
-}
-
-function svg(name, attributes, text = '') {
-  const element = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.textContent = text;
   return element;
 }
 

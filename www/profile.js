@@ -1,5 +1,5 @@
 // The profile view: a timeline of the passes, a roofline plot, a sortable table, and downloads.
-import { $, status } from './dom.js';
+import { $, status, svg } from './dom.js';
 
 const COLOURS = ['#8a4fbf', '#0b7a70', '#c77700', '#b3261e', '#7a5a00', '#5b574f'];
 const COLUMNS = [
@@ -30,13 +30,6 @@ export async function showProfile(model, photo) {
   $('csv').onclick = () => save('profile.csv', 'text/csv', csv(passes));
   status(`Each pass was timed: ${sum.toFixed(1)} ms together.`);
   $('profile').scrollIntoView({ block: 'nearest' });
-}
-
-function svg(name, attributes, ...children) {
-  const element = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
 }
 
 function figure(title, plot) {

@@ -103,22 +103,14 @@ pub fn layers(features: Shape, head: &[HeadLayer]) -> Result<Vec<Layer>> {
             Operation::Dense if input.len() > MAX_INPUTS => {
                 return refuse(&format!("has {} inputs: up to {MAX_INPUTS} are supported", input.len()));
             }
-            Operation::MaxPool(_)
-            | Operation::AveragePool(_)
-            | Operation::PaddedAveragePool(_)
-            | Operation::GlobalPool(_)
-            | Operation::Flatten
-                if is_vector =>
-            {
+            operation if is_vector && (operation.makes_vector() || operation.pool_window().is_some()) => {
                 return refuse("pools or flattens what has no pixels any more");
             }
             Operation::Resize(_) | Operation::Conv(_) | Operation::SeparableConv(_) | Operation::Concat => {
                 return refuse("is a convolution, concatenates, or resizes, behind the backbone");
             }
             Operation::Activation if activation.is_none() => return refuse("has no activation function"),
-            Operation::MaxPool(window) | Operation::AveragePool(window) | Operation::PaddedAveragePool(window)
-                if !fits(window, input) =>
-            {
+            operation if operation.pool_window().is_some_and(|window| !fits(window, input)) => {
                 return refuse(&format!("pools by a window that does not fit {input}"));
             }
             _ => {}

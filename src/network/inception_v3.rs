@@ -45,7 +45,8 @@ const BLOCKS: [(&str, &str, Block); 11] = [
 /// Adds the backbone up to the last activation.
 pub fn backbone(builder: &mut Builder, architecture: Architecture) {
     builder.section = Section { flow: "entry", block: "stem" };
-    let mut stem = Branches::new(builder, architecture, "stem");
+    let is_torch = architecture == Architecture::TorchInceptionV3;
+    let mut stem = Branches::new(builder, is_torch, "stem");
     stem.conv("conv1", 32, Window::valid(3, 2));
     stem.conv("conv2", 32, Window::valid(3, 1));
     stem.conv("conv3", 64, Window::padded(3, 1, 1));
@@ -55,7 +56,7 @@ pub fn backbone(builder: &mut Builder, architecture: Architecture) {
     stem.max_pool("pool2");
     for (flow, name, block) in BLOCKS {
         builder.section = Section { flow, block: name };
-        let mut branches = Branches::new(builder, architecture, name);
+        let mut branches = Branches::new(builder, is_torch, name);
         match block {
             Large(pooled) => {
                 branches.convs(&[("branch1x1", 64, [1, 1])]);
@@ -114,7 +115,8 @@ const THREE_TWICE: [Conv; 3] =
 /// The branches of a block as they are added.
 struct Branches<'a> {
     builder: &'a mut Builder,
-    architecture: Architecture,
+    /// Whether it is PyTorch's: batch norms have a gamma, and average pooling counts its padding.
+    is_torch: bool,
     /// The name of the block.
     block: &'static str,
     /// The block's input.
@@ -126,9 +128,9 @@ struct Branches<'a> {
 }
 
 impl<'a> Branches<'a> {
-    fn new(builder: &'a mut Builder, architecture: Architecture, block: &'static str) -> Self {
+    fn new(builder: &'a mut Builder, is_torch: bool, block: &'static str) -> Self {
         let input = builder.last();
-        Self { builder, architecture, block, input, at: input, parts: Vec::new() }
+        Self { builder, is_torch, block, input, at: input, parts: Vec::new() }
     }
 
     fn name(&self, layer: &str) -> String {
@@ -137,9 +139,8 @@ impl<'a> Branches<'a> {
 
     /// A convolution with its batch norm and ReLU.
     fn conv(&mut self, layer: &str, channels: usize, window: Window) {
-        let has_gamma = self.architecture == Architecture::TorchInceptionV3;
         let layer = self.builder.conv(&self.name(layer), self.at, channels, window);
-        (layer.activation_after, layer.has_gamma) = (Some(Function::Relu), has_gamma);
+        (layer.activation_after, layer.has_gamma) = (Some(Function::Relu), self.is_torch);
         self.at = self.builder.last();
     }
 
@@ -186,8 +187,8 @@ impl<'a> Branches<'a> {
 
     /// The branch of average pooling.
     fn pooled(&mut self, channels: usize) {
-        let is_counted = self.architecture == Architecture::TorchInceptionV3;
-        self.builder.average_pool(&self.name("average_pool"), self.at, Window::padded(3, 1, 1), is_counted);
+        let window = Window::padded(3, 1, 1);
+        self.builder.average_pool(&self.name("average_pool"), self.at, window, self.is_torch);
         self.at = self.builder.last();
         self.convs(&[("branch_pool", channels, [1, 1])]);
     }

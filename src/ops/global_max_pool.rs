@@ -3,7 +3,7 @@
 //! `output[first + c] = max_p input[p, c]`
 
 use super::buffer::{at, for_each};
-use super::{Buffer, Operation, Work, n};
+use super::{Buffer, Operation, Slice, Work, n};
 use crate::network::layer::Shape;
 use crate::shader::{self, Constants, Kernel};
 
@@ -12,10 +12,8 @@ use crate::shader::{self, Constants, Kernel};
 pub struct GlobalMaxPool {
     /// Shape read.
     pub input: Shape,
-    /// The place of the first channel in the result.
-    pub first: usize,
-    /// Values of the whole result, of which `first` and on are written.
-    pub all: usize,
+    /// Its part of the values that are written.
+    pub slice: Slice,
 }
 
 impl Operation for GlobalMaxPool {
@@ -28,16 +26,14 @@ impl Operation for GlobalMaxPool {
     }
 
     fn output(&self) -> Buffer {
-        Buffer::vector(self.all)
+        Buffer::vector(self.slice.all)
     }
 
     fn constants(&self, _batch: usize) -> Constants {
-        vec![
-            n("PIXELS", self.input.pixels()),
-            n("CHANNELS", self.input.channels),
-            n("FIRST", self.first),
-            n("ALL", self.all),
-        ]
+        let channels = self.input.channels;
+        let mut constants = vec![n("PIXELS", self.input.pixels()), n("CHANNELS", channels)];
+        constants.extend(Slice::constants(Some(self.slice), channels));
+        constants
     }
 
     fn work(&self, images: usize) -> Work {
@@ -46,7 +42,7 @@ impl Operation for GlobalMaxPool {
 
     fn reference(&self, reads: &[&[f32]], out: &mut [f32]) {
         let input = self.input;
-        let out = &mut out[self.first..][..input.channels];
+        let out = &mut out[self.slice.first..][..input.channels];
         out.fill(f32::NEG_INFINITY);
         for_each(input, |y, x, c| out[c] = out[c].max(reads[0][at(input, y, x, c)]));
     }
@@ -60,8 +56,8 @@ impl Operation for GlobalMaxPool {
         for [height, width] in [[1, 1], [1, 2], [3, 5], [37, 19]] {
             for channels in [4, 8, 260, 2048] {
                 let input = Shape::new(height, width, channels);
-                cases.push(Self { input, first: 0, all: channels });
-                cases.push(Self { input, first: 4, all: channels + 8 });
+                let slices = [Slice { first: 0, all: channels }, Slice { first: 4, all: channels + 8 }];
+                cases.extend(slices.map(|slice| Self { input, slice }));
             }
         }
         cases

@@ -34,9 +34,9 @@ pub struct Pool {
 
 impl Pool {
     /// Pooling over all pixels.
-    pub fn global(input: Shape, pooling: Pooling, slice: Option<Slice>) -> Self {
+    pub fn global(input: Shape, pooling: Pooling, slice: Slice) -> Self {
         let window = Window { kernel: [input.height, input.width], stride: [1; 2], padding: [[0; 2]; 2] };
-        Self { input, window, pooling, slice }
+        Self { input, window, pooling, slice: Some(slice) }
     }
 
     /// The shape of the result.

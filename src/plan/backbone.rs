@@ -1,12 +1,10 @@
 //! Lowering of the layers of a backbone, and of those in front of it.
 
-use super::{Binding, Lowering};
+use super::{Binding, Lowering, pool};
 use crate::network::Network;
 use crate::network::activation::Function;
 use crate::network::layer::{Layer, Operation, Section, Shape, Window};
-use crate::ops::{
-    Activation, Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Pool, Pooling, Resize, Sepconv, Slice, Values,
-};
+use crate::ops::{Activation, Add, BiasedDepthwise, Conv, Depthwise, Op, Pointwise, Resize, Sepconv, Slice, Values};
 use crate::tile::{Algorithm, Tile};
 
 impl Lowering {
@@ -77,9 +75,7 @@ impl Lowering {
                 [layer.from, shortcut].into_iter().for_each(|value| self.release(network, index, value));
                 writes
             }
-            Operation::MaxPool(_) | Operation::AveragePool(_) | Operation::PaddedAveragePool(_)
-                if layer.section != Section::HEAD =>
-            {
+            _ if layer.operation.pool_window().is_some() && layer.section != Section::HEAD => {
                 let (writes, slice) = self.result(network, index);
                 self.pass(label, pool(layer, slice), vec![from], writes);
                 self.release(network, index, layer.from);
@@ -171,17 +167,6 @@ impl Lowering {
         layer.add.into_iter().for_each(|value| self.release(network, index, value));
         writes
     }
-}
-
-/// The operation of a pooling layer.
-pub(super) fn pool(layer: &Layer, slice: Option<Slice>) -> Pool {
-    let (window, pooling) = match layer.operation {
-        Operation::AveragePool(window) => (window, Pooling::Mean),
-        Operation::PaddedAveragePool(window) => (window, Pooling::PaddedMean),
-        Operation::MaxPool(window) => (window, Pooling::Max),
-        _ => unreachable!(),
-    };
-    Pool { input: layer.input, window, pooling, slice }
 }
 
 /// Whether an activation is ReLU, which kernels apply to values that they load or store; tables have no other one.

@@ -1,12 +1,11 @@
 //! Lowering of the layers behind the backbone.
 
-use super::backbone::pool;
-use super::{Binding, Lowering, MAX_BINDING, TOP};
+use super::{Binding, Lowering, MAX_BINDING, TOP, pool};
 use crate::network::activation::Function;
 use crate::network::head::{MAX_INPUTS, Output};
 use crate::network::layer::{Layer, Operation};
 use crate::ops::{
-    Activation, Dense, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Prelu, ScaleShift, SoftmaxTopk, Values,
+    Activation, Dense, Flatten, GlobalAveragePool, GlobalMaxPool, Op, Prelu, ScaleShift, Slice, SoftmaxTopk, Values,
 };
 
 impl Lowering {
@@ -29,18 +28,18 @@ impl Lowering {
                 Operation::GlobalPool(pool) => {
                     let parts = pool.parts();
                     for (part, &is_mean) in parts.iter().enumerate() {
-                        let (first, all) = (part * input.channels, output.channels);
+                        let slice = Slice { first: part * input.channels, all: output.channels };
                         let (name, op) = if is_mean {
-                            ("average", Op::from(GlobalAveragePool { input, first, all }))
+                            ("average", Op::from(GlobalAveragePool { input, slice }))
                         } else {
-                            ("max", Op::from(GlobalMaxPool { input, first, all }))
+                            ("max", Op::from(GlobalMaxPool { input, slice }))
                         };
                         let label = if parts.len() == 1 { label() } else { format!("{}.{name}", layer.name) };
                         self.pass(label, op, vec![from], writes);
                     }
                 }
                 Operation::Flatten => self.pass(label(), Flatten { input }, vec![from], writes),
-                Operation::AveragePool(_) | Operation::PaddedAveragePool(_) | Operation::MaxPool(_) => {
+                _ if operation.pool_window().is_some() => {
                     self.pass(label(), pool(layer, None), vec![from], writes);
                 }
                 Operation::ScaleShift => {

@@ -230,10 +230,6 @@ fn networks_are_compared() {
     assert_eq!(kitchen["predictions"].as_array().unwrap().len(), 5, "{kitchen}");
     assert!(fs::read_to_string(&svg).unwrap().contains("published top-1"), "the plot");
     let output = xception(&["compare-networks", "--backend", "cpu", "--network", "vgg16"]);
-    refused_usage(&output);
-}
-
-fn refused_usage(output: &std::process::Output) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("vgg16") && stderr.contains("inception_v3"), "{stderr}");

@@ -1,21 +1,11 @@
 // Adapters: detection of software adapters, and cached measurements.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
-import { serve } from '../../scripts/serve.mjs';
-import { launch, packagePage } from './browser.mjs';
+import { test } from 'node:test';
+import { packagePage } from './browser.mjs';
+import { browser, serveAndLaunch, url } from './served.mjs';
 
-let server, browser, url;
-
-before(async () => {
-  ({ server, url } = await serve(0));
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+await serveAndLaunch();
 
 test('the script and the compiled code mean the same by a software adapter, and by its name', async () => {
   const page = await packagePage(browser, url);

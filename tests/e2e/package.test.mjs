@@ -3,23 +3,16 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
+import { before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { serve } from '../../scripts/serve.mjs';
-import { emptyPage, launch } from './browser.mjs';
+import { emptyPage } from './browser.mjs';
+import { browser, serveAndLaunch, url } from './served.mjs';
 
-let server, browser, page;
+await serveAndLaunch();
 
+let page;
 before(async () => {
-  let url;
-  ({ server, url } = await serve(0));
-  browser = await launch();
   page = await emptyPage(browser, url);
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
 });
 
 test('the core wasm is at most 140 KB gzip', (context) => {

@@ -1,23 +1,17 @@
 // Profiling: each pass timed, and inferences as rows of the browser's performance panel.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { serve } from '../../scripts/serve.mjs';
-import { emptyPage, launch } from './browser.mjs';
+import { before, test } from 'node:test';
+import { emptyPage } from './browser.mjs';
+import { browser, serveAndLaunch, url } from './served.mjs';
 
 /** The smallest input, for tests that time each pass many times. */
 const SMALL = { inputSize: 71 };
 
-let server, browser, page, url;
+await serveAndLaunch();
 
+let page;
 before(async () => {
-  ({ server, url } = await serve(0));
-  browser = await launch();
   page = await emptyPage(browser, url);
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
 });
 
 /** Loads a model on the page, or in a worker, and gives what `body` returns of it. */

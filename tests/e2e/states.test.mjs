@@ -2,25 +2,15 @@
 // layout shifts, offline use.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
-import { serve } from '../../scripts/serve.mjs';
-import { Demo, FAKE_CAMERA, launch } from './browser.mjs';
+import { Demo, FAKE_CAMERA } from './browser.mjs';
 import { serveWithModel } from './models.mjs';
+import { browser, serveAndLaunch, url } from './served.mjs';
 import { says, states } from './states.mjs';
 
 const axe = readFileSync('node_modules/axe-core/axe.min.js', 'utf8');
-let server, browser, url;
-
-before(async () => {
-  ({ server, url } = await serve(0));
-  browser = await launch(...FAKE_CAMERA);
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+await serveAndLaunch(...FAKE_CAMERA);
 
 /** The findings of axe-core, in both colour schemes. */
 async function violations(page) {

@@ -3,22 +3,12 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { after, before, test } from 'node:test';
-import { serve } from '../../scripts/serve.mjs';
-import { launch, packagePage } from './browser.mjs';
+import { test } from 'node:test';
+import { packagePage } from './browser.mjs';
+import { browser, serveAndLaunch, url } from './served.mjs';
 
-let server, browser, url;
-
-before(async () => {
-  ({ server, url } = await serve(0));
-  // A page made up by a test has no network origin, and may not fetch from this machine.
-  browser = await launch('--disable-features=LocalNetworkAccessChecks');
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+// A page made up by a test has no network origin, and may not fetch from this machine.
+await serveAndLaunch('--disable-features=LocalNetworkAccessChecks');
 
 const open = () => packagePage(browser, url);
 

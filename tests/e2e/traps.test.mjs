@@ -1,8 +1,8 @@
 // Traps of compiled code: one of ours rejects the pending calls, another script's leaves them alone.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { serve } from '../../scripts/serve.mjs';
-import { launch, packagePage } from './browser.mjs';
+import { before, test } from 'node:test';
+import { packagePage } from './browser.mjs';
+import { browser, serveAndLaunch, server, url } from './served.mjs';
 
 /** `(module (func (export "trap") unreachable))` */
 const foreign = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 8, 1, 4, 116, 114, 97, 112, 0, 0, 10, 5, 1, 3, 0, 0, 11];
@@ -61,10 +61,9 @@ const scripts = {
     });`,
 };
 
-let server, browser, url;
+await serveAndLaunch();
 
 before(async () => {
-  ({ server, url } = await serve(0));
   const [serveFile] = server.listeners('request');
   server.removeAllListeners('request');
   server.on('request', (request, response) => {
@@ -73,12 +72,6 @@ before(async () => {
     if (request.url === '/foreign.wasm') return response.writeHead(200, { 'content-type': 'application/wasm' }).end(Buffer.from(foreign));
     serveFile(request, response);
   });
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
 });
 
 async function open() {

@@ -1,20 +1,10 @@
 // Videos and cameras, by the package.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { serve } from '../../scripts/serve.mjs';
-import { FAKE_CAMERA, launch, packagePage } from './browser.mjs';
+import { test } from 'node:test';
+import { FAKE_CAMERA, packagePage } from './browser.mjs';
+import { browser, serveAndLaunch, url } from './served.mjs';
 
-let server, browser, url;
-
-before(async () => {
-  ({ server, url } = await serve(0));
-  browser = await launch(...FAKE_CAMERA);
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+await serveAndLaunch(...FAKE_CAMERA);
 
 const open = () => packagePage(browser, url);
 

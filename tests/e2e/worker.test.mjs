@@ -1,8 +1,8 @@
 // A worker supplied by the page: several models in it, beside the page's own messages; and workers that fail.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { serve } from '../../scripts/serve.mjs';
-import { launch, packagePage } from './browser.mjs';
+import { test } from 'node:test';
+import { packagePage } from './browser.mjs';
+import { browser, serveAndLaunch, url } from './served.mjs';
 
 /** Workers supplied by the page, by name. */
 const scripts = {
@@ -19,17 +19,7 @@ const scripts = {
   other: `addEventListener('message', () => {});`,
 };
 
-let server, browser, url;
-
-before(async () => {
-  ({ server, url } = await serve(0));
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
+await serveAndLaunch();
 
 async function open() {
   const page = await packagePage(browser, url);

@@ -14,7 +14,8 @@ use harness::{STORAGES, compare, in_reference, on_gpu, random_reads};
 use xception::dtype::Dtype;
 use xception::network::layer::{Shape, Window};
 use xception::ops::{
-    Activation, Add, Conv, Dense, Depthwise, Function, GlobalAveragePool, Op, Pointwise, Sepconv, SoftmaxTopk, Values,
+    Activation, Add, Conv, Dense, Depthwise, Function, GlobalAveragePool, Op, Pointwise, Sepconv, Slice, SoftmaxTopk,
+    Values,
 };
 use xception::tile::{TILES, Tile};
 
@@ -190,7 +191,7 @@ fn the_rest_worked_out_by_hand() {
     pooled([4, 1], &[1., 2., 8., 3.], &[8., 8.]);
     pooled([1, 4], &[1., 2., 8., 3.], &[8., 8.]);
 
-    let mean = GlobalAveragePool { input: Shape::new(2, 1, 4), first: 0, all: 4 };
+    let mean = GlobalAveragePool { input: Shape::new(2, 1, 4), slice: Slice { first: 0, all: 4 } };
     by_hand(mean, &[vec![1., 2., 3., 4., 3., 2., 1., -4.]], &[2., 2., 2., 0.]);
 
     let dense = |relu_after| Dense { inputs: 3, first: 1, outputs: 2, all: 3, relu_after };
@@ -265,7 +266,7 @@ fn a_changed_value_is_noticed() {
             relu_after: false,
             tile: TILES[3],
         }),
-        GlobalAveragePool { input: Shape::new(3, 3, 8), first: 0, all: 8 }.into(),
+        GlobalAveragePool { input: Shape::new(3, 3, 8), slice: Slice { first: 0, all: 8 } }.into(),
         Dense { inputs: 100, first: 0, outputs: 7, all: 7, relu_after: false }.into(),
         SoftmaxTopk { classes: 7, top: 7 }.into(),
     ];

@@ -145,10 +145,12 @@ fn head_wants(index: usize, layers: &[Layer]) -> Vec<Want> {
     let is_fused = function.is_none() || (layer.operation == Operation::Dense && function == Some(Function::Relu));
     let (all, relu_after) = (output.len(), layer.operation == Operation::Dense && function == Some(Function::Relu));
     let (op, weights): (Op, &[&str]) = match layer.operation {
-        Operation::GlobalPool(GlobalPool::Average) => (GlobalAveragePool { input, first: 0, all }.into(), &[]),
+        Operation::GlobalPool(GlobalPool::Average) => {
+            (GlobalAveragePool { input, slice: Slice { first: 0, all } }.into(), &[])
+        }
         Operation::GlobalPool(GlobalPool::MaxAverage) => {
-            let max = GlobalMaxPool { input, first: 0, all }.into();
-            let mean = GlobalAveragePool { input, first: 2048, all }.into();
+            let max = GlobalMaxPool { input, slice: Slice { first: 0, all } }.into();
+            let mean = GlobalAveragePool { input, slice: Slice { first: 2048, all } }.into();
             let pass = |name: String, op| (name, vec![from], vec![], result, op);
             return vec![pass(format!("{name}.max"), max), pass(format!("{name}.average"), mean)];
         }
@@ -214,7 +216,7 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
             .collect();
         let held: Vec<_> = slots.iter().take(values.len()).map(|&slot| contents[slot]).collect();
         let part = layer.and_then(|layer| Some((layer, network.layers[layer].slice.filter(|first| *first > 0)?)));
-        // What is written beside it is still there.
+        // Earlier parts of the concatenation are still in the slot.
         let others = part.map(|(layer, _)| {
             let concat = (layer..).find(|&at| network.layers[at].operation == Operation::Concat).unwrap();
             Content::Parts(concat)

@@ -115,7 +115,7 @@ impl Tile<'_> {
                 sums[ROW][1] = ops.mul_add(value, second, sums[ROW][1]);
             });
         }
-        // What follows counts rows, which takes memory.
+        // The loop over results indexes rows, which needs them in memory.
         let mut results = [[ops.zero(); NR]; MOST];
         each_row!(ROW => {
             results[ROW] = sums[ROW];

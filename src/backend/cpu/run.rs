@@ -125,8 +125,8 @@ impl Runner {
             Op::BiasedDepthwise(op) => {
                 BiasedDepthwise { op, input: slot(0), filter: values(1), bias: values(2), out }.dispatch();
             }
-            Op::GlobalAveragePool(GlobalAveragePool { input, first, .. }) => {
-                mean(slot(0), input, &mut out[first..][..input.channels]);
+            Op::GlobalAveragePool(GlobalAveragePool { input, slice }) => {
+                mean(slot(0), input, &mut out[slice.first..][..input.channels]);
             }
             Op::ClassMap(ClassMap { input, is_shared: true }) => class_map(slot(0), slot(1), input, out),
             _ => {

@@ -335,7 +335,7 @@ mod tests {
     use super::*;
     use crate::backend::Readback as _;
     use crate::network::layer::Shape;
-    use crate::ops::{GlobalAveragePool, Op};
+    use crate::ops::{GlobalAveragePool, Op, Slice};
     use crate::plan::{Binding, Pass, Slot};
 
     /// A refused call is reported once and the device goes on; a lost device stays lost, also for pending calls.
@@ -351,7 +351,7 @@ mod tests {
             assert_eq!((code(gpu.check()), code(gpu.check())), (Some("gpu"), None));
 
             let slot = |len| Slot { len, dtype: Dtype::F32 };
-            let op = Op::from(GlobalAveragePool { input: Shape::new(2, 2, 4), first: 0, all: 4 });
+            let op = Op::from(GlobalAveragePool { input: Shape::new(2, 2, 4), slice: Slice { first: 0, all: 4 } });
             let pass = Pass { label: String::new(), layer: None, op, reads: vec![Binding::Slot(0)], writes: 1 };
             let slots = vec![slot(16), slot(4)];
             let plan = Plan { passes: vec![pass], slots, batch: 1, answer: 1, ..Plan::default() };

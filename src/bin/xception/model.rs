@@ -51,7 +51,7 @@ pub struct Run {
     options: Options,
 }
 
-/// Where a model runs, and how.
+/// The device of a model, and how it computes.
 #[derive(Args)]
 pub struct Place {
     /// The choice of a backend.

@@ -1,4 +1,4 @@
-//! What a layer computes.
+//! The operations of layers.
 
 use super::Shape;
 
@@ -134,6 +134,14 @@ impl Operation {
             Self::Dense => Shape::new(1, 1, channels),
             Self::ScaleShift | Self::Prelu { .. } | Self::Activation => input,
             Self::Concat => Shape { channels, ..input },
+        }
+    }
+
+    /// The window of a pooling that has one.
+    pub const fn pool_window(self) -> Option<Window> {
+        match self {
+            Self::MaxPool(window) | Self::AveragePool(window) | Self::PaddedAveragePool(window) => Some(window),
+            _ => None,
         }
     }
 

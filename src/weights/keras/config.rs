@@ -121,28 +121,6 @@ fn through(nodes: &[Node], mut at: usize) -> usize {
     at
 }
 
-/// Whether a layer joins the branches of an Inception block.
-fn is_block(graph: &Graph, node: &Node) -> bool {
-    let is_branch = |&input: &usize| !graph.nodes[through(&graph.nodes, input)].class.starts_with("Global");
-    node.class == "Concatenate" && node.inputs.iter().all(is_branch) && has_convolution(graph, node)
-}
-
-/// Whether a layer depends on a convolution.
-fn has_convolution(graph: &Graph, node: &Node) -> bool {
-    node.inputs.first().is_some_and(|&input| {
-        let needed = graph.needed(input);
-        graph.nodes.iter().zip(needed).any(|(node, needed)| needed && node.class == "Conv2D")
-    })
-}
-
-/// ε of the first batch norm that a layer depends on.
-fn first_epsilon(graph: &Graph, last: usize) -> Option<f64> {
-    let needed = graph.needed(last);
-    let is_norm = |(at, node): &(usize, &Node)| needed[*at] && node.class == "BatchNormalization";
-    let (_, norm) = graph.nodes.iter().enumerate().find(is_norm)?;
-    Some(norm.config["epsilon"].as_f64().unwrap_or(EPSILON))
-}
-
 impl Config {
     /// Reads a model's `config.json`, or the attributes `model_config` and `training_config` of an `.h5` file; a model without
     /// separable convolutions is read as a head alone.
@@ -194,10 +172,7 @@ impl Config {
             if steps.len() > MAX_LAYERS {
                 return unsupported(node, &format!(", before {MAX_LAYERS} others"));
             }
-            if node.class == "SeparableConv2D"
-                || is_block(graph, node)
-                || backbone::depthwise_half(nodes, node).is_some()
-            {
+            if backbone::ends(graph, node) {
                 break Some(at);
             }
             if node.class == "InputLayer" {
@@ -223,7 +198,7 @@ impl Config {
         let features = match last {
             None => None,
             Some(last) if nodes[last].class == "Concatenate" => {
-                self.epsilon = first_epsilon(graph, last);
+                self.epsilon = backbone::epsilon(graph, last);
                 Some(last)
             }
             // The last separable convolution has its batch norm and ReLU behind it.
@@ -243,11 +218,7 @@ impl Config {
             Step { name: name.clone(), group: group.clone(), kind }
         };
         self.head = steps.into_iter().rev().map(step).collect();
-        self.backbone = last.map(|last| match &*nodes[last].class {
-            "Concatenate" => Architecture::InceptionV3,
-            _ if graph.is_hub => Architecture::Xception,
-            _ => backbone::xception(graph, last),
-        });
+        self.backbone = last.map(|last| backbone::architecture(graph, last));
         Ok(features)
     }
 

@@ -16,7 +16,7 @@ pub(super) fn by_depth(network: &Network) -> Vec<usize> {
     for (at, layer) in layers.iter().enumerate().rev() {
         let nodes = if layer.batch_norm { 3 } else { 1 };
         let readers = (at + 1..layers.len()).filter(|&reader| reads(layers, reader, at + 1));
-        // What ends in two parts side by side is joined before the block is.
+        // Two parts side by side are joined before the block.
         let joined = usize::from(is_forked(layers, at));
         depths[at] = nodes + joined + readers.map(|reader| depths[reader]).max().unwrap_or_default();
     }

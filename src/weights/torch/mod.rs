@@ -74,9 +74,9 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     modules.extend((0..10).map(|digit| format!("{prefix}block{digit}")));
     modules.insert(format!("{prefix}{}", names::BLOCK));
     let auxiliary = format!("{prefix}{}", names::AUXILIARY);
-    let unread: Vec<&str> = tensors.names().filter(|name| name.starts_with(&auxiliary)).collect();
-    let has_auxiliary = !unread.is_empty();
-    used.extend(unread.into_iter().map(str::to_owned));
+    let read = used.len();
+    used.extend(tensors.names().filter(|name| name.starts_with(&auxiliary)).map(str::to_owned));
+    let has_auxiliary = used.len() > read;
     let is_of_backbone = |name: &&str| modules.iter().any(|module| name.starts_with(&**module));
     if let Some(name) = tensors.names().find(|name| !used.contains(*name) && !is_count(name) && is_of_backbone(name)) {
         return Err(Error::Weights(format!("{name} is part of the backbone, and none of Xception's")));

@@ -17,7 +17,7 @@ const ALIGNED: &str = "blocks.0.stack.conv1.conv_dw.weight";
 /// An array of the first block of an Inception V3.
 const INCEPTION: &str = "Mixed_5b.branch1x1.conv.weight";
 
-/// What the names of all blocks of an Inception V3 begin with.
+/// The prefix of the blocks' names in an Inception V3.
 pub(super) const BLOCK: &str = "Mixed_";
 
 /// The classifier beside an Inception V3 that only training needs.

@@ -61,7 +61,7 @@ fn is_relu(node: &Node) -> bool {
 }
 
 /// The depthwise layer whose values, through an activation function, a convolution reads: both are the halves of a separable one.
-pub(super) fn depthwise_half(nodes: &[Node], conv: &Node) -> Option<(usize, Option<Function>)> {
+fn depthwise_half(nodes: &[Node], conv: &Node) -> Option<(usize, Option<Function>)> {
     let mut at = through(nodes, *conv.inputs.first()?);
     let mut between = function(&nodes[at]);
     if between.is_some() {
@@ -76,14 +76,39 @@ pub(super) fn depthwise_half(nodes: &[Node], conv: &Node) -> Option<(usize, Opti
     (conv.class == "Conv2D" && nodes[at].class == "DepthwiseConv2D").then_some((at, between))
 }
 
-/// The network whose layers these are: Xception as it is, or with one of the changes that its paper compares.
-pub(super) fn xception(graph: &Graph, last: usize) -> Architecture {
-    let needed = graph.needed(last);
-    let nodes = || graph.nodes.iter().zip(&needed).filter(|(_, needed)| **needed).map(|(node, _)| node);
+/// Whether a layer ends a backbone: it is the last convolution of an Xception, or joins the branches of an Inception's block.
+pub(super) fn ends(graph: &Graph, node: &Node) -> bool {
+    let nodes = &graph.nodes;
+    let is_branch = |&input: &usize| !nodes[through(nodes, input)].class.starts_with("Global");
+    let has_convolution = |&input: &usize| needed(graph, input).any(|node| node.class == "Conv2D");
+    node.class == "SeparableConv2D"
+        || depthwise_half(nodes, node).is_some()
+        || (node.class == "Concatenate"
+            && node.inputs.iter().all(is_branch)
+            && node.inputs.first().is_some_and(has_convolution))
+}
+
+/// The layers that one needs.
+fn needed(graph: &Graph, last: usize) -> impl Iterator<Item = &Node> {
+    graph.nodes.iter().zip(graph.needed(last)).filter_map(|(node, needed)| needed.then_some(node))
+}
+
+/// ε of the first batch norm that a layer needs.
+pub(super) fn epsilon(graph: &Graph, last: usize) -> Option<f64> {
+    let norm = needed(graph, last).find(|node| node.class == "BatchNormalization")?;
+    Some(norm.config["epsilon"].as_f64().unwrap_or(EPSILON))
+}
+
+/// The network that a layer ends: Inception V3, Xception, or that with one of the changes that its paper compares.
+pub(super) fn architecture(graph: &Graph, last: usize) -> Architecture {
+    if graph.nodes[last].class == "Concatenate" {
+        return Architecture::InceptionV3;
+    }
+    let nodes = || needed(graph, last);
     match nodes().find_map(|node| depthwise_half(&graph.nodes, node)) {
         Some((_, Some(Function::Relu))) => Architecture::XceptionReluBetween,
         Some((_, Some(Function::Elu(_)))) => Architecture::XceptionEluBetween,
-        _ if nodes().any(|node| node.class == "Add") => Architecture::Xception,
+        _ if graph.is_hub || nodes().any(|node| node.class == "Add") => Architecture::Xception,
         _ => Architecture::XceptionWithoutResiduals,
     }
 }
@@ -124,7 +149,7 @@ type Matched<T> = std::result::Result<T, (usize, Error)>;
 struct Matching<'a> {
     nodes: &'a [Node],
     layers: &'a [Layer],
-    /// What the model is taken for.
+    /// The network's name in messages.
     name: &'static str,
     /// The node that gives each value, as far as it is known.
     values: Vec<Option<usize>>,
