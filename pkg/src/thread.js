@@ -8,6 +8,5 @@ addEventListener('message', async ({ data: { module, memory, address, rank } }) 
   } catch ({ message }) {
     return postMessage({ failed: message });
   }
-  postMessage({ ready: true });
-  serve(address, rank);
+  serve(address, rank, () => postMessage({ ready: true }));
 });

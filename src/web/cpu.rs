@@ -108,10 +108,11 @@ impl WebTeam {
     }
 }
 
-/// Joins the team at an address as the thread of this rank, from 1 on, until the team ends.
+/// Joins the team at an address as the thread of this rank, from 1 on, calls `joined`, and helps until the team ends.
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen]
-pub fn serve(address: usize, rank: usize) {
+pub fn serve(address: usize, rank: usize, joined: &Function) {
+    let joined = || drop(joined.call0(&JsValue::NULL));
     // SAFETY: a team is never freed by JavaScript, which gives each thread a rank of its own.
-    unsafe { ThreadTeam::serve(address, rank) };
+    unsafe { ThreadTeam::serve(address, rank, joined) };
 }

@@ -214,13 +214,23 @@ test('threads that cannot start, never come or die leave an answer', async () =>
   assert.deepEqual(await troubled('addEventListener("message", () => postMessage({ failed: "no memory" }))'), right(1), 'they say so');
   assert.deepEqual(await troubled('addEventListener("message", () => postMessage({ ready: true }))'), right(1), 'they come and do nothing');
   assert.deepEqual(await troubled(' '), right(1), 'they never answer');
+  const slow = `
+    import './real.js';
+    const post = postMessage;
+    globalThis.postMessage = (message) => {
+      post(message);
+      for (const end = Date.now() + 500; Date.now() < end; );
+    };`;
+  assert.deepEqual(await troubled(slow), right(3), 'they are interrupted once they are ready');
   // Terminated in the middle of a strip, as browsers do when memory is short.
   const dying = `
     const thread = new Worker(new URL('./real.js', import.meta.url), { type: 'module' });
-    thread.onmessage = ({ data }) => postMessage(data);
-    addEventListener('message', ({ data }) => {
-      thread.postMessage(data);
-      setTimeout(() => thread.terminate(), 300 * data.rank);
+    addEventListener('message', ({ data: place }) => {
+      thread.onmessage = ({ data }) => {
+        postMessage(data);
+        setTimeout(() => thread.terminate(), 300 * place.rank);
+      };
+      thread.postMessage(place);
     });`;
   // Chromium takes 2 s for it.
   assert.deepEqual(await troubled(dying, 5000), right(3), 'they die');

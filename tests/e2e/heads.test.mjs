@@ -103,21 +103,46 @@ test('predict gives the output of any model, with and without a worker', async (
   await page.close();
 });
 
-test('another network gives the same values on the GPU and on the CPU', async () => {
+test('every method of another network gives the same on the GPU and on the CPU', async () => {
   const page = await emptyPage(browser, url);
   const [gpu, cpu] = await page.evaluate(async () => {
     const { Xception } = await import('/pkg/dist/index.js');
+    const photo = '/models/kitchenware/photos/0009.jpg';
     const answers = [];
     for (const backend of ['webgpu', 'cpu']) {
       const model = await Xception.load({ weights: '/forms/xception41p.pth', backend, cache: false, inputSize: 71 });
-      answers.push({ network: model.info.network, values: [...(await model.predict('/models/kitchenware/photos/0009.jpg'))] });
+      const layer = model.info.layers.at(-3).name;
+      const { shape, values } = await model.activations(photo, layer);
+      const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 240, frameRate: 20 } });
+      const frames = [];
+      for await (const { predictions } of model.video(stream.getVideoTracks()[0])) if (frames.push(predictions.length) === 2) break;
+      answers.push({
+        network: model.info.network,
+        layer: [layer, ...shape],
+        frames,
+        passes: (await model.profile(photo, { runs: 1 }).catch(({ code }) => code)).passes?.length,
+        values: {
+          predict: [...(await model.predict(photo))],
+          batch: (await model.classifyBatch([photo, photo])).flatMap(({ predictions }) => predictions.map(({ score }) => score)),
+          embed: [...(await model.embed(photo))],
+          explain: [...(await model.explain(photo)).values],
+          activations: [...values],
+        },
+      });
       await model.dispose();
     }
     return answers;
   });
-  assert.deepEqual([gpu.network, cpu.network, gpu.values.length], ['xception41p', 'xception41p', 5]);
-  const largest = Math.max(...cpu.values.map(Math.abs));
-  assert.ok(largest > 0.1, `${cpu.values}`);
-  for (const [index, value] of cpu.values.entries()) assert.ok(Math.abs(gpu.values[index] - value) < 1e-3 * largest, `${gpu.values} and ${cpu.values}`);
+  assert.deepEqual([gpu.network, gpu.values.predict.length, gpu.frames], ['xception41p', 5, [5, 5]]);
+  assert.deepEqual([cpu.network, cpu.layer, cpu.frames], [gpu.network, gpu.layer, gpu.frames]);
+  assert.ok(gpu.passes > 60, `${gpu.passes} passes are timed`);
+  for (const [method, expected] of Object.entries(cpu.values)) {
+    const largest = Math.max(...expected.map(Math.abs));
+    assert.ok(largest > 0.05 && gpu.values[method].length === expected.length, `${method}: ${expected.length} values up to ${largest}`);
+    for (const [index, value] of expected.entries()) {
+      const found = gpu.values[method][index];
+      assert.ok(Math.abs(found - value) < 1e-3 * largest, `${method}, value ${index}: ${found} on the GPU, ${value} on the CPU`);
+    }
+  }
   await page.close();
 });
