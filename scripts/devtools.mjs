@@ -50,7 +50,7 @@ export async function devtools(browser, url, path) {
   const middle = (at(selected) + at(selected, 'e')) / 2;
   // The row under the ruler, the names of the group and its tracks, and the first track; layers that let clicks through lie above.
   await tracks.click({ position: { x: ((middle - from) / (to - from)) * width, y: 95 }, force: true });
-  await page.getByText('pointwise.wgsl').waitFor();
+  await page.getByText('conv.wgsl').waitFor();
   await page.mouse.move(width - 20, height - 20);
   await page.screenshot({ path });
   await page.close();

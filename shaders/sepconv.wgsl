@@ -25,10 +25,6 @@
 
 // #include "product.wgsl"
 
-override KERNEL_HEIGHT: u32;
-override KERNEL_WIDTH: u32;
-override WINDOW_TOP: u32;
-override WINDOW_LEFT: u32;
 override DEPTHWISE: bool;
 override RELU_BEFORE: bool;
 override GROUP_N: u32;
@@ -54,36 +50,33 @@ var<workgroup> sums: array<vec4f, SUMS>;
 
 // The left matrix: pixel m of the result, channel group c.
 fn column(m: u32, c: u32) -> vec4f {
-    let k_count = IN_CHANNELS / 4;
+    if !DEPTHWISE {
+        return value(source(m, c / in_count()), c % in_count());
+    }
     let x = m % OUT_WIDTH;
     let y = m / OUT_WIDTH % OUT_HEIGHT;
-    if !DEPTHWISE {
-        if KERNEL_HEIGHT * KERNEL_WIDTH == 1 {
-            return unpack(input[source(m) + c]);
-        }
-        let tap = c / k_count;
-        // Row or column −1 wraps round to a huge number; what is outside is read inside, and taken as zero.
-        let row = y * STRIDE + tap / KERNEL_WIDTH - WINDOW_TOP;
-        let column = x * STRIDE + tap % KERNEL_WIDTH - WINDOW_LEFT;
-        let image = m / (OUT_WIDTH * OUT_HEIGHT) * IN_HEIGHT;
-        let pixel = (image + min(row, IN_HEIGHT - 1)) * IN_WIDTH + min(column, IN_WIDTH - 1);
-        let value = unpack(input[pixel * k_count + c % k_count]);
-        return select(vec4f(), value, row < IN_HEIGHT && column < IN_WIDTH);
-    }
     var sum = vec4f();
     for (var i = 0u; i < 3; i++) {
         for (var j = 0u; j < 3; j++) {
             // Row or column −1 wraps round to a huge number.
             if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
-                var value = unpack(input[(m + i * IN_WIDTH + j - IN_WIDTH - 1) * k_count + c]);
+                var value = unpack(input[(m + i * IN_WIDTH + j - IN_WIDTH - 1) * in_count() + c]);
                 if RELU_BEFORE {
                     value = max(value, vec4f());
                 }
-                sum += value * unpack(filters[(3 * i + j) * k_count + c]);
+                sum += value * unpack(filters[(3 * i + j) * in_count() + c]);
             }
         }
     }
     return sum;
+}
+
+// The weights of a channel group's fourth channel, from vec4 w on; an image has none.
+fn last(w: u32) -> Operand {
+    if IN_CHANNELS == 3 {
+        return Operand();
+    }
+    return operand(weight[w]);
 }
 
 // Four products are added up as they are, then to a sum of f32.
@@ -104,7 +97,7 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
-    let k_count = KERNEL_HEIGHT * KERNEL_WIDTH * (IN_CHANNELS / 4);
+    let k_count = KERNEL_HEIGHT * KERNEL_WIDTH * in_count();
     let n_count = OUT_CHANNELS / 4;
     let threads = GROUP_N * GROUP_M;
     let block_m = GROUP_M * TILE_M;
@@ -144,11 +137,11 @@ fn main(
         workgroupBarrier();
         if begin < k_count {
             for (var j = 0u; j < TILE_K; j++) {
-                let w = 4 * (begin + j) * n_count + held;
+                let w = weight_row(begin + j) * n_count + held;
                 let l0 = operand(weight[w]);
                 let l1 = operand(weight[w + n_count]);
                 let l2 = operand(weight[w + 2 * n_count]);
-                let l3 = operand(weight[w + 3 * n_count]);
+                let l3 = last(w + 3 * n_count);
                 let at = buffer + j * block_m + local.y;
                 let v0 = a_tile[at];
                 let v1 = a_tile[at + GROUP_M];
@@ -166,7 +159,7 @@ fn main(
                     r0 = operand(weight[w + 1]);
                     r1 = operand(weight[w + n_count + 1]);
                     r2 = operand(weight[w + 2 * n_count + 1]);
-                    r3 = operand(weight[w + 3 * n_count + 1]);
+                    r3 = last(w + 3 * n_count + 1);
                     right0 = multiply_add(right0, v0, r0, r1, r2, r3);
                     right1 = multiply_add(right1, v1, r0, r1, r2, r3);
                     right2 = multiply_add(right2, v2, r0, r1, r2, r3);

@@ -1,4 +1,4 @@
-// Shapes, source pixels and epilogue of a product over channels.
+// Shapes, windows and epilogue of a product over the values of windows.
 //
 // PIXELS counts the output pixels of all images; results are channels FIRST.. of ALL ones. A kernel binds `input`, `bias` and `residual`.
 
@@ -12,18 +12,51 @@ override POOL: bool;
 override PAD_TOP: u32;
 override PAD_LEFT: u32;
 override RELU_AFTER: bool;
+override KERNEL_HEIGHT: u32;
+override KERNEL_WIDTH: u32;
+override WINDOW_TOP: u32;
+override WINDOW_LEFT: u32;
+override PADDED: bool;
 override FIRST: u32;
 override ALL: u32;
 
-// Index in `input` of the first channels that output pixel m reads.
-fn source(m: u32) -> u32 {
+// Channel groups of an input pixel, of which an image of three channels has one.
+fn in_count() -> u32 {
+    return (IN_CHANNELS + 3) / 4;
+}
+
+// Where a window's tap lies: index in `input` of its first channels, or of a pixel nearby where it is outside of the input.
+struct Source {
+    at: u32,
+    inside: bool,
+}
+
+// The source of output pixel m at a tap of its window.
+fn source(m: u32, tap: u32) -> Source {
     let pixel = min(m, PIXELS - 1);
-    if STRIDE == 1 {
-        return pixel * (IN_CHANNELS / 4);
+    if STRIDE * KERNEL_HEIGHT * KERNEL_WIDTH == 1 {
+        return Source(pixel * in_count(), true);
     }
     let row = pixel / OUT_WIDTH;
-    let in_row = row / OUT_HEIGHT * IN_HEIGHT + row % OUT_HEIGHT * STRIDE;
-    return (in_row * IN_WIDTH + pixel % OUT_WIDTH * STRIDE) * (IN_CHANNELS / 4);
+    // Row or column −1 wraps round to a huge number.
+    let y = row % OUT_HEIGHT * STRIDE + tap / KERNEL_WIDTH - WINDOW_TOP;
+    let x = pixel % OUT_WIDTH * STRIDE + tap % KERNEL_WIDTH - WINDOW_LEFT;
+    let in_row = row / OUT_HEIGHT * IN_HEIGHT + min(y, IN_HEIGHT - 1);
+    return Source((in_row * IN_WIDTH + min(x, IN_WIDTH - 1)) * in_count(), y < IN_HEIGHT && x < IN_WIDTH);
+}
+
+// The weights of a window's k-th channel group, row by row: an image of three channels has three rows.
+fn weight_row(k: u32) -> u32 {
+    return k * min(IN_CHANNELS, 4);
+}
+
+// Channel group c of a source; zeros outside of the input.
+fn value(source: Source, c: u32) -> vec4f {
+    let value = unpack(input[source.at + c]);
+    if PADDED {
+        return select(vec4f(), value, source.inside);
+    }
+    return value;
 }
 
 // 3×3 max pooling with stride 2 of `residual`, for output pixel m and channel group n.

@@ -4,14 +4,14 @@
 //! input are zeros, r = ReLU or identity
 
 use super::buffer::{at, for_each, inside};
-use super::product::{Columns, Product, strides, tiled, tiling};
-use super::{Add, Buffer, Operation, Role, Slice, Work, flag, n, relu};
+use super::product::{Product, direct, tiled, tiling};
+use super::{Add, Buffer, Operation, Role, Slice, Work, relu};
 use crate::network::layer::{Shape, Window};
 use crate::shader::{self, Constants, Kernel};
 use crate::tile::{TILES, Tile};
 
-/// Convolution: reads input, weight `[height, width, in, out]`, bias `[out]`; by tiles the input and the weight once more, where
-/// [`Sepconv`](super::Sepconv) has what it adds and its filters.
+/// Convolution: reads input, weight `[height, width, in, out]`, bias `[out]`, and the input once more, where [`Pointwise`](super::Pointwise)
+/// has what it adds; by tiles the weight once more, where [`Sepconv`](super::Sepconv) has its filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv {
     /// Shape read.
@@ -29,9 +29,14 @@ pub struct Conv {
 }
 
 impl Conv {
+    fn product(&self) -> Product {
+        let Self { input, output, window, relu_after, slice, .. } = *self;
+        Product { input, output, window, add: Add::Nothing, relu_after, slice }
+    }
+
     /// The number of values in a window.
     pub fn depth(&self) -> usize {
-        self.window.pixels() * self.input.channels
+        self.product().depth()
     }
 
     fn weights(&self) -> Buffer {
@@ -49,14 +54,8 @@ impl Operation for Conv {
     }
 
     fn reads(&self) -> Vec<Buffer> {
-        let mut reads = vec![
-            Buffer::activation(self.input),
-            self.weights(),
-            Buffer::weights(&[self.output.channels], Role::Bias),
-        ];
-        if self.tile.is_some() {
-            reads.extend([Buffer::activation(self.input), self.weights()]);
-        }
+        let mut reads = self.product().reads(self.weights());
+        reads.extend(self.tile.map(|_| self.weights()));
         reads
     }
 
@@ -65,36 +64,20 @@ impl Operation for Conv {
     }
 
     fn constants(&self, batch: usize) -> Constants {
-        let Self { input, output, window, relu_after, slice, tile } = *self;
-        let stride = window.stride[0];
-        if let Some(tile) = tile {
-            let product = Product { input, output, stride, add: Add::Nothing, relu_after, slice };
-            let mut constants = product.constants(batch);
-            constants.extend(tiling(tile, self.depth(), Columns::Windows(window)));
-            return constants;
+        let mut constants = self.product().constants(batch);
+        if let Some(tile) = self.tile {
+            let depth = self.window.pixels() * self.input.channels.next_multiple_of(4);
+            constants.extend(tiling(tile, depth, None));
         }
-        let mut constants = strides(input, output, stride);
-        constants.extend([
-            n("KERNEL_HEIGHT", window.kernel[0]),
-            n("KERNEL_WIDTH", window.kernel[1]),
-            n("WINDOW_TOP", window.padding[0][0]),
-            n("WINDOW_LEFT", window.padding[1][0]),
-            flag("PADDED", window.padding != [[0; 2]; 2]),
-            flag("RELU_AFTER", relu_after),
-        ]);
-        constants.extend(Slice::constants(slice, output.channels));
         constants
     }
 
     fn work(&self, images: usize) -> Work {
-        let Shape { height, width, channels } = self.output;
-        let direct =
-            || Work { extent: [channels, width, height * images], invocation: [16, 4, 1], workgroup: [4, 8, 1] };
-        self.tile.map_or_else(direct, |tile| tiled(tile, self.output, images))
+        self.tile.map_or_else(|| direct(self.output, images), |tile| tiled(tile, self.output, images))
     }
 
     fn macs(&self) -> u64 {
-        self.depth() as u64 * self.output.len() as u64
+        self.product().macs()
     }
 
     fn values_read(&self) -> usize {
@@ -134,13 +117,11 @@ impl Operation for Conv {
             let output = Shape::new(height, width, to);
             cases.push(Self { input, output, window, relu_after, slice, tile });
         };
+        // Every size and every number of channels meets both strides and both paddings.
         for (i, size) in [[3, 3], [3, 5], [5, 4], [19, 37], [37, 19], [71, 8]].into_iter().enumerate() {
-            for (j, channels) in [[3, 32], [32, 64], [8, 4], [3, 728]].into_iter().enumerate() {
-                for stride in [1, 2] {
-                    let padding = (i + j) % 2;
-                    let window = Window::padded(3, stride, padding);
-                    case(size, channels, window, stride == 2 || padding == 0, None, None);
-                }
+            for (j, channels) in [[3, 32], [32, 64], [8, 8], [3, 728]].into_iter().enumerate() {
+                let (stride, padding) = (1 + (i + j) % 2, (i + j / 2) % 2);
+                case(size, channels, Window::padded(3, stride, padding), padding == 0, None, None);
             }
         }
         // Windows of every form, on inputs smaller than they are too; every tile meets some.
@@ -158,6 +139,7 @@ impl Operation for Conv {
             let slice = Some(Slice { first: 8, all: 88 }).filter(|_| i % 2 == 0);
             case([9, 8], [20, 72], windows[i % 7], i % 3 > 0, slice, Some(tile));
             case([4, 3], [8, 16], windows[(i + 3) % 7], true, None, Some(tile));
+            case([9, 8], [3, 32], Window::valid(3, 2), true, None, Some(tile));
         }
         case([17, 17], [128, 192], windows[1], true, None, Some(TILES[3]));
         cases

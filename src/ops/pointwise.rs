@@ -3,9 +3,9 @@
 //! `output[m, n] = r(bias[n] + Σ_k input[source(m), k] · weight[k, n] + a[m, n])`, r = ReLU or identity, a what is added
 
 use super::buffer::{at, for_each};
-use super::product::{Columns, Product, tiled, tiling};
+use super::product::{Product, direct, tiled, tiling};
 use super::{Add, Buffer, Operation, Role, Slice, Work};
-use crate::network::layer::Shape;
+use crate::network::layer::{Shape, Window};
 use crate::shader::{self, Constants, Kernel};
 use crate::tile::{TILES, Tile};
 
@@ -32,7 +32,11 @@ pub struct Pointwise {
 impl Pointwise {
     fn product(&self) -> Product {
         let Self { input, output, stride, add, relu_after, slice, .. } = *self;
-        Product { input, output, stride, add, relu_after, slice }
+        Product { input, output, window: Window::valid(1, stride), add, relu_after, slice }
+    }
+
+    fn weights(&self) -> Buffer {
+        Buffer::weights(&[self.input.channels, self.output.channels], Role::Matrix(1))
     }
 }
 
@@ -40,14 +44,12 @@ impl Operation for Pointwise {
     const ON_CPU: bool = true;
 
     fn kernel(&self) -> &'static Kernel {
-        if self.tile.is_some() { &shader::SEPCONV } else { &shader::POINTWISE }
+        if self.tile.is_some() { &shader::SEPCONV } else { &shader::CONV }
     }
 
     fn reads(&self) -> Vec<Buffer> {
-        let mut reads = self.product().reads();
-        if self.tile.is_some() {
-            reads.push(Buffer::weights(&[self.input.channels, self.output.channels], Role::Matrix(1)));
-        }
+        let mut reads = self.product().reads(self.weights());
+        reads.extend(self.tile.map(|_| self.weights()));
         reads
     }
 
@@ -58,18 +60,13 @@ impl Operation for Pointwise {
     fn constants(&self, batch: usize) -> Constants {
         let mut constants = self.product().constants(batch);
         if let Some(tile) = self.tile {
-            constants.extend(tiling(tile, self.input.channels, Columns::Pixels));
+            constants.extend(tiling(tile, self.input.channels, None));
         }
         constants
     }
 
     fn work(&self, images: usize) -> Work {
-        let direct = || Work {
-            extent: [self.output.channels, self.output.pixels() * images, 1],
-            invocation: [8, 16, 1],
-            workgroup: [16, 1, 1],
-        };
-        self.tile.map_or_else(direct, |tile| tiled(tile, self.output, images))
+        self.tile.map_or_else(|| direct(self.output, images), |tile| tiled(tile, self.output, images))
     }
 
     fn macs(&self) -> u64 {

@@ -1,4 +1,4 @@
-//! Matrix products over channels: strides, the epilogue, and tiles of workgroup memory.
+//! Matrix products over the values of windows: strides, the epilogue, and tiles of workgroup memory.
 
 use super::buffer::{at, inside, taps};
 use super::{Buffer, Role, Slice, Work, flag, n, relu};
@@ -35,12 +35,13 @@ pub fn strides(input: Shape, output: Shape, stride: usize) -> Constants {
     ]
 }
 
-/// A product over channels: `output[m, n] = r(bias[n] + Σ_k input[m, k] · weight[k, n] + a[m, n])`.
+/// A product over the values of windows: `output[m, n] = r(bias[n] + Σ_k window[m, k] · weight[k, n] + a[m, n])`.
 #[derive(Clone, Copy)]
 pub struct Product {
     pub input: Shape,
     pub output: Shape,
-    pub stride: usize,
+    /// The windows, whose stride is the same along rows and columns.
+    pub window: Window,
     pub add: Add,
     pub relu_after: bool,
     pub slice: Option<Slice>,
@@ -52,17 +53,17 @@ impl Product {
         if matches!(add, Add::MaxPool { .. }) { Shape { channels: output.channels, ..input } } else { output }
     }
 
+    /// The number of values in a window.
+    pub fn depth(&self) -> usize {
+        self.window.pixels() * self.input.channels
+    }
+
     /// Input, weight, bias, and what is added; the input again where nothing is.
-    pub fn reads(&self) -> Vec<Buffer> {
-        let (from, to) = (self.input.channels, self.output.channels);
+    pub fn reads(&self, weights: Buffer) -> Vec<Buffer> {
+        let to = self.output.channels;
         let residual = if self.add == Add::Nothing { self.input } else { self.residual() };
         let bias: &[usize] = if self.add == Add::Scaled { &[2, to] } else { &[to] };
-        vec![
-            Buffer::activation(self.input),
-            Buffer::weights(&[from, to], Role::Matrix(1)),
-            Buffer::weights(bias, Role::Bias),
-            Buffer::activation(residual),
-        ]
+        vec![Buffer::activation(self.input), weights, Buffer::weights(bias, Role::Bias), Buffer::activation(residual)]
     }
 
     /// Values of the residual that are read.
@@ -71,15 +72,20 @@ impl Product {
     }
 
     pub fn macs(&self) -> u64 {
-        self.input.channels as u64 * self.output.len() as u64
+        self.depth() as u64 * self.output.len() as u64
     }
 
     pub fn constants(&self, batch: usize) -> Constants {
-        let Self { input, output, stride, add, relu_after, slice } = *self;
+        let Self { input, output, window, add, relu_after, slice } = *self;
         let [top, left] = if let Add::MaxPool { padding } = add { padding } else { [0, 0] };
-        let mut constants = strides(input, output, stride);
+        let mut constants = strides(input, output, window.stride[0]);
         constants.extend([
             n("PIXELS", batch * output.pixels()),
+            n("KERNEL_HEIGHT", window.kernel[0]),
+            n("KERNEL_WIDTH", window.kernel[1]),
+            n("WINDOW_TOP", window.padding[0][0]),
+            n("WINDOW_LEFT", window.padding[1][0]),
+            flag("PADDED", window.padding != [[0; 2]; 2]),
             flag("ADD", matches!(add, Add::Residual | Add::Scaled)),
             flag("SCALED", add == Add::Scaled),
             flag("POOL", matches!(add, Add::MaxPool { .. })),
@@ -109,40 +115,26 @@ impl Product {
     }
 }
 
-/// The left matrix of a product by tiles.
-#[derive(Clone, Copy)]
-pub enum Columns {
-    /// Pixels of the input.
-    Pixels,
-    /// Its windows.
-    Windows(Window),
-    /// A depthwise convolution of it, and whether a ReLU goes before.
-    Depthwise(bool),
-}
-
-/// The constants of a product by tiles over `channels` of the left matrix.
-pub fn tiling(tile: Tile, channels: usize, columns: Columns) -> Constants {
-    let (window, depthwise) = match columns {
-        Columns::Pixels => (Window::valid(1, 1), None),
-        Columns::Windows(window) => (window, None),
-        Columns::Depthwise(relu_before) => (Window::valid(1, 1), Some(relu_before)),
-    };
+/// The constants of a product by tiles over windows of `depth` values; `relu_before` goes before a depthwise convolution, which is the left
+/// matrix where there is one.
+pub fn tiling(tile: Tile, depth: usize, relu_before: Option<bool>) -> Constants {
     vec![
-        flag("DEPTHWISE", depthwise.is_some()),
-        flag("RELU_BEFORE", depthwise.unwrap_or_default()),
-        n("KERNEL_HEIGHT", window.kernel[0]),
-        n("KERNEL_WIDTH", window.kernel[1]),
-        n("WINDOW_TOP", window.padding[0][0]),
-        n("WINDOW_LEFT", window.padding[1][0]),
+        flag("DEPTHWISE", relu_before.is_some()),
+        flag("RELU_BEFORE", relu_before.unwrap_or_default()),
         n("GROUP_N", tile.group[0]),
         n("GROUP_M", tile.group[1]),
         n("SPLIT_K", tile.split_k),
         n("TILE_M", tile.tile_m),
         n("TILE_N", tile.tile_n),
-        n("TILE_K", tile.step(channels)),
-        n("A_TILE_LEN", tile.shared(channels)),
+        n("TILE_K", tile.step(depth)),
+        n("A_TILE_LEN", tile.shared(depth)),
         n("SUMS", tile.sums()),
     ]
+}
+
+/// The work of a product straight from storage.
+pub fn direct(output: Shape, images: usize) -> Work {
+    Work { extent: [output.channels, output.pixels() * images, 1], invocation: [8, 16, 1], workgroup: [16, 1, 1] }
 }
 
 /// The work of a product by tiles; slices along the input channels cover nothing of their own.

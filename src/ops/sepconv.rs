@@ -3,9 +3,9 @@
 //! `output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])`, `column` as [`Depthwise`] has it
 
 use super::buffer::{at, for_each};
-use super::product::{Columns, Product, tiled, tiling};
+use super::product::{Product, tiled, tiling};
 use super::{Add, Buffer, Depthwise, Operation, Role, Work};
-use crate::network::layer::Shape;
+use crate::network::layer::{Shape, Window};
 use crate::shader::{self, Constants, Kernel};
 use crate::tile::{TILES, Tile};
 
@@ -30,7 +30,7 @@ pub struct Sepconv {
 impl Sepconv {
     fn product(&self) -> Product {
         let Self { input, output, add, relu_after, .. } = *self;
-        Product { input, output, stride: 1, add, relu_after, slice: None }
+        Product { input, output, window: Window::valid(1, 1), add, relu_after, slice: None }
     }
 
     fn depthwise(&self) -> Depthwise {
@@ -46,7 +46,8 @@ impl Operation for Sepconv {
     }
 
     fn reads(&self) -> Vec<Buffer> {
-        let mut reads = self.product().reads();
+        let weights = Buffer::weights(&[self.input.channels, self.output.channels], Role::Matrix(1));
+        let mut reads = self.product().reads(weights);
         reads.push(Buffer::weights(&[3, 3, self.input.channels], Role::Filter));
         reads
     }
@@ -57,7 +58,7 @@ impl Operation for Sepconv {
 
     fn constants(&self, batch: usize) -> Constants {
         let mut constants = self.product().constants(batch);
-        constants.extend(tiling(self.tile, self.input.channels, Columns::Depthwise(self.relu_before)));
+        constants.extend(tiling(self.tile, self.input.channels, Some(self.relu_before)));
         constants
     }
 

@@ -40,12 +40,11 @@ impl Lowering {
                 writes
             }
             Operation::Conv(window) if window.stride[0] == window.stride[1] && layer.add.is_none() => {
-                // Tiles are of whole vec4s.
-                let tile = self.tile(layer).filter(|_| input.channels.is_multiple_of(4));
+                let tile = self.tile(layer);
                 let [weight, bias] = [self.tensor(), self.tensor()];
                 let (writes, slice) = self.result(network, index);
-                let mut reads = vec![from, weight, bias];
-                reads.extend(tile.into_iter().flat_map(|_| [from, weight]));
+                let mut reads = vec![from, weight, bias, from];
+                reads.extend(tile.map(|_| weight));
                 let relu_after = relu(layer.activation_after);
                 self.pass(label, Conv { input, output, window, relu_after, slice, tile }, reads, writes);
                 self.release(network, index, layer.from);

@@ -126,7 +126,7 @@ fn profile_times_each_pass() {
     let first = &passes[0];
     let fixed = json!({
         "label": "block1_conv1", "block": "block1", "flow": "entry", "kernel": "conv", "shape": [35, 35, 32],
-        "dtype": "f32", "grid": [1, 2, 35],
+        "dtype": "f32", "grid": [1, 77, 1],
     });
     assert!(fixed.as_object().unwrap().iter().all(|(key, value)| first[key] == *value), "{first}");
     let flows = |flow: &str| passes.iter().filter(|pass| pass["flow"] == flow).count();
@@ -146,13 +146,13 @@ fn profile_times_each_pass() {
     }
     let svg = fs::read_to_string(svg).unwrap();
     // Softmax and global pooling multiply nothing; each kernel has a circle in the legend.
-    assert_eq!(svg.matches("<circle").count(), 76 + 4, "{svg}");
+    assert_eq!(svg.matches("<circle").count(), 76 + 3, "{svg}");
     assert!(svg.contains("GFLOP/s"));
 
     let csv = run("1", &["--csv"]);
     assert_eq!(csv.lines().count(), 79);
     assert!(csv.starts_with("label,block,flow,kernel,shape,dtype,grid,min_ms,ms,"), "{csv}");
-    assert!(csv.lines().nth(1).unwrap().starts_with("block1_conv1,block1,entry,conv,35x35x32,f32,1x2x35,"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("block1_conv1,block1,entry,conv,35x35x32,f32,1x77x1,"), "{csv}");
     let tables = run("1", &[]);
     for word in ["timed by", "in one compute pass", "middle", "block14", "depthwise"] {
         assert!(tables.contains(word), "{word} in {tables}");

@@ -63,7 +63,7 @@ fn wants(index: usize, layers: &[Layer], tuning: &Tuning) -> Vec<Want> {
             vec![(label, vec![from], weights, result, op)]
         }
         Operation::Conv(window) => {
-            let tile = tile_of(layer).filter(|_| input.channels % 4 == 0);
+            let tile = tile_of(layer);
             let op = Conv { input, output, window, relu_after, slice, tile }.into();
             let weights = both.iter().cloned().chain(tile.map(|_| both[0].clone())).collect();
             vec![(label, vec![from], weights, result, op)]

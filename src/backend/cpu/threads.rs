@@ -120,7 +120,8 @@ impl ThreadTeam {
         for rank in 1..threads.min(MAX_THREADS) {
             let board = team.0.clone();
             // Without it the others do its work.
-            if let Ok(helper) = thread::Builder::new().name(format!("xception {rank}")).spawn(move || board.serve(rank)) {
+            if let Ok(helper) = thread::Builder::new().name(format!("xception {rank}")).spawn(move || board.serve(rank))
+            {
                 let _ = team.0.helpers[rank - 1].set(helper.thread().clone());
             }
         }
