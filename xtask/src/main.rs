@@ -100,12 +100,13 @@ const MODULES: [Module; 6] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
+    env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     let first = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["wasm"] => false,
         ["wasm", "first"] => true,
-        _ => return Err("usage: cargo xtask wasm [first]".into()),
+        ["isa", ..] => return isa(&arguments[1..]),
+        _ => return Err("usage: cargo xtask wasm [first], or cargo xtask isa [--help]".into()),
     };
-    env::set_current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
     let modules = if first { &MODULES[..3] } else { &MODULES };
     // The end of each compilation has one thread: modules of two folders at once take two thirds of the time.
     let (next, changed) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -128,6 +129,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     scripts()?;
     imagenet()
+}
+
+/// Runs the tool that compiles shaders for GPUs that are not here, with the libraries that `npm run isa` unpacked for AMD's driver.
+fn isa(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let cargo = |verb| {
+        let mut command = Command::new("cargo");
+        command.args([verb, "--release", "--quiet", "--package", "isa"]);
+        command
+    };
+    run(&mut cargo("build"))?;
+    let mut tool = cargo("run");
+    let folder = Path::new("target/isa/root/usr/lib/x86_64-linux-gnu");
+    if env::var_os("VK_ICD_FILENAMES").is_none() && folder.exists() {
+        tool.env("LD_LIBRARY_PATH", fs::canonicalize(folder)?);
+    }
+    run(tool.arg("--").args(arguments))
 }
 
 /// Builds modules of one folder; whether any is another than before.
