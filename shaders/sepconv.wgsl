@@ -9,7 +9,7 @@
 //   a[m, n] = 0, or residual[m, n] where ADD, times bias[OUT_CHANNELS + n] where SCALED, or where POOL with (y, x) the row and column of m in the output
 //             max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
-// input     [images][IN_HEIGHT][IN_WIDTH][IN_CHANNELS/4] vec4
+// input     [images][IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
 // weight    [KERNEL_HEIGHT][KERNEL_WIDTH][IN_CHANNELS][OUT_CHANNELS/4] vec4; the window of what is no convolution is a pixel
 // bias      [OUT_CHANNELS/4] vec4, twice where SCALED
 // residual  [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
@@ -33,7 +33,7 @@ override SPLIT_K: u32;
 override TILE_M: u32;
 override TILE_N: u32;
 override TILE_K: u32;
-// Two chunks for each slice.
+// Two chunks for each slice, by four pixels.
 override A_TILE_LEN: u32;
 // One slice's sums, where there are several slices.
 override SUMS: u32;
@@ -45,7 +45,8 @@ override SUMS: u32;
 @group(0) @binding(4) var<storage, read> filters: array<Stored>;
 @group(0) @binding(5) var<storage, read_write> output: array<Stored>;
 
-var<workgroup> a_tile: array<Operand, A_TILE_LEN>;
+// Four pixels by chunk, four pixels of the workgroup and channel group: what an invocation multiplies with has constant places in it.
+var<workgroup> a_tile: array<array<Operand, 4>, A_TILE_LEN>;
 var<workgroup> sums: array<vec4f, SUMS>;
 
 // The left matrix: pixel m of the result, channel group c.
@@ -58,14 +59,14 @@ fn column(m: u32, c: u32) -> vec4f {
     var sum = vec4f();
     for (var i = 0u; i < 3; i++) {
         for (var j = 0u; j < 3; j++) {
-            // Row or column −1 wraps round to a huge number.
-            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
-                var value = unpack(input[(m + i * IN_WIDTH + j - IN_WIDTH - 1) * in_count() + c]);
-                if RELU_BEFORE {
-                    value = max(value, vec4f());
-                }
-                sum += value * unpack(filters[(3 * i + j) * in_count() + c]);
+            // Row or column −1 wraps round to a huge number. What is outside is read somewhere, and taken as zero: taps without a branch are
+            // loaded together.
+            let inside = (y + i - 1 < IN_HEIGHT) & (x + j - 1 < IN_WIDTH);
+            var value = unpack(input[(m + i * IN_WIDTH + j - IN_WIDTH - 1) * in_count() + c]);
+            if RELU_BEFORE {
+                value = max(value, vec4f());
             }
+            sum += select(vec4f(), value, inside) * unpack(filters[(3 * i + j) * in_count() + c]);
         }
     }
     return sum;
@@ -79,15 +80,10 @@ fn last(w: u32) -> Operand {
     return operand(weight[w]);
 }
 
-// Four products are added up as they are, then to a sum of f32.
-fn multiply_add(sum: vec4f, a: Operand, w0: Operand, w1: Operand, w2: Operand, w3: Operand) -> vec4f {
-    return sum + vec4f(a.x * w0 + a.y * w1 + a.z * w2 + a.w * w3);
-}
-
-// Stores the sums of pixel m at channel group n.
+// Stores the sums of pixel m at channel group n, bias included.
 fn store(m: u32, n: u32, sum: vec4f) {
-    if m < PIXELS && n < OUT_CHANNELS / 4 {
-        output[result(m, n)] = epilogue(m, n, sum + bias[n]);
+    if m < PIXELS {
+        output[result(m, n)] = epilogue(m, n, sum);
     }
 }
 
@@ -126,12 +122,12 @@ fn main(
     let turns = (k_count / TILE_K + SPLIT_K - 1) / SPLIT_K;
     for (var turn = 0u; turn < turns; turn++) {
         let begin = (turn * SPLIT_K + local.z) * TILE_K;
-        let buffer = (turn % 2 * SPLIT_K + local.z) * chunk;
+        let buffer = (turn % 2 * SPLIT_K + local.z) * (chunk / 4);
         if begin < k_count {
             for (var i = index; i < chunk; i += threads) {
                 let c = i % TILE_K;
                 let pixel = i / TILE_K;
-                a_tile[buffer + c * block_m + pixel] = Operand(column(min(first + pixel, PIXELS - 1), begin + c));
+                a_tile[buffer + pixel / 4 * TILE_K + c][pixel % 4] = Operand(column(min(first + pixel, PIXELS - 1), begin + c));
             }
         }
         workgroupBarrier();
@@ -142,11 +138,11 @@ fn main(
                 let l1 = operand(weight[w + n_count]);
                 let l2 = operand(weight[w + 2 * n_count]);
                 let l3 = last(w + 3 * n_count);
-                let at = buffer + j * block_m + local.y;
-                let v0 = a_tile[at];
-                let v1 = a_tile[at + GROUP_M];
-                let v2 = a_tile[at + 2 * GROUP_M];
-                let v3 = a_tile[at + 3 * GROUP_M];
+                let at = buffer + local.y * (TILE_M / 4) * TILE_K + j;
+                let v0 = a_tile[at][0];
+                let v1 = a_tile[at][1];
+                let v2 = a_tile[at][2];
+                let v3 = a_tile[at][3];
                 left0 = multiply_add(left0, v0, l0, l1, l2, l3);
                 left1 = multiply_add(left1, v1, l0, l1, l2, l3);
                 left2 = multiply_add(left2, v2, l0, l1, l2, l3);
@@ -166,10 +162,10 @@ fn main(
                     right3 = multiply_add(right3, v3, r0, r1, r2, r3);
                 }
                 if TILE_M > 4 {
-                    let v4 = a_tile[at + 4 * GROUP_M];
-                    let v5 = a_tile[at + 5 * GROUP_M];
-                    let v6 = a_tile[at + 6 * GROUP_M];
-                    let v7 = a_tile[at + 7 * GROUP_M];
+                    let v4 = a_tile[at + TILE_K][0];
+                    let v5 = a_tile[at + TILE_K][1];
+                    let v6 = a_tile[at + TILE_K][2];
+                    let v7 = a_tile[at + TILE_K][3];
                     left4 = multiply_add(left4, v4, l0, l1, l2, l3);
                     left5 = multiply_add(left5, v5, l0, l1, l2, l3);
                     left6 = multiply_add(left6, v6, l0, l1, l2, l3);
@@ -213,30 +209,33 @@ fn main(
             }
         }
     }
-    if local.z != 0 {
+    if local.z != 0 || n >= n_count {
         return;
     }
-    let m = first + local.y;
-    store(m, n, left0);
-    store(m + GROUP_M, n, left1);
-    store(m + 2 * GROUP_M, n, left2);
-    store(m + 3 * GROUP_M, n, left3);
+    let m = first + local.y * TILE_M;
+    let left_bias = bias[n];
+    store(m, n, left0 + left_bias);
+    store(m + 1, n, left1 + left_bias);
+    store(m + 2, n, left2 + left_bias);
+    store(m + 3, n, left3 + left_bias);
     if TILE_M > 4 {
-        store(m + 4 * GROUP_M, n, left4);
-        store(m + 5 * GROUP_M, n, left5);
-        store(m + 6 * GROUP_M, n, left6);
-        store(m + 7 * GROUP_M, n, left7);
+        store(m + 4, n, left4 + left_bias);
+        store(m + 5, n, left5 + left_bias);
+        store(m + 6, n, left6 + left_bias);
+        store(m + 7, n, left7 + left_bias);
     }
     if TILE_N > 1 {
-        store(m, n + 1, right0);
-        store(m + GROUP_M, n + 1, right1);
-        store(m + 2 * GROUP_M, n + 1, right2);
-        store(m + 3 * GROUP_M, n + 1, right3);
+        // OUT_CHANNELS is a multiple of 8.
+        let right_bias = bias[n + 1];
+        store(m, n + 1, right0 + right_bias);
+        store(m + 1, n + 1, right1 + right_bias);
+        store(m + 2, n + 1, right2 + right_bias);
+        store(m + 3, n + 1, right3 + right_bias);
         if TILE_M > 4 {
-            store(m + 4 * GROUP_M, n + 1, right4);
-            store(m + 5 * GROUP_M, n + 1, right5);
-            store(m + 6 * GROUP_M, n + 1, right6);
-            store(m + 7 * GROUP_M, n + 1, right7);
+            store(m + 4, n + 1, right4 + right_bias);
+            store(m + 5, n + 1, right5 + right_bias);
+            store(m + 6, n + 1, right6 + right_bias);
+            store(m + 7, n + 1, right7 + right_bias);
         }
     }
 }

@@ -127,7 +127,7 @@ pub fn tiling(tile: Tile, depth: usize, relu_before: Option<bool>) -> Constants 
         n("TILE_M", tile.tile_m),
         n("TILE_N", tile.tile_n),
         n("TILE_K", tile.step(depth)),
-        n("A_TILE_LEN", tile.shared(depth)),
+        n("A_TILE_LEN", tile.shared(depth) / 4),
         n("SUMS", tile.sums()),
     ]
 }

@@ -123,7 +123,7 @@ test('every method of another network gives the same on the GPU and on the CPU',
         passes: (await model.profile(photo, { runs: 1 }).catch(({ code }) => code)).passes?.length,
         values: {
           predict: [...(await model.predict(photo))],
-          batch: (await model.classifyBatch([photo, photo])).flatMap(({ predictions }) => predictions.map(({ score }) => score)),
+          batch: (await model.classifyBatch([photo, photo])).predictions.flat().map(({ score }) => score),
           embed: [...(await model.embed(photo))],
           explain: [...(await model.explain(photo)).values],
           activations: [...values],
