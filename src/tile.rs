@@ -26,19 +26,21 @@ pub struct Tile {
 }
 
 /// Default tiles: large for many pixels, to load values seldom; small with two slices for few, to give a large GPU work for all its
-/// cores. They are wide, because each column of workgroups computes the depthwise convolution again.
+/// cores. They are wide, because each column of workgroups computes the depthwise convolution again, but no wider than the result.
 const FOR_FEW_PIXELS: Tile = Tile::new([16, 8], 4, 1, 2);
 const FOR_SOME_PIXELS: Tile = Tile::new([32, 8], 4, 1, 1);
 const FOR_MANY_PIXELS: Tile = Tile::new([16, 8], 8, 2, 1);
+const FOR_FEW_CHANNELS: Tile = Tile::new([8, 8], 4, 1, 1);
+const FOR_SOME_CHANNELS: Tile = Tile::new([8, 8], 8, 2, 1);
 
 /// The candidates of the tuner, smallest first. Divisors of 728 channels and of 361 or 100 pixels waste nothing.
 pub const TILES: [Tile; 9] = [
-    Tile::new([8, 8], 4, 1, 1),
+    FOR_FEW_CHANNELS,
     Tile::new([8, 8], 4, 1, 4),
     Tile::new([14, 13], 4, 1, 1),
     FOR_FEW_PIXELS,
     FOR_SOME_PIXELS,
-    Tile::new([8, 8], 8, 2, 1),
+    FOR_SOME_CHANNELS,
     Tile::new([16, 8], 8, 1, 1),
     FOR_MANY_PIXELS,
     Tile::new([16, 16], 8, 2, 1),
@@ -325,9 +327,11 @@ impl Tuning {
     }
 
     fn guess(&self, layer: &Layer, batch: usize) -> Algorithm {
-        let tile = match layer.output.pixels() * batch {
-            0..1000 => FOR_FEW_PIXELS,
-            1000..4000 => FOR_SOME_PIXELS,
+        let tile = match (layer.output.pixels() * batch, layer.output.channels) {
+            (0..1000, _) | (1000..4000, ..=64) => FOR_FEW_PIXELS,
+            (1000..4000, _) => FOR_SOME_PIXELS,
+            (_, ..=32) => FOR_FEW_CHANNELS,
+            (_, ..=64) => FOR_SOME_CHANNELS,
             _ => FOR_MANY_PIXELS,
         };
         if self.software { Algorithm::Direct } else { Algorithm::Fused(tile) }

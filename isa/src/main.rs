@@ -55,8 +55,8 @@ struct Arguments {
     /// Compare with docs/isa.json, and fail where anything became worse.
     #[arg(long)]
     compare: bool,
-    /// Write docs/isa.json.
-    #[arg(long)]
+    /// Write them all to docs/isa.json.
+    #[arg(long, conflicts_with_all = ["algorithm", "filter"])]
     write: bool,
 }
 
@@ -116,16 +116,17 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         let driver = Driver::open()?;
         let title = format!("{gpu}, {} in {}, batch {}", arguments.network, arguments.dtype, arguments.batch);
         println!("\n{title}: {}\n\n{HEADER}", driver.name());
-        let reports = known.entry(title).or_default();
+        let (before, mut now) = (known.get(&title), BTreeMap::new());
         for (name, op) in &pipelines {
             let report = driver.report(*op, arguments, name)?;
             println!("{}", row(name, &report));
             if arguments.compare {
-                is_worse |= differences(name, reports.get(name), &report);
+                is_worse |= differences(name, before.and_then(|reports| reports.get(name)), &report);
             }
-            if arguments.write {
-                reports.insert(name.clone(), report);
-            }
+            now.insert(name.clone(), report);
+        }
+        if arguments.write {
+            known.insert(title, now);
         }
     }
     if arguments.write {
