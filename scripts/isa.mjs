@@ -1,13 +1,13 @@
-// npm run isa: what AMD's compiler makes of the shaders, for GPUs that are not here; options go on to `cargo xtask isa`. Mesa's driver, whose
+// npm run isa: registers, spills and inner loops of the shaders on AMD GPUs that are not here; options go on to `cargo xtask isa`. Mesa's driver, whose
 // hardware may be missing, is unpacked from Debian's packages into target/isa; the system stays as it is.
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { has, run, stop } from './shell.mjs';
 
 const FOLDER = 'target/isa';
 const SUITE = 'bookworm';
 
-/** What the driver needs beside a C library, by suite. */
+/** Packages of the driver and its libraries, but for C's, by suite. */
 const PACKAGES = {
   [SUITE]:
     'libvulkan1 libllvm15 libxcb-dri3-0 libxcb-present0 libxcb-randr0 libxcb-shm0 libxcb-sync1 libxcb-xfixes0 libxcb1 libxau6 libxdmcp6 libx11-xcb1 libxshmfence1 libwayland-client0 libelf1 libz3-4 libedit2 libbsd0 libmd0 libxml2 libicu72 libx11-6 libzstd1',
@@ -50,7 +50,8 @@ function fetchDriver() {
   const named = Object.entries(PACKAGES).flatMap(([suite, names]) => names.split(' ').map((name) => `${name}/${suite}`));
   run('apt-get', [...options, 'download', ...named], { cwd: at('packages') });
   for (const name of readdirSync(at('packages'))) run('dpkg', ['-x', join(at('packages'), name), at('root')]);
-  const library = at('root/usr/lib/x86_64-linux-gnu/libvulkan_radeon.so');
+  symlinkSync(at('root/usr/lib/x86_64-linux-gnu'), at('lib'));
+  const library = at('lib/libvulkan_radeon.so');
   writeFileSync(at('amd.json'), JSON.stringify({ file_format_version: '1.0.0', ICD: { library_path: library, api_version: '1.4.0' } }));
 }
 

@@ -3,8 +3,8 @@
 // resolution, and a ReLU applied.
 //
 //   output[m, n] = r(bias[n] + Σ_k window[m, k] · weight[k, n] + a[m, n])
-//   window[m, k] with k = (i, j, c) = input[y · STRIDE + i − WINDOW_TOP, x · STRIDE + j − WINDOW_LEFT, c], (y, x) the row and column of m in
-//             the output; outside of the input are zeros
+//   window[m, k] with k = (i, j, c) = input[y · STRIDE + i − WINDOW_TOP, x · STRIDE + j − WINDOW_LEFT, c],
+//             (y, x) the row and column of m in the output; outside of the input are zeros
 //   a[m, n] = 0, or residual[m, n] where ADD, times bias[OUT_CHANNELS + n] where SCALED, or where POOL
 //             max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
@@ -28,14 +28,15 @@
 @group(0) @binding(3) var<storage, read> residual: array<Stored>;
 @group(0) @binding(4) var<storage, read_write> output: array<Stored>;
 
-// The weights of four k (three and nothing in the first layer), from vec4 w on.
+// The weights of a channel group, from vec4 w on.
 fn weights(w: u32) -> mat4x4f {
     let row = OUT_CHANNELS / 4;
-    var last = vec4f();
-    if IN_CHANNELS % 4 == 0 {
-        last = unpack(weight[w + 3 * row]);
-    }
-    return mat4x4f(unpack(weight[w]), unpack(weight[w + row]), unpack(weight[w + 2 * row]), last);
+    return mat4x4f(
+        unpack(weight[w]),
+        unpack(weight[w + row]),
+        unpack(weight[w + 2 * row]),
+        unpack(last(w + 3 * row)),
+    );
 }
 
 // Stores the sums of pixel m at channel group n.

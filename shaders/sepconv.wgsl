@@ -6,8 +6,8 @@
 //   output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])
 //   column[m, k] = Σ_{i, j} s(input[y + i − 1, x + j − 1, k]) · filters[i, j, k] where DEPTHWISE,
 //                  else with k = (i, j, c) input[y · STRIDE + i − WINDOW_TOP, x · STRIDE + j − WINDOW_LEFT, c]; outside are zeros
-//   a[m, n] = 0, or residual[m, n] where ADD, times bias[OUT_CHANNELS + n] where SCALED, or where POOL with (y, x) the row and column of m in the output
-//             max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
+//   a[m, n] = 0, or residual[m, n] where ADD, times bias[OUT_CHANNELS + n] where SCALED, or where POOL
+//             with (y, x) the row and column of m in the output max_{i, j} residual[2y + i − PAD_TOP, 2x + j − PAD_LEFT, n], 3×3
 //
 // input     [images][IN_HEIGHT][IN_WIDTH][⌈IN_CHANNELS/4⌉] vec4; IN_CHANNELS is 3 or a multiple of 4
 // weight    [KERNEL_HEIGHT][KERNEL_WIDTH][IN_CHANNELS][OUT_CHANNELS/4] vec4; the window of what is no convolution is a pixel
@@ -59,8 +59,8 @@ fn column(m: u32, c: u32) -> vec4f {
     var sum = vec4f();
     for (var i = 0u; i < 3; i++) {
         for (var j = 0u; j < 3; j++) {
-            // Row or column −1 wraps round to a huge number. What is outside is read somewhere, and taken as zero: taps without a branch are
-            // loaded together.
+            // Row or column −1 wraps round to a huge number. What is outside is read somewhere, and taken as zero:
+            // taps without a branch are loaded together.
             let inside = (y + i - 1 < IN_HEIGHT) & (x + j - 1 < IN_WIDTH);
             var value = unpack(input[(m + i * IN_WIDTH + j - IN_WIDTH - 1) * in_count() + c]);
             if RELU_BEFORE {
@@ -70,14 +70,6 @@ fn column(m: u32, c: u32) -> vec4f {
         }
     }
     return sum;
-}
-
-// The weights of a channel group's fourth channel, from vec4 w on; an image has none.
-fn last(w: u32) -> Operand {
-    if IN_CHANNELS == 3 {
-        return Operand();
-    }
-    return operand(weight[w]);
 }
 
 // Stores the sums of pixel m at channel group n, bias included.
@@ -137,7 +129,7 @@ fn main(
                 let l0 = operand(weight[w]);
                 let l1 = operand(weight[w + n_count]);
                 let l2 = operand(weight[w + 2 * n_count]);
-                let l3 = last(w + 3 * n_count);
+                let l3 = operand(last(w + 3 * n_count));
                 let at = buffer + local.y * (TILE_M / 4) * TILE_K + j;
                 let v0 = a_tile[at][0];
                 let v1 = a_tile[at][1];
@@ -155,7 +147,7 @@ fn main(
                     r0 = operand(weight[w + 1]);
                     r1 = operand(weight[w + n_count + 1]);
                     r2 = operand(weight[w + 2 * n_count + 1]);
-                    r3 = last(w + 3 * n_count + 1);
+                    r3 = operand(last(w + 3 * n_count + 1));
                     right0 = multiply_add(right0, v0, r0, r1, r2, r3);
                     right1 = multiply_add(right1, v1, r0, r1, r2, r3);
                     right2 = multiply_add(right2, v2, r0, r1, r2, r3);

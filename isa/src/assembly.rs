@@ -21,8 +21,8 @@ pub struct Loop {
 /// The loop with the most multiply-adds, without the loops in it; all zero where there is none.
 pub fn innermost(assembly: &str) -> Loop {
     let lines: Vec<&str> = assembly.lines().map(str::trim).collect();
-    let label = |(at, line): (usize, &&'_ str)| Some((line.strip_suffix(':')?.to_owned(), at));
-    let labels: HashMap<String, usize> = lines.iter().enumerate().filter_map(label).collect();
+    let labels: HashMap<&str, usize> =
+        lines.iter().enumerate().filter_map(|(at, line)| Some((line.strip_suffix(':')?, at))).collect();
     // A branch back is the end of a loop.
     let back = |(end, line): (usize, &&str)| {
         let is_branch = line.starts_with("s_branch") || line.starts_with("s_cbranch");
@@ -33,8 +33,8 @@ pub fn innermost(assembly: &str) -> Loop {
     let own = |body: &Range<usize>| {
         let is_inner = |other: &&Range<usize>| *other != body && body.start <= other.start && other.end <= body.end;
         let inner: Vec<&Range<usize>> = loops.iter().filter(is_inner).collect();
-        let own = |at: &usize| !inner.iter().any(|other| other.contains(at));
-        count(&body.clone().filter(own).map(|at| lines[at]).collect::<Vec<_>>())
+        let is_own = |at: &usize| !inner.iter().any(|other| other.contains(at));
+        count(&body.clone().filter(is_own).map(|at| lines[at]).collect::<Vec<_>>())
     };
     loops.iter().map(own).max_by_key(|found| found.multiply_adds).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A Vulkan driver that compiles, and what it says of the pipelines.
+//! A Vulkan driver, as a compiler with statistics.
 
 use std::collections::BTreeMap;
 use std::error::Error;

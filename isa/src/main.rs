@@ -1,5 +1,5 @@
-//! What compilers of real GPUs make of the shaders, without the GPUs: registers, spills, occupancy, and the instructions of the innermost loop
-//! of each pipeline of a plan. `npm run isa` fetches AMD's driver; docs/performance.md tells how to read the table.
+//! Registers, spills, occupancy and innermost loops of a network's pipelines, by the compilers of GPUs that are not here. `npm run isa`
+//! fetches AMD's driver; docs/performance.md tells how to read the table.
 
 mod assembly;
 mod driver;
@@ -22,10 +22,11 @@ use xception::tile::{Algorithm, ProblemSize, Tile, Tuning};
 use crate::assembly::Loop;
 use crate::driver::Driver;
 
-/// What compilers of real GPUs make of a network's pipelines.
+/// Registers, spills, occupancy and innermost loops of a network's pipelines, by the compilers of GPUs that are not here.
 #[derive(Parser)]
 struct Arguments {
-    /// GPUs, by the names that RADV_FORCE_FAMILY takes: navi31 (RX 7900 XTX), phoenix (780M), navi21, vega10 …; any name where VK_ICD_FILENAMES chooses another driver.
+    /// GPUs, by the names that RADV_FORCE_FAMILY takes: navi31 (RX 7900 XTX), phoenix (780M), navi21, vega10 …;
+    /// any name where VK_ICD_FILENAMES chooses another driver.
     #[arg(long, default_value = "navi31", value_delimiter = ',')]
     gpu: Vec<String>,
     /// A folder with Mesa's Vulkan driver for AMD, as `npm run isa` makes it.
@@ -62,7 +63,7 @@ struct Arguments {
 
 const KNOWN: &str = "docs/isa.json";
 
-/// What a driver says of a pipeline.
+/// A pipeline's figures, by its driver.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Vector registers of an invocation.
@@ -183,7 +184,7 @@ fn row(name: &str, report: &Report) -> String {
     )
 }
 
-/// Prints what became different; whether anything became worse: more registers in memory, or fewer subgroups at once.
+/// Prints the figures of before where they differ; whether anything became worse: more registers in memory, or fewer subgroups at once.
 fn differences(name: &str, before: Option<&Report>, now: &Report) -> bool {
     match before {
         None => println!("    new"),

@@ -1,6 +1,7 @@
 // Shapes, windows and epilogue of a product over the values of windows.
 //
-// PIXELS counts the output pixels of all images; results are channels FIRST.. of ALL ones. A kernel binds `input`, `bias` and `residual`.
+// PIXELS counts the output pixels of all images; results are channels FIRST.. of ALL ones. A kernel binds `input`, `weight`, `bias` and
+// `residual`.
 
 // #include "storage.wgsl"
 // #include "strides.wgsl"
@@ -25,7 +26,7 @@ fn in_count() -> u32 {
     return (IN_CHANNELS + 3) / 4;
 }
 
-// Where a window's tap lies: index in `input` of its first channels, or of a pixel nearby where it is outside of the input.
+// A window's tap: index in `input` of its first channels, or of a pixel nearby where it lies outside.
 struct Source {
     at: u32,
     inside: bool,
@@ -48,6 +49,14 @@ fn source(m: u32, tap: u32) -> Source {
 // The weights of a window's k-th channel group, row by row: an image of three channels has three rows.
 fn weight_row(k: u32) -> u32 {
     return k * min(IN_CHANNELS, 4);
+}
+
+// The weights of a channel group's fourth channel, from vec4 w on; an image has none.
+fn last(w: u32) -> Stored {
+    if IN_CHANNELS == 3 {
+        return Stored();
+    }
+    return weight[w];
 }
 
 // Channel group c of a source; zeros outside of the input.

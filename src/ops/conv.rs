@@ -4,7 +4,7 @@
 //! input are zeros, r = ReLU or identity
 
 use super::buffer::{at, for_each, inside};
-use super::product::{Product, direct, tiled, tiling};
+use super::product::{Product, tiling, work};
 use super::{Add, Buffer, Operation, Role, Slice, Work, relu};
 use crate::network::layer::{Shape, Window};
 use crate::shader::{self, Constants, Kernel};
@@ -73,7 +73,7 @@ impl Operation for Conv {
     }
 
     fn work(&self, images: usize) -> Work {
-        self.tile.map_or_else(|| direct(self.output, images), |tile| tiled(tile, self.output, images))
+        work(self.tile, self.output, images)
     }
 
     fn macs(&self) -> u64 {

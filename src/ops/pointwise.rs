@@ -3,7 +3,7 @@
 //! `output[m, n] = r(bias[n] + Σ_k input[source(m), k] · weight[k, n] + a[m, n])`, r = ReLU or identity, a what is added
 
 use super::buffer::{at, for_each};
-use super::product::{Product, direct, tiled, tiling};
+use super::product::{Product, tiling, work};
 use super::{Add, Buffer, Operation, Role, Slice, Work};
 use crate::network::layer::{Shape, Window};
 use crate::shader::{self, Constants, Kernel};
@@ -66,7 +66,7 @@ impl Operation for Pointwise {
     }
 
     fn work(&self, images: usize) -> Work {
-        self.tile.map_or_else(|| direct(self.output, images), |tile| tiled(tile, self.output, images))
+        work(self.tile, self.output, images)
     }
 
     fn macs(&self) -> u64 {

@@ -132,17 +132,11 @@ pub fn tiling(tile: Tile, depth: usize, relu_before: Option<bool>) -> Constants 
     ]
 }
 
-/// The work of a product straight from storage.
-pub fn direct(output: Shape, images: usize) -> Work {
-    Work { extent: [output.channels, output.pixels() * images, 1], invocation: [8, 16, 1], workgroup: [16, 1, 1] }
-}
-
-/// The work of a product by tiles; slices along the input channels cover nothing of their own.
-pub fn tiled(tile: Tile, output: Shape, images: usize) -> Work {
-    let [group_n, group_m] = tile.group;
-    Work {
-        extent: [output.channels, output.pixels() * images, 1],
-        invocation: [4 * tile.tile_n, tile.tile_m, 1],
-        workgroup: [group_n, group_m, tile.split_k],
-    }
+/// The work of a product by tiles, whose slices along the input channels cover nothing of their own, or straight from storage.
+pub fn work(tile: Option<Tile>, output: Shape, images: usize) -> Work {
+    let extent = [output.channels, output.pixels() * images, 1];
+    let Some(Tile { group: [group_n, group_m], tile_m, tile_n, split_k, .. }) = tile else {
+        return Work { extent, invocation: [8, 16, 1], workgroup: [16, 1, 1] };
+    };
+    Work { extent, invocation: [4 * tile_n, tile_m, 1], workgroup: [group_n, group_m, split_k] }
 }

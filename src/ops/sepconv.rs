@@ -3,7 +3,7 @@
 //! `output[m, n] = r(bias[n] + Σ_k column[m, k] · weight[k, n] + a[m, n])`, `column` as [`Depthwise`] has it
 
 use super::buffer::{at, for_each};
-use super::product::{Product, tiled, tiling};
+use super::product::{Product, tiling, work};
 use super::{Add, Buffer, Depthwise, Operation, Role, Work};
 use crate::network::layer::{Shape, Window};
 use crate::shader::{self, Constants, Kernel};
@@ -63,7 +63,7 @@ impl Operation for Sepconv {
     }
 
     fn work(&self, images: usize) -> Work {
-        tiled(self.tile, self.output, images)
+        work(Some(self.tile), self.output, images)
     }
 
     fn macs(&self) -> u64 {

@@ -140,7 +140,7 @@ fn isa(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     };
     run(&mut cargo("build"))?;
     let mut tool = cargo("run");
-    let folder = Path::new("target/isa/root/usr/lib/x86_64-linux-gnu");
+    let folder = Path::new("target/isa/lib");
     if env::var_os("VK_ICD_FILENAMES").is_none() && folder.exists() {
         tool.env("LD_LIBRARY_PATH", fs::canonicalize(folder)?);
     }
