@@ -29,6 +29,8 @@ override DEPTHWISE: bool;
 override RELU_BEFORE: bool;
 override GROUP_N: u32;
 override GROUP_M: u32;
+// Neighbours along channels of each four rows of invocations: a subgroup is a block of both, and loads less than one row of both would.
+override LANES_N: u32;
 override SPLIT_K: u32;
 override TILE_M: u32;
 override TILE_N: u32;
@@ -91,8 +93,11 @@ fn main(
     let block_m = GROUP_M * TILE_M;
     let chunk = block_m * TILE_K;
     let index = local.y * GROUP_N + local.x;
+    let block = index / LANES_N;
+    let lane_n = index % LANES_N + block / 4 % (GROUP_N / LANES_N) * LANES_N;
+    let lane_m = block % 4 + block / 4 / (GROUP_N / LANES_N) * 4;
     let first = (group.z * groups.y + group.y) * block_m;
-    let n = (group.x * GROUP_N + local.x) * TILE_N;
+    let n = (group.x * GROUP_N + lane_n) * TILE_N;
     // Invocations past the end repeat the last channels: all must reach the barriers.
     let held = min(n, n_count - TILE_N);
     var left0 = vec4f();
@@ -130,7 +135,7 @@ fn main(
                 let l1 = operand(weight[w + n_count]);
                 let l2 = operand(weight[w + 2 * n_count]);
                 let l3 = operand(last(w + 3 * n_count));
-                let at = buffer + local.y * (TILE_M / 4) * TILE_K + j;
+                let at = buffer + lane_m * (TILE_M / 4) * TILE_K + j;
                 let v0 = a_tile[at][0];
                 let v1 = a_tile[at][1];
                 let v2 = a_tile[at][2];
@@ -204,7 +209,7 @@ fn main(
     if local.z != 0 || n >= n_count {
         return;
     }
-    let m = first + local.y * TILE_M;
+    let m = first + lane_m * TILE_M;
     let left_bias = bias[n];
     store(m, n, left0 + left_bias);
     store(m + 1, n, left1 + left_bias);

@@ -11,7 +11,7 @@ use xception::dtype::Dtype;
 use xception::network::layer::{Layer, Shape};
 use xception::network::{Architecture, HeadLayer, Network, Output, Published};
 use xception::plan::Plan;
-use xception::tile::Tuning;
+use xception::tile::{GpuKind, Tuning};
 use xception::weights::safetensors::Model;
 use xception::weights::{Overrides, convert};
 
@@ -69,7 +69,7 @@ fn what_is_published_has_the_tables_counts() {
     for Published { network: architecture, parameters, macs, passes, top1, top5, .. } in all {
         let network = Network::new([299, 299], &head, Output::Softmax, architecture).unwrap();
         assert_eq!((network.parameter_count(), network.macs()), (parameters, macs), "{architecture}");
-        let plan = Plan::new(&network, Dtype::F16, &Tuning::untuned(false), 1);
+        let plan = Plan::new(&network, Dtype::F16, &Tuning::untuned(GpuKind::ManyRegisters), 1);
         assert_eq!(plan.passes.len(), passes, "{architecture}");
         assert!(top1 > 77.0 && top1 < top5 && top5 < 97.0, "{architecture}");
     }
@@ -111,8 +111,9 @@ fn blocks_agree_with_timm_on_a_gpu() {
     for (index, network) in
         all.into_iter().enumerate().filter(|(index, _)| !gpu.is_software() || [0, 3, 5].contains(index))
     {
-        let (storage, software) = if index == 0 { (Dtype::F32, true) } else { (Dtype::F16, false) };
-        let options = Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) };
+        let (storage, kind) =
+            if index == 0 { (Dtype::F32, GpuKind::Software) } else { (Dtype::F16, GpuKind::FewRegisters) };
+        let options = Options { storage: Some(storage), tuning: Some(Tuning::untuned(kind)) };
         compare(&gpu, network, sizes(network.1)[0], options);
     }
 }

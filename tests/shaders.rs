@@ -19,7 +19,7 @@ use xception::plan::{BATCH, Plan};
 use xception::shader::{
     COPY, Constants, FMA, KERNELS, Kernel, Precision, RESIZE_BILINEAR, RESIZE_HORIZONTAL, RESIZE_VERTICAL, SEPCONV,
 };
-use xception::tile::{Algorithm, ProblemSize, Tuning};
+use xception::tile::{Algorithm, GpuKind, ProblemSize, Tuning};
 
 /// Capabilities that core WGSL has beyond naga's minimum: `unpack2x16float`; and that of `enable f16`.
 const CAPABILITIES: Capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32.union(Capabilities::SHADER_FLOAT16);
@@ -29,6 +29,8 @@ const MAX_WORKGROUP_INVOCATIONS: u32 = 256;
 const MAX_WORKGROUP_BYTES: u32 = 16384;
 const MAX_WORKGROUPS: u32 = 65535;
 const MAX_STORAGE_BUFFERS: usize = 8;
+
+const KINDS: [GpuKind; 3] = [GpuKind::FewRegisters, GpuKind::ManyRegisters, GpuKind::Software];
 
 /// All operations of networks of usual, ragged and extreme sizes, and the cases of each.
 fn ops() -> Vec<Op> {
@@ -40,7 +42,7 @@ fn ops() -> Vec<Op> {
         let output = if units == [1] { Output::Sigmoid } else { Output::Softmax };
         let network = Network::new(size, &dense_head(&dense), output, Architecture::Xception).unwrap();
         let algorithms = |algorithm| {
-            let mut tuning = Tuning::untuned(false);
+            let mut tuning = Tuning::untuned(GpuKind::default());
             let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));
             sizes.for_each(|size| tuning.insert(size, algorithm));
             tuning
@@ -48,7 +50,7 @@ fn ops() -> Vec<Op> {
         // Every algorithm, but not for every image size.
         let tunings: Vec<Tuning> = match size {
             [299, 299] => Algorithm::all().map(algorithms).collect(),
-            _ => [true, false].map(Tuning::untuned).into(),
+            _ => KINDS.map(Tuning::untuned).into(),
         };
         for pass in tunings
             .iter()
@@ -255,12 +257,12 @@ fn no_dispatch_exceeds_the_limit() {
         let sizes = |batch| network.layers.iter().filter_map(move |layer| ProblemSize::of(layer, batch));
         let algorithms = Algorithm::all().flat_map(|algorithm| {
             [1, BATCH].map(|batch| {
-                let mut tuning = Tuning::untuned(false);
+                let mut tuning = Tuning::untuned(GpuKind::default());
                 sizes(batch).for_each(|size| tuning.insert(size, algorithm));
                 (tuning, batch)
             })
         });
-        let guesses = (1..=BATCH).flat_map(|batch| [false, true].map(|software| (Tuning::untuned(software), batch)));
+        let guesses = (1..=BATCH).flat_map(|batch| KINDS.map(|kind| (Tuning::untuned(kind), batch)));
         for (tuning, batch) in algorithms.chain(guesses) {
             for storage in [Dtype::F32, Dtype::F16] {
                 let plan = Explanation::new(&Plan::new(&network, storage, &tuning, batch)).unwrap().plan;

@@ -28,7 +28,7 @@ fn weights(meta: &Meta, tensors: &[Vec<f32>], dtype: Dtype) -> Arc<[Tensor]> {
 /// Runs the network for one size of images, pass by pass, alone and with some threads of a team.
 fn compare(meta: &Meta, weights: &Arc<[Tensor]>, team: &Arc<ThreadTeam>, [height, width]: [usize; 2], threads: usize) {
     let network = Network::new([height, width], &meta.head, meta.output, meta.architecture).unwrap();
-    let plan = Plan::new(&network, Dtype::F32, &Tuning::untuned(false), 1);
+    let plan = Plan::new(&network, Dtype::F32, &Tuning::default(), 1);
     let levels: Vec<f32> = pattern(height, width).into_iter().map(f32::from).collect();
     let [mut alone, mut together] = [1, threads].map(|threads| {
         let team = (threads > 1).then(|| (team.clone(), threads));

@@ -102,7 +102,9 @@ impl Driver {
         let (statistics, assembly) = unsafe { self.compile(&words, kernel.reads)? };
         if let Some(folder) = &arguments.assembly {
             fs::create_dir_all(folder)?;
-            fs::write(folder.join(name.replace(['/', ' '], "_")).with_extension("txt"), &assembly)?;
+            let file = folder.join(name.replace(['/', ' '], "_"));
+            fs::write(file.with_extension("txt"), &assembly)?;
+            fs::write(file.with_extension("spv"), bytemuck::cast_slice(&words))?;
         }
         let number = |names: &[&str]| names.iter().find_map(|&name| statistics.get(name)).copied().unwrap_or_default();
         Ok(Report {

@@ -2,6 +2,7 @@
 //! fetches AMD's driver; docs/performance.md tells how to read the table.
 
 mod assembly;
+mod bound;
 mod driver;
 mod spirv;
 
@@ -17,9 +18,10 @@ use xception::dtype::Dtype;
 use xception::network::{Architecture, HeadLayer, Network, Output};
 use xception::ops::Op;
 use xception::plan::Plan;
-use xception::tile::{Algorithm, ProblemSize, Tile, Tuning};
+use xception::tile::{Algorithm, GpuKind, ProblemSize, Tuning};
 
 use crate::assembly::Loop;
+use crate::bound::{Bound, Gpu};
 use crate::driver::Driver;
 
 /// Registers, spills, occupancy and innermost loops of a network's pipelines, by the compilers of GPUs that are not here.
@@ -47,10 +49,13 @@ struct Arguments {
     /// Only pipelines whose name, `block5_sepconv1 sepconv 32x64/4x4/2`, has this in it.
     #[arg(long, default_value = "")]
     filter: String,
+    /// A bound of each pass's time on GPUs by name, in place of the compiler's figures.
+    #[arg(long, conflicts_with_all = ["compare", "write"])]
+    bound: bool,
     /// Compile as browsers do, with a counter in each loop.
     #[arg(long)]
     bounded: bool,
-    /// Write the assembly of each pipeline to this folder.
+    /// Write the assembly of each pipeline, and its SPIR-V for other compilers, to this folder.
     #[arg(long)]
     assembly: Option<PathBuf>,
     /// Compare with docs/isa.json, and fail where anything became worse.
@@ -99,10 +104,6 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
-    let pipelines = pipelines(arguments)?;
-    if pipelines.is_empty() {
-        return Err(format!("no pipeline's name has '{}' in it", arguments.filter).into());
-    }
     let mut known = Reports::new();
     if let Ok(text) = fs::read_to_string(KNOWN) {
         known = serde_json::from_str(&text)
@@ -115,16 +116,20 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             driver::choose_amd(gpu, &arguments.drivers)?;
         }
         let driver = Driver::open()?;
+        if arguments.bound {
+            bound::gpus(gpu).try_for_each(|gpu| bounds(arguments, &driver, gpu))?;
+            continue;
+        }
         let title = format!("{gpu}, {} in {}, batch {}", arguments.network, arguments.dtype, arguments.batch);
         println!("\n{title}: {}\n\n{HEADER}", driver.name());
         let (before, mut now) = (known.get(&title), BTreeMap::new());
-        for (name, op) in &pipelines {
-            let report = driver.report(*op, arguments, name)?;
-            println!("{}", row(name, &report));
+        for Pipeline { name, op, .. } in pipelines(arguments, GpuKind::named(driver.name()))? {
+            let report = driver.report(op, arguments, &name)?;
+            println!("{}", row(&name, &report));
             if arguments.compare {
-                is_worse |= differences(name, before.and_then(|reports| reports.get(name)), &report);
+                is_worse |= differences(&name, before.and_then(|reports| reports.get(&name)), &report);
             }
-            now.insert(name.clone(), report);
+            now.insert(name, report);
         }
         if arguments.write {
             known.insert(title, now);
@@ -136,8 +141,38 @@ fn run(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     Ok(!is_worse)
 }
 
-/// The distinct operations of the network's plans, by the first pass that has each.
-fn pipelines(arguments: &Arguments) -> Result<Vec<(String, Op)>, Box<dyn Error>> {
+/// Prints the bound of each pass on a GPU, and of all together as a multiple of what the arithmetic takes at the GPU's peak.
+fn bounds(arguments: &Arguments, driver: &Driver, gpu: &Gpu) -> Result<(), Box<dyn Error>> {
+    println!(
+        "\n{}, {} in {}, batch {}\n\n passes  each, ms  of peak | pipeline",
+        gpu.name, arguments.network, arguments.dtype, arguments.batch
+    );
+    let (mut total, mut macs) = (0.0, 0);
+    for Pipeline { name, op, passes, bytes } in pipelines(arguments, GpuKind::named(gpu.name))? {
+        let report = driver.report(op, arguments, &name)?;
+        let Bound { milliseconds, reason } = gpu.bound(op, &report, arguments.dtype, arguments.batch, bytes);
+        let share = gpu.peak(op.macs() * arguments.batch as u64) / milliseconds;
+        println!("{passes:7}  {milliseconds:8.4}  {:5.0} % | {name}: {reason}", 100.0 * share);
+        total += passes as f64 * milliseconds;
+        macs += passes * op.macs() * arguments.batch as u64;
+    }
+    println!("together {total:.3} ms, {:.2} times {:.3} ms at the peak", total / gpu.peak(macs), gpu.peak(macs));
+    Ok(())
+}
+
+/// An operation of a network's plans.
+struct Pipeline {
+    /// The first pass that has it, the kernel and the tile.
+    name: String,
+    op: Op,
+    /// How many passes have it.
+    passes: u64,
+    /// Bytes that one reads and writes.
+    bytes: u64,
+}
+
+/// The distinct operations of the network's plans on a kind of GPU.
+fn pipelines(arguments: &Arguments, kind: GpuKind) -> Result<Vec<Pipeline>, Box<dyn Error>> {
     let side = arguments.network.min_side().max(299);
     let head = [HeadLayer::average(), HeadLayer::dense("predictions", 1000, None)];
     let network = Network::new([side; 2], &head, Output::Softmax, arguments.network)?;
@@ -146,31 +181,30 @@ fn pipelines(arguments: &Arguments) -> Result<Vec<(String, Op)>, Box<dyn Error>>
         Some("all") => Algorithm::exact().map(Some).collect(),
         Some(name) => vec![Some(Algorithm::named(name).ok_or_else(|| format!("no algorithm is called {name}"))?)],
     };
-    let mut found: Vec<(String, Op)> = Vec::new();
+    let mut found: Vec<Pipeline> = Vec::new();
     for algorithm in algorithms {
-        let mut tuning = Tuning::default();
+        let mut tuning = Tuning::untuned(kind);
         for layer in &network.layers {
             let size = ProblemSize::of(layer, arguments.batch);
             size.zip(algorithm).into_iter().for_each(|(size, algorithm)| tuning.insert(size, algorithm));
         }
-        for pass in Plan::new(&network, arguments.dtype, &tuning, arguments.batch).passes {
-            let tile = tile(pass.op).map_or_else(String::new, |tile| format!(" {tile}"));
+        let plan = Plan::new(&network, arguments.dtype, &tuning, arguments.batch);
+        for pass in &plan.passes {
+            let tile = pass.op.tile().map_or_else(String::new, |tile| format!(" {tile}"));
             let name = format!("{} {}{tile}", pass.label, pass.op.kernel().name);
-            if name.contains(&arguments.filter) && found.iter().all(|(_, op)| *op != pass.op) {
-                found.push((name, pass.op));
+            if let Some(known) = found.iter_mut().find(|known| known.op == pass.op) {
+                known.passes += 1;
+            } else {
+                let bytes = plan.traffic(pass, arguments.batch);
+                found.push(Pipeline { name, op: pass.op, passes: 1, bytes });
             }
         }
     }
-    Ok(found)
-}
-
-fn tile(op: Op) -> Option<Tile> {
-    match op {
-        Op::Conv(conv) => conv.tile,
-        Op::Pointwise(pointwise) => pointwise.tile,
-        Op::Sepconv(sepconv) => Some(sepconv.tile),
-        _ => None,
+    found.retain(|pipeline| pipeline.name.contains(&arguments.filter));
+    if found.is_empty() {
+        return Err(format!("no pipeline's name has '{}' in it", arguments.filter).into());
     }
+    Ok(found)
 }
 
 const HEADER: &str = "registers  spills  waves  memory   code  instructions  cycles | loop: multiply-add  other ALU  loads  waits | pipeline";

@@ -70,20 +70,19 @@ fn value(source: Source, c: u32) -> vec4f {
 
 // 3×3 max pooling with stride 2 of `residual`, for output pixel m and channel group n.
 fn max_pool(m: u32, n: u32) -> vec4f {
-    let n_count = OUT_CHANNELS / 4;
     let row = m / OUT_WIDTH;
     let top = row / OUT_HEIGHT * IN_HEIGHT;
-    // The filter's centre lies inside for either padding; positions outside repeat it.
+    // The filter's centre lies inside for either padding; positions outside repeat it, and are loaded with the others.
     let y = 2 * (row % OUT_HEIGHT) + 1 - PAD_TOP;
     let x = 2 * (m % OUT_WIDTH) + 1 - PAD_LEFT;
     let centre_y = min(y, IN_HEIGHT - 1);
     let centre_x = min(x, IN_WIDTH - 1);
-    var largest = unpack(residual[((top + centre_y) * IN_WIDTH + centre_x) * n_count + n]);
+    var largest = unpack(residual[((top + centre_y) * IN_WIDTH + centre_x) * (OUT_CHANNELS / 4) + n]);
     for (var i = 0u; i < 3; i++) {
+        let tap_y = select(centre_y, y + i - 1, y + i - 1 < IN_HEIGHT);
         for (var j = 0u; j < 3; j++) {
-            if y + i - 1 < IN_HEIGHT && x + j - 1 < IN_WIDTH {
-                largest = max(largest, unpack(residual[((top + y + i - 1) * IN_WIDTH + x + j - 1) * n_count + n]));
-            }
+            let tap_x = select(centre_x, x + j - 1, x + j - 1 < IN_WIDTH);
+            largest = max(largest, unpack(residual[((top + tap_y) * IN_WIDTH + tap_x) * (OUT_CHANNELS / 4) + n]));
         }
     }
     return largest;

@@ -33,7 +33,7 @@ impl Backend for Reference {
     }
 
     fn untuned(&self) -> Tuning {
-        Tuning::untuned(false)
+        Tuning::default()
     }
 
     fn max_batch(&self, _plan: &Plan) -> usize {

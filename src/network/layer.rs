@@ -214,6 +214,11 @@ impl Layer {
         }
     }
 
+    /// Whether it is a separable convolution that one pass can compute.
+    pub fn can_be_fused(&self) -> bool {
+        self.is_separable() && !self.has_depthwise_bias()
+    }
+
     /// Whether it is a pooling layer that an earlier activation is added to.
     pub fn is_joining_pool(&self) -> bool {
         matches!(self.operation, Operation::MaxPool(_)) && self.add.is_some()

@@ -21,6 +21,7 @@ pub use crate::network::activation::Function;
 use crate::dtype::Dtype;
 use crate::network::layer::Role;
 use crate::shader::{Constants, Kernel, Precision};
+use crate::tile::Tile;
 
 /// The most workgroups along a dimension that every WebGPU device grants.
 const MAX_WORKGROUPS: usize = 65_535;
@@ -261,6 +262,16 @@ impl Op {
             Dtype::F16 if self.f16_operands() => Precision::Half,
             Dtype::F16 => Precision::Stored,
             _ => Precision::Single,
+        }
+    }
+
+    /// The tile of a product, if it has one.
+    pub fn tile(&self) -> Option<Tile> {
+        match self {
+            Self::Conv(conv) => conv.tile,
+            Self::Pointwise(pointwise) => pointwise.tile,
+            Self::Sepconv(sepconv) => Some(sepconv.tile),
+            _ => None,
         }
     }
 

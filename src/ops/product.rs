@@ -123,6 +123,7 @@ pub fn tiling(tile: Tile, depth: usize, relu_before: Option<bool>) -> Constants 
         flag("RELU_BEFORE", relu_before.unwrap_or_default()),
         n("GROUP_N", tile.group[0]),
         n("GROUP_M", tile.group[1]),
+        n("LANES_N", tile.lanes()),
         n("SPLIT_K", tile.split_k),
         n("TILE_M", tile.tile_m),
         n("TILE_N", tile.tile_n),

@@ -17,7 +17,7 @@ use xception::dtype::Dtype;
 use xception::image::decode;
 use xception::network::layer::Shape;
 use xception::ops::Op;
-use xception::tile::{Algorithm, Tuning};
+use xception::tile::{GpuKind, Tuning};
 use xception::weights::safetensors::{Header, Model};
 
 const KERAS: &str = "keras3.weights.h5";
@@ -25,9 +25,9 @@ const TIMM: &str = "timm.safetensors";
 const ATOL: f32 = 1e-3;
 const RTOL: f32 = 1e-3;
 
-/// Planned for a GPU or for a software adapter.
-fn stored(storage: Dtype, software: bool) -> Options {
-    Options { storage: Some(storage), tuning: Some(Tuning::untuned(software)) }
+/// Planned for a kind of GPU.
+fn stored(storage: Dtype, kind: GpuKind) -> Options {
+    Options { storage: Some(storage), tuning: Some(Tuning::untuned(kind)) }
 }
 
 /// A model on a backend.
@@ -83,16 +83,16 @@ impl RandomNetwork {
 fn layers_agree_with_keras_on_a_gpu() {
     let gpu = gpu();
     let all = [
-        (150, Dtype::F32, false),
-        (150, Dtype::F16, true),
-        (299, Dtype::F16, false),
-        (150, Dtype::F32, true),
-        (150, Dtype::F16, false),
-        (299, Dtype::F32, false),
+        (150, Dtype::F32, GpuKind::FewRegisters),
+        (150, Dtype::F16, GpuKind::Software),
+        (299, Dtype::F16, GpuKind::ManyRegisters),
+        (150, Dtype::F32, GpuKind::Software),
+        (150, Dtype::F16, GpuKind::FewRegisters),
+        (299, Dtype::F32, GpuKind::ManyRegisters),
     ];
     // The first three and timm's, below, have every storage with every kernel, which is what a software adapter has time for.
-    for &(side, storage, software) in &all[..if gpu.is_software() { 3 } else { all.len() }] {
-        RandomNetwork::new(KERAS, side).compare_layers(&gpu, stored(storage, software));
+    for &(side, storage, kind) in &all[..if gpu.is_software() { 3 } else { all.len() }] {
+        RandomNetwork::new(KERAS, side).compare_layers(&gpu, stored(storage, kind));
     }
 }
 
@@ -100,7 +100,7 @@ fn layers_agree_with_keras_on_a_gpu() {
 #[test]
 fn layers_agree_with_timm_on_a_gpu() {
     for side in [150, 299] {
-        RandomNetwork::new(TIMM, side).compare_layers(&gpu(), stored(Dtype::F32, true));
+        RandomNetwork::new(TIMM, side).compare_layers(&gpu(), stored(Dtype::F32, GpuKind::Software));
     }
 }
 
@@ -124,7 +124,7 @@ const CHANGED: RandomNetwork =
 #[test]
 #[should_panic(expected = "150.block9_sepconv3's channel means")]
 fn one_changed_weight_is_noticed_on_a_gpu() {
-    CHANGED.compare_layers(&gpu(), stored(Dtype::F32, false));
+    CHANGED.compare_layers(&gpu(), stored(Dtype::F32, GpuKind::FewRegisters));
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn compare_activations<B: Backend>(backend: &B, how: Options, step: usize) {
 fn activations_of_any_layer_agree_with_keras() {
     let gpu = gpu();
     // Each runs the network up to its layer, which takes a software adapter seconds.
-    compare_activations(&gpu, stored(Dtype::F32, true), if gpu.is_software() { 3 } else { 1 });
+    compare_activations(&gpu, stored(Dtype::F32, GpuKind::Software), if gpu.is_software() { 3 } else { 1 });
     compare_activations(&Cpu::new(), Options::default(), 1);
 }
 
@@ -175,10 +175,10 @@ fn compare_maps<B: Backend>(classifier: &mut Classifier<B>, oracle: &str, classe
 }
 
 /// Heads of one dense layer, and of two with a ReLU between.
-fn compare_all_maps<B: Backend>(backend: &B, storage: Dtype, software: bool, atol: f32, rtol: f32) {
-    let mut random = RandomNetwork::new(KERAS, 150).load(backend, stored(storage, false));
+fn compare_all_maps<B: Backend>(backend: &B, storage: Dtype, kind: GpuKind, atol: f32, rtol: f32) {
+    let mut random = RandomNetwork::new(KERAS, 150).load(backend, stored(storage, GpuKind::FewRegisters));
     compare_maps(&mut random, "150", &[0, 7, 999], atol, rtol);
-    let mut kitchen = load(backend, &kitchen_file(Dtype::F32), stored(storage, software));
+    let mut kitchen = load(backend, &kitchen_file(Dtype::F32), stored(storage, kind));
     for name in ["0009", "0412"] {
         upload(&mut kitchen, &photos()[name]);
         compare_maps(&mut kitchen, &format!("kitchen.{name}"), &[0, 1, 2, 3, 4, 5], atol, rtol);
@@ -188,10 +188,10 @@ fn compare_all_maps<B: Backend>(backend: &B, storage: Dtype, software: bool, ato
 
 #[test]
 fn class_maps_agree_with_keras() {
-    compare_all_maps(&gpu(), Dtype::F32, true, ATOL, RTOL);
-    compare_all_maps(&gpu(), Dtype::F16, true, 2e-1, 2e-2);
-    compare_all_maps(&Cpu::new(), Dtype::F32, false, ATOL, RTOL);
-    compare_all_maps(&Cpu::new(), Dtype::F16, false, 2e-1, 2e-2);
+    compare_all_maps(&gpu(), Dtype::F32, GpuKind::Software, ATOL, RTOL);
+    compare_all_maps(&gpu(), Dtype::F16, GpuKind::Software, 2e-1, 2e-2);
+    compare_all_maps(&Cpu::new(), Dtype::F32, GpuKind::default(), ATOL, RTOL);
+    compare_all_maps(&Cpu::new(), Dtype::F16, GpuKind::default(), 2e-1, 2e-2);
 }
 
 /// The paper's JFT head, whose weights exceed one binding.
@@ -231,7 +231,7 @@ fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
 fn seventeen_thousand_classes_are_answered_on_a_gpu() {
     let gpu = block_on(Gpu::with_default_limits()).unwrap();
     for storage in [Dtype::F32, Dtype::F16] {
-        answer_seventeen_thousand_classes(&gpu, stored(storage, true));
+        answer_seventeen_thousand_classes(&gpu, stored(storage, GpuKind::Software));
     }
 }
 
@@ -281,13 +281,14 @@ fn an_output_that_is_no_number_is_refused() {
 fn tuning_goes_on_where_it_ended() {
     let gpu = gpu();
     let network = Header::parse(&random_file(KERAS, 71, None)).unwrap().network;
+    let layer = network.layers.iter().find(|layer| layer.name == "block5_sepconv1").unwrap();
     let mut text = String::new();
     for tried in 1..=2 {
         let mut tuning = gpu.untuned();
         tuning.read(&text);
         block_on(gpu.tune(&mut tuning, &network, Dtype::F32, 2, Duration::ZERO)).unwrap();
         text = tuning.to_string();
-        let left = Algorithm::exact().count() - tried;
+        let left = gpu.untuned().candidates(layer, 2).len() - tried;
         assert!(text.lines().count() == 1 && text.contains("5×5×728 to 728, 2 at once: "), "{text}");
         assert!(text.ends_with(&format!(" ns, {left} left\n")), "{text}");
     }

@@ -42,7 +42,7 @@ fn kitchenware_logits_agree_with_keras_on_a_gpu() {
         (Dtype::I8, Dtype::F32, 4e-1),
         (Dtype::I8, Dtype::F16, 4e-1),
     ] {
-        let mut classifier = load(&gpu, &kitchen_file(dtype), stored(storage, true));
+        let mut classifier = load(&gpu, &kitchen_file(dtype), stored(storage, GpuKind::Software));
         compare_logits(&mut classifier, &format!("{dtype} on the GPU as {storage}"), count(&gpu), tolerance);
     }
 }
@@ -61,7 +61,7 @@ fn kitchenware_logits_agree_with_keras_on_the_cpu() {
 fn kitchenware_logits_computed_in_f16_agree_with_keras() {
     let file = kitchen_file(Dtype::F16);
     let network = Header::parse(&file).unwrap().network;
-    let mut tuning = Tuning::untuned(false);
+    let mut tuning = Tuning::untuned(GpuKind::FewRegisters);
     for layer in &network.layers {
         let Some(size) = ProblemSize::of(layer, 1) else { continue };
         tuning.insert(size, tuning.algorithm(layer, 1).halved().unwrap());
@@ -128,7 +128,7 @@ fn labelled_photos_are_right() {
 /// Nothing of a photo remains in the answer to the next one.
 #[test]
 fn photos_do_not_influence_each_other() {
-    let mut classifier = load(&gpu(), &kitchen_file(Dtype::F32), stored(Dtype::F32, true));
+    let mut classifier = load(&gpu(), &kitchen_file(Dtype::F32), stored(Dtype::F32, GpuKind::Software));
     let photos = photos();
     let mut logits = |name: &str| {
         upload(&mut classifier, &photos[name]);

@@ -9,7 +9,7 @@ use xception::explain::Explanation;
 use xception::network::layer::Shape;
 use xception::photo::MAX_PIXELS;
 use xception::plan::Plan;
-use xception::tile::Tuning;
+use xception::tile::{GpuKind, Tuning};
 use xception::weights::head::Prefix;
 use xception::weights::safetensors::Header;
 use xception::weights::stream_decoder::StreamDecoder;
@@ -53,8 +53,8 @@ pub const OWN: Reader = Reader {
 pub const HEADER: Reader = Reader {
     read: |file| {
         let Header { network, .. } = Header::parse(file)?;
-        for (storage, software) in [(Dtype::F32, true), (Dtype::F16, false)] {
-            let plan = Explanation::new(&Plan::new(&network, storage, &Tuning::untuned(software), 1))?.plan;
+        for (storage, kind) in [(Dtype::F32, GpuKind::Software), (Dtype::F16, GpuKind::default())] {
+            let plan = Explanation::new(&Plan::new(&network, storage, &Tuning::untuned(kind), 1))?.plan;
             assert!(plan.passes.len() > 40 && plan.weight_bytes() > 40_000_000 && plan.activation_bytes() > 100_000);
         }
         Ok(())

@@ -242,12 +242,13 @@ fn simulate(network: &Network, plan: &Plan, tuning: &Tuning) -> Result<(), Strin
     if kept == want { Ok(()) } else { Err(format!("at the end {kept:?} are kept instead of {want:?}")) }
 }
 
-/// A GPU's plan, a software adapter's, and one whose separable convolutions are split in two passes.
-fn tunings(network: &Network) -> [Tuning; 3] {
-    let mut tiled = Tuning::untuned(false);
+/// The plans of each kind of GPU, and one whose separable convolutions are split in two passes.
+fn tunings(network: &Network) -> [Tuning; 4] {
+    let mut tiled = Tuning::default();
     let sizes = network.layers.iter().filter_map(|layer| ProblemSize::of(layer, 1));
     sizes.for_each(|size| tiled.insert(size, Algorithm::Tiled(TILES[1])));
-    [Tuning::untuned(false), Tuning::untuned(true), tiled]
+    let [few, many, software] = super::KINDS.map(Tuning::untuned);
+    [few, many, software, tiled]
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Backend for Cpu {
     }
 
     fn untuned(&self) -> Tuning {
-        Tuning::untuned(false)
+        Tuning::default()
     }
 
     fn max_batch(&self, _plan: &Plan) -> usize {

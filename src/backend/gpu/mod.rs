@@ -26,7 +26,7 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::shader::{Kernel, PipelineDescriptor};
-use crate::tile::Tuning;
+use crate::tile::{GpuKind, Tuning};
 use crate::weights::safetensors::{Header, Meta};
 
 /// The first uncaptured error, kept until it is read.
@@ -123,6 +123,11 @@ impl Gpu {
     /// The largest side of a photo that fits a texture, in pixels.
     pub fn max_photo_side(&self) -> u32 {
         self.device.limits().max_texture_dimension_2d
+    }
+
+    /// The kind of GPU, by its name.
+    pub fn kind(&self) -> GpuKind {
+        if self.is_software() { GpuKind::Software } else { GpuKind::named(&self.info.name) }
     }
 
     /// Whether the adapter is a software adapter. The package's `support.js` reads the same list of names.
@@ -281,7 +286,7 @@ impl Backend for Gpu {
     }
 
     fn untuned(&self) -> Tuning {
-        Tuning::untuned(self.is_software())
+        Tuning::untuned(self.kind())
     }
 
     fn max_batch(&self, plan: &Plan) -> usize {

@@ -7,7 +7,7 @@ use xception::dtype::Dtype;
 use xception::network::Network;
 use xception::plan::Plan;
 use xception::resize::Preprocessing;
-use xception::tile::Tuning;
+use xception::tile::{GpuKind, Tuning};
 use xception::weights::assumed::Assumption;
 use xception::weights::safetensors::Header;
 
@@ -43,8 +43,9 @@ fn normalisation(preprocessing: &Preprocessing) -> String {
 pub fn inspect(path: &Path, options: &Options) -> Result<(), Failure> {
     let file = read_model(path, options.overrides()?)?;
     let Header { meta, network, dtype, .. } = Header::parse(&file).map_err(about(path))?;
-    let plan = |storage, software| Plan::new(&network, storage, &Tuning::untuned(software), 1);
-    let [plan, half, software] = [plan(Dtype::F32, false), plan(Dtype::F16, false), plan(Dtype::F32, true)];
+    let plan = |storage, kind| Plan::new(&network, storage, &Tuning::untuned(kind), 1);
+    let gpu = GpuKind::default();
+    let [plan, half, software] = [plan(Dtype::F32, gpu), plan(Dtype::F16, gpu), plan(Dtype::F32, GpuKind::Software)];
     let width = network.layers.iter().map(|layer| layer.name.chars().count()).max().unwrap_or_default().max(18);
     let mut lines =
         vec![format!("{:<width$} {:>13} {:>13} {:>12} {:>9}", "layer", "input", "output", "parameters", "MMAC")];
