@@ -107,7 +107,7 @@ export interface LoadOptions {
   /**
    * Whether everything runs in a module worker of its own, so that the page's thread stays free. Unless said otherwise, what a GPU
    * computes does not, and what the CPU computes does, where the page's policy lets workers start. The API is the same; pixels
-   * are handed over, not copied. A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told. It may have several
+   * are handed over, not copied, unless a call may be made again (`retry`). A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told. It may have several
    * models and messages of yours, and stays when they are disposed of. Where you terminate it before, calls reject with the code
    * `internal`, on https and localhost; elsewhere browsers do not tell, and calls under way stay unanswered. A worker that says nothing for
    * 60 s rejects the load.
@@ -136,6 +136,11 @@ export interface LoadOptions {
    * photo are then computed one by one, which takes longer: false. On the CPU there are no passes to be seen.
    */
   profile?: boolean;
+  /**
+   * Whether a call during which the GPU is lost is made again, once, on the restored model: true. Else it rejects with the code `device-lost`.
+   * Images are kept until their call is answered; a worker with a GPU gets copies of bitmaps and pixels.
+   */
+  retry?: boolean;
   /** Whether the network runs once at the end of loading, so that the first photo takes no longer than others: true. */
   warmup?: boolean;
   /** Called as bytes arrive; what it throws ends the load. */
@@ -393,7 +398,7 @@ export interface Support {
 export type ErrorCode =
   | 'no-webgpu'
   | 'no-adapter'
-  /** The browser or the driver took the GPU away, and the model could not be loaded again. */
+  /** The GPU was lost during a call that is not made again (`retry`), or the model could not be loaded again. */
   | 'device-lost'
   /** The GPU's API refused a call: please report it. */
   | 'gpu'
@@ -419,10 +424,15 @@ export class XceptionError extends Error {
 }
 
 export interface XceptionEventMap {
-  /** The browser took the GPU away. The model is being loaded again from where it came; calls wait for that. */
+  /** The GPU is gone: the browser or the driver took it, or `destroy()` ended the device. The model is being loaded again; calls wait for that. */
   devicelost: CustomEvent<{ reason: string }>;
-  /** It is there again. Where that fails, calls reject with the code `device-lost`. */
-  restored: CustomEvent;
+  /**
+   * The model is there again, loaded from the browser's `cache`, from the `network`, or from `memory`: a Blob, File or bytes that were the
+   * weights, which are kept for that as long as the model (a File on a disk takes no memory). `backend` is `cpu` where the GPU was lost three
+   * times within a minute; `info` tells then why. Where loading fails, as a Response's, which can be read only once, calls reject with the code
+   * `device-lost`.
+   */
+  restored: CustomEvent<{ backend: 'webgpu' | 'cpu'; from: 'cache' | 'network' | 'memory' }>;
 }
 
 /** A model on the GPU or the CPU. Calls queue up and are answered in order; one that fails does not harm the next. */

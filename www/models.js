@@ -91,7 +91,11 @@ async function load(source, signal) {
     const where = { ...choices, profile: profiled !== null, worker: profiled === null };
     const model = await Xception.load({ weights: file ?? url, integrity, ...where, onProgress, signal });
     model.addEventListener('devicelost', ({ detail }) => status(`The GPU was lost (${detail.reason}): loading the model again…`));
-    model.addEventListener('restored', () => status('The GPU is back. Ready for a photo.'));
+    model.addEventListener('restored', ({ detail }) => {
+      if (current?.model === model) current.info = model.info;
+      void showInfo();
+      status(detail.backend === 'cpu' ? 'The GPU was lost too often: the CPU computes now. Ready for a photo.' : 'The GPU is back. Ready for a photo.');
+    });
     await current?.model.dispose();
     current = { model, source, choices, info: model.info, loadTime: performance.now() - began };
     opened.delete(source);

@@ -3,7 +3,7 @@ import { decode } from './image.js';
 import { load } from './load.js';
 import { core } from './wasm.js';
 
-/** A model on the GPU or the CPU, driven from this thread. Calls queue up and are answered in order. */
+/** A model on the GPU or the CPU, driven from this thread. Calls queue up and are answered in order; their images stay the caller's. */
 export class Engine {
   #module;
   #model;
@@ -18,9 +18,9 @@ export class Engine {
     this.#model = model;
     this.#upload = upload;
     this.info = { backend, reason, ...model.info() };
-    /** Resolves with the reason if the device is lost. */
+    /** Resolves with the reason if the device is lost, be it that `dispose` frees it. */
     this.lost = new Promise((resolve) => {
-      model.device?.lost.then(({ reason, message }) => reason !== 'destroyed' && resolve(message || reason));
+      model.device?.lost.then(({ reason, message }) => resolve(message || reason));
     });
   }
 
@@ -133,7 +133,7 @@ export class Engine {
       else if (photo.data) await this.#core(() => model.uploadPixels(photo.data, photo.width, photo.height, index, fit));
       else await this.#core(() => model.upload(photo, index, fit));
     } finally {
-      photo.close?.();
+      if (photo !== ready) photo.close?.();
     }
     this.#tracer?.step('decode', began, decoded);
     this.#tracer?.step('upload', decoded, performance.now());

@@ -81,7 +81,7 @@ function toPixels({ data, width, height }) {
 
 /**
  * What `toImage` gave as a bitmap no larger than a GPU takes, or as pixels; of it `roi` alone where that is given. `module` is what
- * looks at files.
+ * looks at files; the image itself stays open.
  */
 export async function decode(image, roi, module, maxSide = Infinity) {
   const photo = image instanceof Blob ? await decodeFile(image, module) : image;
@@ -92,7 +92,11 @@ export async function decode(image, roi, module, maxSide = Infinity) {
     const data = whole ? photo.data : crop(photo, x, y, width, height);
     if (side <= maxSide || !hasBitmaps()) return { data, width, height };
     const bitmap = await createImageBitmap(new ImageData(new Uint8ClampedArray(data), width), AS_STORED);
-    return decode(bitmap, undefined, module, maxSide);
+    try {
+      return await decode(bitmap, undefined, module, maxSide);
+    } finally {
+      bitmap.close();
+    }
   }
   if (whole && side <= maxSide) return photo;
   const scaled = (length) => Math.max(1, Math.floor(length * Math.min(1, maxSide / side)));
@@ -101,7 +105,7 @@ export async function decode(image, roi, module, maxSide = Infinity) {
   try {
     return await createImageBitmap(photo, x, y, width, height, { ...AS_STORED, imageOrientation: 'none', ...resize });
   } finally {
-    photo.close();
+    if (photo !== image) photo.close();
   }
 }
 

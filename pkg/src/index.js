@@ -16,10 +16,23 @@ import { choose, support } from './support.js';
 export { clearCache, listCached } from './cache.js';
 export { XceptionError } from './errors.js';
 
+/** Errors of a call that no lost GPU causes. */
+const OF_THE_CALL = ['bad-argument', 'decode', 'fetch', 'cors', 'too-large', 'aborted'];
+
+/** Errors of a GPU that is gone, or is not back yet. */
+const OF_THE_GPU = ['device-lost', 'no-adapter', 'gpu', 'internal'];
+
+/** So many losses within a minute are enough. */
+const LOSSES = 3;
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 export class Xception extends EventTarget {
   #engine;
   #options;
   #disposed;
+  /** When the GPU was lost. */
+  #losses = [];
 
   /** Use `Xception.load`. */
   constructor(engine, options) {
@@ -27,7 +40,6 @@ export class Xception extends EventTarget {
     // Options that only the first load needs are dropped: a reload reports no progress and has no signal.
     const { signal, onProgress, ...kept } = options;
     this.#options = kept;
-    this.info = Object.freeze(engine.info);
     this.#use(engine);
   }
 
@@ -38,7 +50,11 @@ export class Xception extends EventTarget {
   static async load(given) {
     const options = take(given, LOAD);
     try {
-      return new Xception(await start(options), options);
+      const again = (error) => {
+        if (error?.code !== 'device-lost' || !(options.retry ?? true) || options.weights instanceof Response) throw error;
+        return start(options);
+      };
+      return new Xception(await start(options).catch(again), options);
     } catch (error) {
       throw XceptionError.from(error);
     }
@@ -144,30 +160,73 @@ export class Xception extends EventTarget {
       const ready = images.map((image) => toImage(image, signal));
       // The engine may reject before a handler is attached.
       ready.forEach((image) => image.catch(() => {}));
-      return work(await this.#engine, ready);
+      try {
+        return await this.#attempt((engine) => work(engine, ready), (this.#options.retry ?? true) ? 1 : 0);
+      } finally {
+        for (const image of ready) image.then((own) => own.close?.()).catch(() => {});
+      }
     });
   }
 
+  /** What `work` gives; where the GPU is lost meanwhile, once more with the restored model. */
+  async #attempt(work, retries) {
+    const engine = await this.#engine;
+    try {
+      return await work(engine);
+    } catch (error) {
+      if (OF_THE_CALL.includes(error?.code)) throw error;
+      // Calls fail before or after the loss is told.
+      const reason = await Promise.race([engine.lost, pause(100)]);
+      if (reason === undefined || this.#disposed) throw error;
+      if (retries > 0) return this.#attempt(work, retries - 1);
+      throw new XceptionError('device-lost', `the GPU was lost (${reason}) during this call: call again, the model comes back`, { cause: error });
+    }
+  }
+
   #use(engine) {
+    this.info = Object.freeze(engine.info);
     this.#engine = Promise.resolve(engine);
     engine.lost.then((reason) => this.#restore(engine, reason));
   }
 
-  /** Reloads the model after the device was lost. */
+  /** Brings the model back after its device was lost; calls queue behind that. */
   async #restore(engine, reason) {
     if (this.#disposed) return;
-    const restored = engine.dispose().then(() => start(this.#options));
-    // Calls queue behind the reload.
-    this.#engine = restored.catch((cause) => {
-      const message = `the GPU was lost (${reason}) and the model could not be loaded again: ${cause.message}`;
-      throw new XceptionError('device-lost', message, { cause });
-    });
+    const restored = engine.dispose().then(() => this.#again(reason));
+    this.#engine = restored.then(({ engine }) => engine);
     this.#engine.catch(() => {});
     this.#tell('devicelost', { reason });
     const again = await restored.catch(() => {});
-    if (!again) return;
-    this.#use(again);
-    this.#tell('restored', {});
+    if (!again || this.#disposed) return;
+    this.#use(again.engine);
+    this.#tell('restored', { backend: this.info.backend, from: again.from });
+  }
+
+  /** The model loaded again: on the GPU, or on the CPU where that was lost often. */
+  async #again(reason) {
+    const { weights } = this.#options;
+    const isFetched = typeof weights === 'string' || weights instanceof URL || weights instanceof Request;
+    for (;;) {
+      const now = performance.now();
+      this.#losses = [...this.#losses.filter((time) => now - time < 60_000), now];
+      const isEnough = this.#losses.length >= LOSSES;
+      let from = 'memory';
+      const onProgress = ({ phase, fromCache }) => {
+        if (isFetched && phase === 'weights') from = fromCache ? 'cache' : 'network';
+      };
+      const options = { ...this.#options, onProgress };
+      try {
+        if (!isEnough) return { engine: await start(options), from };
+        return { engine: await start({ ...options, backend: 'cpu' }, `the GPU was lost ${LOSSES} times within a minute, last (${reason})`), from };
+      } catch (cause) {
+        if (!isEnough && OF_THE_GPU.includes(cause?.code)) {
+          // A browser whose GPU process ended needs a moment.
+          await pause(500 * this.#losses.length);
+          continue;
+        }
+        throw new XceptionError('device-lost', `the GPU was lost (${reason}) and the model could not be loaded again: ${cause.message}`, { cause });
+      }
+    }
   }
 
   #tell(type, detail) {
@@ -175,9 +234,12 @@ export class Xception extends EventTarget {
   }
 }
 
-/** Loads a model here or in a worker. The CPU's goes into a worker by default, so that a page stays responsive. */
-async function start({ worker, backend, ...options }) {
-  const chosen = await choose(backend);
+/**
+ * Loads a model here or in a worker. The CPU's goes into a worker by default, so that a page stays responsive. `reason` tells why the CPU was
+ * chosen by us.
+ */
+async function start({ worker, backend, ...options }, reason = undefined) {
+  const chosen = reason ? { backend, reason } : await choose(backend);
   const all = { ...options, ...chosen };
   const anyway = worker ?? (chosen.backend === 'cpu' && Boolean(globalThis.document && globalThis.Worker));
   if (!anyway) return Engine.load(all);

@@ -93,6 +93,7 @@ export const LOAD = {
     return that(() => sides.length === 2 && sides.every(isSide))(sides);
   }),
   tune: either('auto', 'again', 'off'),
+  retry: flag,
   worker: option('true, false or a Worker', (value) => {
     if (typeof value === 'boolean') return value;
     // A proxy throws here.

@@ -19,6 +19,8 @@ export class Remote {
   /** @type {Promise<unknown>} */
   #turn = Promise.resolve();
   #onProgress;
+  /** Whether images are posted as copies, so that a call can be made again. */
+  #keeps = false;
   info;
   /** Resolves when the weights are in the cache. */
   written;
@@ -40,6 +42,7 @@ export class Remote {
     const ends = AbortSignal.any([thrown.signal, signal, options.weights.signal].filter(Boolean));
     try {
       remote.info = await abortable(ends, async () => remote.#call('load', ...(await pack(/** @type {any} */ (options)))));
+      remote.#keeps = (options.retry ?? true) && remote.info.backend === 'webgpu';
       remote.written = remote.#call('written', []).catch(() => {});
       return remote;
     } catch (error) {
@@ -93,7 +96,7 @@ export class Remote {
 
   async classify(images, options) {
     const ready = await this.#inTurn(images);
-    return this.#call('classify', [ready, options], ready.flatMap(transferable));
+    return this.#call('classify', [ready, options], this.#keeps ? [] : ready.flatMap(transferable));
   }
 
   predict = (image, options) => this.#one('predict', image, options);
@@ -104,7 +107,7 @@ export class Remote {
 
   async #one(call, image, options) {
     const ready = await this.#inTurn([image]);
-    return this.#call(call, [...ready, options], ready.flatMap(transferable));
+    return this.#call(call, [...ready, options], this.#keeps ? [] : ready.flatMap(transferable));
   }
 
   async dispose() {

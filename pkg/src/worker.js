@@ -10,6 +10,15 @@ function revive(source) {
   return response ? new Response(response[0], response[1]) : source;
 }
 
+/** What `work` gives of posted images, which are this worker's own. */
+async function using(images, work) {
+  try {
+    return await work(images.map(async (image) => image));
+  } finally {
+    for (const image of images) image.close?.();
+  }
+}
+
 /** Answers the calls that come to a port, about the one model that it loads, and has a lock until that is disposed of. */
 async function serve(port, lock) {
   const ended = new AbortController();
@@ -28,29 +37,24 @@ async function serve(port, lock) {
     },
     /** Answers when what was loaded is in the cache. */
     written: async () => void (await written()),
-    classify: async (images, options) => ({
-      value: await engine.classify(
-        images.map(async (image) => image),
-        options,
-      ),
-    }),
+    classify: async (images, options) => ({ value: await using(images, (ready) => engine.classify(ready, options)) }),
     async predict(image, options) {
-      const value = await engine.predict(Promise.resolve(image), options);
+      const value = await using([image], ([ready]) => engine.predict(ready, options));
       return { value, transfer: [value.buffer] };
     },
     async embed(image, options) {
-      const value = await engine.embed(Promise.resolve(image), options);
+      const value = await using([image], ([ready]) => engine.embed(ready, options));
       return { value, transfer: [value.buffer] };
     },
     async explain(image, options) {
-      const value = await engine.explain(Promise.resolve(image), options);
+      const value = await using([image], ([ready]) => engine.explain(ready, options));
       return { value, transfer: [value.values.buffer] };
     },
     async activations(image, options) {
-      const value = await engine.activations(Promise.resolve(image), options);
+      const value = await using([image], ([ready]) => engine.activations(ready, options));
       return { value, transfer: [value.values.buffer] };
     },
-    profile: async (image, options) => ({ value: await engine.profile(Promise.resolve(image), options) }),
+    profile: async (image, options) => ({ value: await using([image], ([ready]) => engine.profile(ready, options)) }),
     /** Ends a load, too. */
     async dispose() {
       ended.abort();

@@ -173,7 +173,7 @@ test('every option of load', async () => {
   const wrong = [];
   for (const [key, outcome] of Object.entries(weird)) {
     const [name, kind] = key.split(' ');
-    const isFlag = ['cache', 'warmup', 'profile'].includes(name);
+    const isFlag = ['cache', 'retry', 'warmup', 'profile'].includes(name);
     const leftOut = kind === 'undefined' || (kind === 'null' && name !== 'integrity');
     const fine = name === 'weights' ? undefined : isFlag || leftOut || accepted[name]?.includes(kind);
     const isFile = ['weights', 'head'].includes(name) && ['empty', 'text', 'digit', 'buffer'].includes(kind);
