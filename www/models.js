@@ -92,8 +92,12 @@ async function load(source, signal) {
     const model = await Xception.load({ weights: file ?? url, integrity, ...where, onProgress, signal });
     model.addEventListener('devicelost', ({ detail }) => status(`The GPU was lost (${detail.reason}): loading the model again…`));
     model.addEventListener('restored', ({ detail }) => {
-      if (current?.model === model) current.info = model.info;
-      void showInfo();
+      // Otherwise it is about to be shown.
+      if (current?.model === model) {
+        current.info = model.info;
+        arrived();
+        void showInfo();
+      }
       status(detail.backend === 'cpu' ? 'The GPU was lost too often: the CPU computes now. Ready for a photo.' : 'The GPU is back. Ready for a photo.');
     });
     await current?.model.dispose();

@@ -25,6 +25,9 @@ const OF_THE_GPU = ['device-lost', 'no-adapter', 'gpu', 'internal'];
 /** So many losses within a minute are enough. */
 const LOSSES = 3;
 
+/** Milliseconds for which a call that failed waits for the news of a loss. */
+const GRACE = 1000;
+
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 export class Xception extends EventTarget {
@@ -174,9 +177,9 @@ export class Xception extends EventTarget {
     try {
       return await work(engine);
     } catch (error) {
-      if (OF_THE_CALL.includes(error?.code)) throw error;
-      // Calls fail before or after the loss is told.
-      const reason = await Promise.race([engine.lost, pause(100)]);
+      if (engine.info.backend === 'cpu' || OF_THE_CALL.includes(error?.code)) throw error;
+      // The loss may be told after the call has failed.
+      const reason = await Promise.race([engine.lost, pause(GRACE)]);
       if (reason === undefined || this.#disposed) throw error;
       if (retries > 0) return this.#attempt(work, retries - 1);
       throw new XceptionError('device-lost', `the GPU was lost (${reason}) during this call: call again, the model comes back`, { cause: error });
@@ -217,7 +220,7 @@ export class Xception extends EventTarget {
       const options = { ...this.#options, onProgress };
       try {
         if (!isEnough) return { engine: await start(options), from };
-        return { engine: await start({ ...options, backend: 'cpu' }, `the GPU was lost ${LOSSES} times within a minute, last (${reason})`), from };
+        return { engine: await start({ ...options, backend: 'cpu' }, `the GPU was lost ${LOSSES} times within a minute (${reason})`), from };
       } catch (cause) {
         if (!isEnough && OF_THE_GPU.includes(cause?.code)) {
           // A browser whose GPU process ended needs a moment.

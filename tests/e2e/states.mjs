@@ -36,6 +36,24 @@ async function answered(demo, page, query) {
   await says(page, 'status', /^0009\.jpg: cup$/);
 }
 
+/** A photo, answered by a worker with a GPU, whose port `lose` finds. */
+async function answeredByWorker(demo, page) {
+  await page.addInitScript(() => {
+    const original = MessagePort.prototype.postMessage;
+    MessagePort.prototype.postMessage = function (...message) {
+      globalThis.port = this;
+      original.apply(this, message);
+    };
+  });
+  await answered(demo, page, '?backend=webgpu');
+}
+
+/** A loss, as the worker that has the device reports it. */
+async function lose(page) {
+  await page.evaluate(() => port.dispatchEvent(new MessageEvent('message', { data: { lost: 'the driver was updated' } })));
+  await says(page, 'status', /^The GPU was lost \(the driver was updated\): loading the model again…$/);
+}
+
 /** A file that fails while an answer is shown. */
 const refused = (name, bytes, words) => async (demo, page) => {
   await ready(demo, page);
@@ -160,21 +178,23 @@ export const states = {
     await page.goto(demo.url);
     await says(page, 'status', /^No model: drop a weights file on this page\.$/);
   },
-  /** Reported by the browser through the worker that has the device. */
   async lost(demo, page) {
-    await page.addInitScript(() => {
-      const original = MessagePort.prototype.postMessage;
-      MessagePort.prototype.postMessage = function (...message) {
-        globalThis.port = this;
-        original.apply(this, message);
-      };
-    });
-    await answered(demo, page, '?backend=webgpu');
-    await page.evaluate(() => port.dispatchEvent(new MessageEvent('message', { data: { lost: 'the driver was updated' } })));
-    await says(page, 'status', /^The GPU was lost \(the driver was updated\): loading the model again…$/);
+    await answeredByWorker(demo, page);
+    await lose(page);
     await says(page, 'status', /^The GPU is back\. Ready for a photo\.$/);
     await page.setInputFiles('#file', photo('0412'));
     await says(page, 'status', /^0412\.jpg: fork$/);
+  },
+  /** Three times within a minute, which does not pass. */
+  async lostOften(demo, page) {
+    await page.addInitScript(() => (performance.now = () => 0));
+    await answeredByWorker(demo, page);
+    for (const outcome of [/^The GPU is back/, /^The GPU is back/, /^The GPU was lost too often: the CPU computes now\. Ready for a photo\.$/]) {
+      await lose(page);
+      await says(page, 'status', outcome);
+    }
+    await says(page, 'model', /CPU.*: the GPU was lost 3 times within a minute \(the driver was updated\)$/);
+    await page.waitForSelector('#time:disabled');
   },
   noImage: refused('text.jpg', Buffer.from('this is no image'), /^text\.jpg: .*not a readable image/),
   heic: refused('photo.heic', Buffer.from('\0\0\0\x18ftypheic\0\0\0\0heicmif1'), /^photo\.heic: this browser cannot decode HEIC/),
