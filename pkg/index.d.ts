@@ -106,11 +106,11 @@ export interface LoadOptions {
   tune?: 'auto' | 'again' | 'off';
   /**
    * Whether everything runs in a module worker of its own, so that the page's thread stays free. Unless said otherwise, what a GPU
-   * computes does not, and what the CPU computes does, where the page's policy lets workers start. The API is the same; pixels
-   * are handed over, not copied, unless a call may be made again (`retry`). A `Worker` of your own runs `xception-webgpu/worker`, where a bundler must be told. It may have several
-   * models and messages of yours, and stays when they are disposed of. Where you terminate it before, calls reject with the code
-   * `internal`, on https and localhost; elsewhere browsers do not tell, and calls under way stay unanswered. A worker that says nothing for
-   * 60 s rejects the load.
+   * computes does not, and what the CPU computes does, where the page's policy lets workers start. The API is the same; pixels are
+   * handed over, not copied, unless a call may be made again (`retry`). A `Worker` of your own runs `xception-webgpu/worker`, where a
+   * bundler must be told. It may have several models and messages of yours, and stays when they are disposed of. Where you terminate it
+   * before, calls reject with the code `internal`, on https and localhost; elsewhere browsers do not tell, and calls under way stay
+   * unanswered. A worker that says nothing for 60 s rejects the load.
    */
   worker?: boolean | Worker;
   /**
@@ -424,7 +424,10 @@ export class XceptionError extends Error {
 }
 
 export interface XceptionEventMap {
-  /** The GPU is gone: the browser or the driver took it, or `destroy()` ended the device. The model is being loaded again; calls wait for that. */
+  /**
+   * The GPU is gone: the browser or the driver took it, or `destroy()` ended the device. The model is being loaded again; calls wait for
+   * that.
+   */
   devicelost: CustomEvent<{ reason: string }>;
   /**
    * The model is there again, loaded from the browser's `cache`, from the `network`, or from `memory`: a Blob, File or bytes that were the

@@ -1,5 +1,5 @@
-//! A model of a pass on GPUs by name: what its arithmetic, its loads and its waits take at least, by the compiler's registers, the tile's
-//! traffic and the subgroups that are there at once. Nothing here was measured on these GPUs; docs/performance.md tells what it is good for.
+//! A lower bound of a pass's time on GPUs by name, from the compiler's registers, the tile's traffic and the subgroups that run at once. No
+//! measurement of these GPUs is in it; docs/performance.md describes the model.
 
 use xception::dtype::Dtype;
 use xception::ops::Op;
@@ -39,43 +39,55 @@ pub struct Gpu {
     gap: f64,
 }
 
-macro_rules! gpus {
-    ($($name:literal $driver:literal $cores:literal $lanes:literal $gigahertz:literal $units:literal $subgroup:literal $registers:literal $subgroups:literal
-       $shared:literal $loads:literal $latency:literal $cache:literal $memory:literal $gap:literal;)*) => {
-        [$(Gpu {
-            name: $name, driver: $driver, cores: $cores as f64, lanes: $lanes as f64, gigahertz: $gigahertz as f64, units: $units as f64, subgroup: $subgroup as f64,
-            register_file: 1024.0 * $registers as f64, subgroups: $subgroups as f64, shared: 1024.0 * $shared as f64, loads: $loads as f64,
-            latency: $latency as f64, cache: $cache as f64, memory: $memory as f64, gap: $gap as f64,
-        }),*]
-    };
+/// A GPU by its figures: cores, lanes, GHz, units; subgroup; thousands of registers, subgroups, and KiB of workgroup memory of a core; bytes a
+/// cycle, latency; GB/s of the second cache and of memory; nanoseconds between dispatches.
+const fn gpu(name: &'static str, driver: &'static str, figures: [f64; 13]) -> Gpu {
+    let [cores, lanes, gigahertz, units, subgroup, registers, subgroups, shared, loads, latency, cache, memory, gap] =
+        figures;
+    let (register_file, shared) = (1024.0 * registers, 1024.0 * shared);
+    Gpu {
+        name,
+        driver,
+        cores,
+        lanes,
+        gigahertz,
+        units,
+        subgroup,
+        register_file,
+        subgroups,
+        shared,
+        loads,
+        latency,
+        cache,
+        memory,
+        gap,
+    }
 }
 
-/// Name, driver; cores, lanes, GHz, units; subgroup, thousands of registers, subgroups, KiB of workgroup memory of a core; bytes a cycle, latency;
-/// second cache and memory in GB/s; nanoseconds between dispatches.
 #[rustfmt::skip]
-static GPUS: [Gpu; 10] = gpus! {
-    "Radeon RX 7900 XTX" "navi31"  96 128 2.4 2   32 96 32  64  64 300 3500 960 4000;
-    "Radeon 780M" "phoenix" 12 128 2.7 2   32 64 32  64  64 300  800  90 4000;
-    "GeForce RTX 3060" "177"     28 128 1.78 4  32 64 48 100 128 260 1400 360 3000;
-    "GeForce RTX 4090" "177"    128 128 2.52 4  32 64 48 100 128 270 5000 1000 3000;
-    "Intel Iris Xe" "tgl"      6 128 1.3 16   16 56 112 64  64 300  300  60 6000;
-    "Intel Arc A770" "dg2"     32 128 2.1 16    8 64 128 128 128 300 2000 560 6000;
-    "Intel Arc 140V" "lnl"      8 128 2.0 8   16 64 64 128 128 300  600 120 6000;
-    "Apple M1"    ""         8 128 1.28 4  32 52 32  32  64 250  300  60 6000;
-    "Adreno 740"  ""         6 256 0.68 2  64 96 16  32  64 300  200  60 10000;
-    "Mali G610"   ""         4  64 1.0 4   16 32 64  32  64 300  100  30 10000;
-};
+static GPUS: [Gpu; 10] = [
+    gpu("Radeon RX 7900 XTX",  "navi31",  [ 96.0, 128.0,  2.4,  2.0, 32.0, 96.0,  32.0,  64.0,  64.0, 300.0, 3500.0,  960.0,  4000.0]),
+    gpu("Radeon 780M",         "phoenix", [ 12.0, 128.0,  2.7,  2.0, 32.0, 64.0,  32.0,  64.0,  64.0, 300.0,  800.0,   90.0,  4000.0]),
+    gpu("GeForce RTX 3060",    "177",     [ 28.0, 128.0, 1.78,  4.0, 32.0, 64.0,  48.0, 100.0, 128.0, 260.0, 1400.0,  360.0,  3000.0]),
+    gpu("GeForce RTX 4090",    "177",     [128.0, 128.0, 2.52,  4.0, 32.0, 64.0,  48.0, 100.0, 128.0, 270.0, 5000.0, 1000.0,  3000.0]),
+    gpu("Intel Iris Xe",       "tgl",     [  6.0, 128.0,  1.3, 16.0, 16.0, 56.0, 112.0,  64.0,  64.0, 300.0,  300.0,   60.0,  6000.0]),
+    gpu("Intel Arc A770",      "dg2",     [ 32.0, 128.0,  2.1, 16.0,  8.0, 64.0, 128.0, 128.0, 128.0, 300.0, 2000.0,  560.0,  6000.0]),
+    gpu("Intel Arc 140V",      "lnl",     [  8.0, 128.0,  2.0,  8.0, 16.0, 64.0,  64.0, 128.0, 128.0, 300.0,  600.0,  120.0,  6000.0]),
+    gpu("Apple M1",            "",        [  8.0, 128.0, 1.28,  4.0, 32.0, 52.0,  32.0,  32.0,  64.0, 250.0,  300.0,   60.0,  6000.0]),
+    gpu("Adreno 740",          "",        [  6.0, 256.0, 0.68,  2.0, 64.0, 96.0,  16.0,  32.0,  64.0, 300.0,  200.0,   60.0, 10000.0]),
+    gpu("Mali G610",           "",        [  4.0,  64.0,  1.0,  4.0, 16.0, 32.0,  64.0,  32.0,  64.0, 300.0,  100.0,   30.0, 10000.0]),
+];
 
 /// The GPUs whose registers a driver's compiler tells.
 pub fn gpus(driver: &str) -> impl Iterator<Item = &'static Gpu> {
     GPUS.iter().filter(move |gpu| gpu.driver == driver || gpu.driver.is_empty())
 }
 
-/// What bounds a pass.
+/// The bound of a pass.
 pub struct Bound {
     /// At least this many milliseconds.
     pub milliseconds: f64,
-    /// The reason.
+    /// The part of the GPU that it comes from.
     pub reason: &'static str,
 }
 
@@ -124,7 +136,7 @@ impl Gpu {
 
         // An invocation's vec4s of k: products, and addresses as AMD's compiler has them; of the columns: taps and their addresses.
         let steps = rounds * step;
-        let columns = group_m * tile_m * depth / (group_n * group_m * split);
+        let columns = group_m * tile_m * depth / threads;
         let is_depthwise = constant("DEPTHWISE") != 0.0;
         let (column, taps) = if is_depthwise { (90.0, 9.0) } else { (12.0, 1.0) };
         let instructions =

@@ -18,7 +18,7 @@ export class Engine {
     this.#model = model;
     this.#upload = upload;
     this.info = { backend, reason, ...model.info() };
-    /** Resolves with the reason if the device is lost, be it that `dispose` frees it. */
+    /** Resolves with the reason once the device is lost, or freed. */
     this.lost = new Promise((resolve) => {
       model.device?.lost.then(({ reason, message }) => resolve(message || reason));
     });

@@ -22,7 +22,7 @@ const OF_THE_CALL = ['bad-argument', 'decode', 'fetch', 'cors', 'too-large', 'ab
 /** Errors of a GPU that is gone, or is not back yet. */
 const OF_THE_GPU = ['device-lost', 'no-adapter', 'gpu', 'internal'];
 
-/** So many losses within a minute are enough. */
+/** The most losses within a minute; the model moves to the CPU with the last of them. */
 const LOSSES = 3;
 
 /** Milliseconds for which a call that failed waits for the news of a loss. */
@@ -34,7 +34,7 @@ export class Xception extends EventTarget {
   #engine;
   #options;
   #disposed;
-  /** When the GPU was lost. */
+  /** The times of losses within the last minute. */
   #losses = [];
 
   /** Use `Xception.load`. */
@@ -51,10 +51,10 @@ export class Xception extends EventTarget {
   }
 
   static async load(given) {
-    const options = take(given, LOAD);
+    const options = { retry: true, ...take(given, LOAD) };
     try {
       const again = (error) => {
-        if (error?.code !== 'device-lost' || !(options.retry ?? true) || options.weights instanceof Response) throw error;
+        if (error?.code !== 'device-lost' || !options.retry || options.weights instanceof Response) throw error;
         return start(options);
       };
       return new Xception(await start(options).catch(again), options);
@@ -164,14 +164,14 @@ export class Xception extends EventTarget {
       // The engine may reject before a handler is attached.
       ready.forEach((image) => image.catch(() => {}));
       try {
-        return await this.#attempt((engine) => work(engine, ready), (this.#options.retry ?? true) ? 1 : 0);
+        return await this.#attempt((engine) => work(engine, ready), this.#options.retry ? 1 : 0);
       } finally {
         for (const image of ready) image.then((own) => own.close?.()).catch(() => {});
       }
     });
   }
 
-  /** What `work` gives; where the GPU is lost meanwhile, once more with the restored model. */
+  /** Runs `work` with the engine, and `retries` times more with the restored one if the GPU is lost meanwhile. */
   async #attempt(work, retries) {
     const engine = await this.#engine;
     try {
@@ -205,7 +205,7 @@ export class Xception extends EventTarget {
     this.#tell('restored', { backend: this.info.backend, from: again.from });
   }
 
-  /** The model loaded again: on the GPU, or on the CPU where that was lost often. */
+  /** Loads the model again, on the CPU after too many losses; resolves with the engine, and with `from`, as `restored` has it. */
   async #again(reason) {
     const { weights } = this.#options;
     const isFetched = typeof weights === 'string' || weights instanceof URL || weights instanceof Request;
@@ -217,10 +217,10 @@ export class Xception extends EventTarget {
       const onProgress = ({ phase, fromCache }) => {
         if (isFetched && phase === 'weights') from = fromCache ? 'cache' : 'network';
       };
-      const options = { ...this.#options, onProgress };
+      const options = { ...this.#options, onProgress, ...(isEnough && { backend: 'cpu' }) };
+      const why = isEnough ? `the GPU was lost ${LOSSES} times within a minute (${reason})` : undefined;
       try {
-        if (!isEnough) return { engine: await start(options), from };
-        return { engine: await start({ ...options, backend: 'cpu' }, `the GPU was lost ${LOSSES} times within a minute (${reason})`), from };
+        return { engine: await start(options, why), from };
       } catch (cause) {
         if (!isEnough && OF_THE_GPU.includes(cause?.code)) {
           // A browser whose GPU process ended needs a moment.
@@ -238,8 +238,8 @@ export class Xception extends EventTarget {
 }
 
 /**
- * Loads a model here or in a worker. The CPU's goes into a worker by default, so that a page stays responsive. `reason` tells why the CPU was
- * chosen by us.
+ * Loads a model here or in a worker. The CPU's goes into a worker by default, so that a page stays responsive. A `reason` comes with a backend
+ * that is not the caller's choice.
  */
 async function start({ worker, backend, ...options }, reason = undefined) {
   const chosen = reason ? { backend, reason } : await choose(backend);

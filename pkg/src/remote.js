@@ -42,7 +42,7 @@ export class Remote {
     const ends = AbortSignal.any([thrown.signal, signal, options.weights.signal].filter(Boolean));
     try {
       remote.info = await abortable(ends, async () => remote.#call('load', ...(await pack(/** @type {any} */ (options)))));
-      remote.#keeps = (options.retry ?? true) && remote.info.backend === 'webgpu';
+      remote.#keeps = options.retry && remote.info.backend === 'webgpu';
       remote.written = remote.#call('written', []).catch(() => {});
       return remote;
     } catch (error) {
@@ -96,7 +96,7 @@ export class Remote {
 
   async classify(images, options) {
     const ready = await this.#inTurn(images);
-    return this.#call('classify', [ready, options], this.#keeps ? [] : ready.flatMap(transferable));
+    return this.#call('classify', [ready, options], this.#transfer(ready));
   }
 
   predict = (image, options) => this.#one('predict', image, options);
@@ -107,7 +107,7 @@ export class Remote {
 
   async #one(call, image, options) {
     const ready = await this.#inTurn([image]);
-    return this.#call(call, [...ready, options], this.#keeps ? [] : ready.flatMap(transferable));
+    return this.#call(call, [...ready, options], this.#transfer(ready));
   }
 
   async dispose() {
@@ -128,6 +128,11 @@ export class Remote {
   #reject(error) {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
+  }
+
+  /** The parts of images that are handed over. */
+  #transfer(images) {
+    return this.#keeps ? [] : images.flatMap(transferable);
   }
 
   /** The images of a call, after those of the previous call. */

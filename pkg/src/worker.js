@@ -10,7 +10,7 @@ function revive(source) {
   return response ? new Response(response[0], response[1]) : source;
 }
 
-/** What `work` gives of posted images, which are this worker's own. */
+/** Runs `work` with posted images, which are this worker's own, and closes them. */
 async function using(images, work) {
   try {
     return await work(images.map(async (image) => image));
@@ -26,6 +26,12 @@ async function serve(port, lock) {
   let loaded;
   let release = () => {};
 
+  /** A call with one image; `parts` of what it gives are handed over. */
+  const one = (call, parts) => async (image, options) => {
+    const value = await using([image], ([ready]) => engine[call](ready, options));
+    return { value, transfer: parts(value) };
+  };
+
   const calls = {
     async load(options) {
       const onProgress = (progress) => port.postMessage({ progress });
@@ -38,23 +44,11 @@ async function serve(port, lock) {
     /** Answers when what was loaded is in the cache. */
     written: async () => void (await written()),
     classify: async (images, options) => ({ value: await using(images, (ready) => engine.classify(ready, options)) }),
-    async predict(image, options) {
-      const value = await using([image], ([ready]) => engine.predict(ready, options));
-      return { value, transfer: [value.buffer] };
-    },
-    async embed(image, options) {
-      const value = await using([image], ([ready]) => engine.embed(ready, options));
-      return { value, transfer: [value.buffer] };
-    },
-    async explain(image, options) {
-      const value = await using([image], ([ready]) => engine.explain(ready, options));
-      return { value, transfer: [value.values.buffer] };
-    },
-    async activations(image, options) {
-      const value = await using([image], ([ready]) => engine.activations(ready, options));
-      return { value, transfer: [value.values.buffer] };
-    },
-    profile: async (image, options) => ({ value: await using([image], ([ready]) => engine.profile(ready, options)) }),
+    predict: one('predict', (values) => [values.buffer]),
+    embed: one('embed', (values) => [values.buffer]),
+    explain: one('explain', ({ values }) => [values.buffer]),
+    activations: one('activations', ({ values }) => [values.buffer]),
+    profile: one('profile', () => []),
     /** Ends a load, too. */
     async dispose() {
       ended.abort();

@@ -1,4 +1,4 @@
-//! What was measured of a device, and what is tried next.
+//! Measurements of a device, and the order in which algorithms are tried.
 
 use std::fmt;
 use std::time::Duration;
