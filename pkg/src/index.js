@@ -53,8 +53,11 @@ export class Xception extends EventTarget {
   static async load(given) {
     const options = { retry: true, ...take(given, LOAD) };
     try {
-      const again = (error) => {
-        if (error?.code !== 'device-lost' || !options.retry || options.weights instanceof Response) throw error;
+      const again = async (error) => {
+        const isLost = ['device-lost', 'no-adapter'].includes(error?.code);
+        if (!isLost || !options.retry || options.weights instanceof Response) throw error;
+        // A GPU process that ended is soon there again.
+        await pause(500);
         return start(options);
       };
       return new Xception(await start(options).catch(again), options);

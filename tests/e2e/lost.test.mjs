@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { packagePage } from './browser.mjs';
 import { browser, serveAndLaunch, url } from './served.mjs';
 
-// After a GPU process ended, Chromium may keep WebGPU from the site that was there.
-await serveAndLaunch('--disable-domain-blocking-for-3d-apis');
+// After a GPU process ended, Chromium may keep WebGPU from the site that was there; after a few, from all.
+await serveAndLaunch('--disable-domain-blocking-for-3d-apis', '--disable-gpu-process-crash-limit');
 
 /** An empty page whose devices `destroy` ends; `told` has the events of models that `listen` got. */
 async function open() {
@@ -109,5 +109,67 @@ test('a call that is not to be made again rejects, other models go on, and dispo
     told.map(({ type, from }) => `${type} ${from ?? ''}`.trim()),
     ['devicelost', 'restored memory'],
   );
+  await page.close();
+});
+
+test('a GPU process that ends harms no load, video, profile, batch or disposal of any model', async () => {
+  const page = await open();
+  const session = await browser.newBrowserCDPSession();
+  await page.exposeFunction('crash', () => session.send('Browser.crashGpuProcess'));
+  const result = await page.evaluate(async () => {
+    const { now: clock } = Performance.prototype;
+    performance.now = () => now + clock.call(performance);
+    const { requestDevice } = GPUAdapter.prototype;
+    GPUAdapter.prototype.requestDevice = async function (...options) {
+      GPUAdapter.prototype.requestDevice = requestDevice;
+      await crash();
+      return requestDevice.apply(this, options);
+    };
+    const model = listen(await Xception.load(small));
+    const other = listen(await Xception.load({ ...small, worker: true }));
+    const expected = await best(model.classify(cup));
+
+    const canvas = document.createElement('canvas');
+    const bitmap = await createImageBitmap(await (await fetch(cup)).blob());
+    const draw = () => canvas.getContext('2d').drawImage(bitmap, 0, 0, 300, 150);
+    draw();
+    const timer = setInterval(draw, 100);
+    const video = async () => {
+      const labels = [];
+      for await (const { predictions } of model.video(canvas.captureStream(10).getVideoTracks()[0])) {
+        labels.push(predictions[0].label);
+        if (labels.length === 1) await crash();
+        if (labels.length === 3) return labels;
+      }
+    };
+    const labels = ({ predictions }) => predictions.map(([{ label }]) => label);
+    now += 61_000;
+    const many = Array(5).fill(cup);
+    const under = await Promise.all([video(), other.profile(cup), other.classifyBatch(many, { batchSize: 2 }).then(labels)]);
+    clearInterval(timer);
+
+    now += 61_000;
+    const lost = new Promise((resolve) => model.addEventListener('devicelost', resolve, { once: true }));
+    const back = restored(other);
+    const last = model.classify(cup).then(
+      ({ predictions }) => predictions[0].label,
+      ({ code }) => code,
+    );
+    await crash();
+    await lost;
+    await model.dispose();
+    const settled = await last;
+    await back;
+    const rest = [await best(other.classify(cup)), other.info.backend];
+    await other.dispose();
+    return { expected, under: [under[0], under[1].passes.length > 30, under[2]], settled, rest, told };
+  });
+  const { expected, under, settled, rest, told } = result;
+  assert.deepEqual(under, [Array(3).fill(expected), true, Array(5).fill(expected)]);
+  assert.ok([expected, 'disposed', 'device-lost'].includes(settled), settled);
+  assert.deepEqual(rest, [expected, 'webgpu']);
+  const types = told.map(({ type, from }) => `${type} ${from ?? ''}`.trim());
+  // The model that was disposed of does not come back.
+  assert.deepEqual(types.toSorted(), [...Array(4).fill('devicelost'), ...Array(3).fill('restored cache')]);
   await page.close();
 });
