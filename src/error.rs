@@ -25,7 +25,7 @@ pub enum Error {
     #[error("{0}")]
     NoAdapter(String),
     /// The GPU ran out of memory.
-    #[error("the GPU ran out of memory: {0}; close other pages or programs that use it")]
+    #[error("the GPU has no memory left for {0}; close other pages or programs that use it")]
     OutOfMemory(String),
     /// The driver or the browser took the GPU away.
     #[error("the GPU was lost: {0}; load the model again")]

@@ -199,7 +199,7 @@ fn one_output_is_a_sigmoid() {
         let scores = [ranked[0].score, ranked[1].score];
         assert_close(&what, &scores, &[expected, 1.0 - expected], &[2], tolerance, tolerance);
         // Evidence for one class is evidence against the other.
-        let maps = [0, 1].map(|class| block_on(classifier.explain(class).unwrap().read()).unwrap());
+        let maps = [0, 1].map(|class| block_on(block_on(classifier.explain(class)).unwrap().read()).unwrap());
         let against: Vec<f32> = maps[0].iter().map(|value| -value).collect();
         assert_eq!(maps[1], against, "{what}");
         assert!(maps[1].iter().any(|value| *value != 0.0), "{what}");

@@ -100,10 +100,10 @@ fn each(names: &[String], work: impl Fn(&str) + Sync) {
 fn check_map(classifier: &mut Classifier<Cpu>, name: &str) {
     let plan = classifier.plan().clone();
     if plan.output == Output::Features {
-        assert_eq!(classifier.explain(0).map(drop).unwrap_err().code(), "bad-argument", "{name}");
+        assert_eq!(block_on(classifier.explain(0)).map(drop).unwrap_err().code(), "bad-argument", "{name}");
         return;
     }
-    let map = block_on(classifier.explain(0).unwrap().read()).unwrap();
+    let map = block_on(block_on(classifier.explain(0)).unwrap().read()).unwrap();
     // Of a single sigmoid the first class is the other one.
     let sign = if classifier.network().classes() > plan.outputs { -1.0 } else { 1.0 };
     let (engine, shape) = (classifier.engine(1), plan.features_shape);
@@ -198,10 +198,10 @@ fn forms_on_the_gpu() {
         if classifier.network().output == Output::Features {
             continue;
         }
-        let on_gpu = block_on(classifier.explain(0).unwrap().read()).unwrap();
+        let on_gpu = block_on(block_on(classifier.explain(0)).unwrap().read()).unwrap();
         let mut cpu = load(&Cpu::new(), &own(name, None).unwrap(), name, None);
         block_on(cpu.predict()).unwrap();
-        let expected = block_on(cpu.explain(0).unwrap().read()).unwrap();
+        let expected = block_on(block_on(cpu.explain(0)).unwrap().read()).unwrap();
         let pixels = cpu.plan().features_shape.pixels();
         assert_close(&format!("the map of {name}"), &on_gpu, &expected, &[pixels], 1e-3, 1e-2);
     }

@@ -1,7 +1,7 @@
 import { lazyImport, XceptionError } from './errors.js';
 import { decode } from './image.js';
 import { load } from './load.js';
-import { core } from './wasm.js';
+import { core, free } from './wasm.js';
 
 /** A model on the GPU or the CPU, driven from this thread. Calls queue up and are answered in order; their images stay the caller's. */
 export class Engine {
@@ -12,6 +12,8 @@ export class Engine {
   /** Writes inferences into the performance panel, with the option `profile`. */
   #tracer;
   #queue = Promise.resolve();
+  /** Settles behind the answers that are waited for. */
+  #reading = Promise.resolve();
 
   constructor(model, { module, upload, backend, reason }) {
     this.#module = module;
@@ -93,12 +95,13 @@ export class Engine {
   /** Frees the GPU's memory, after the queued calls. */
   async dispose() {
     await this.#queue;
-    try {
-      this.#model?.free();
-    } catch {
-      // A module that panicked cannot free its objects.
-    }
+    await this.#reading;
+    const model = this.#model;
     this.#model = undefined;
+    // What a device has goes with it; else it would stay until its garbage is collected.
+    const device = model?.device;
+    free(model);
+    device?.destroy();
   }
 
   /**
@@ -117,7 +120,9 @@ export class Engine {
 
   /** Waits for values or an answer. */
   #read(answer) {
-    return this.#core(() => answer.read());
+    const values = this.#core(() => answer.read());
+    this.#reading = Promise.allSettled([this.#reading, values]);
+    return values;
   }
 
   /** Decodes an image and brings it to the model; its size. */

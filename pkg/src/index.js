@@ -36,6 +36,8 @@ export class Xception extends EventTarget {
   #disposed;
   /** The times of losses within the last minute. */
   #losses = [];
+  /** The most images of a batch that the GPU has memory for, as far as is known. */
+  #most;
 
   /** Use `Xception.load`. */
   constructor(engine, options) {
@@ -74,20 +76,19 @@ export class Xception extends EventTarget {
   async classifyBatch(images, options) {
     const { images: all } = take({ images }, IMAGES);
     const { batchSize = 8, ...chosen } = take(options, BATCH);
-    const size = Math.min(batchSize, this.info.maxBatch);
     const answers = [];
     let before;
-    for (let at = 0; at < all.length; at += size) {
+    for (let at = 0; at < all.length; ) {
       // The next batch is decoded while the GPU computes this one; later batches are not in memory yet.
-      const answer = this.#classify(all.slice(at, at + size), chosen, true);
+      const images = all.slice(at, at + Math.min(batchSize, this.#most));
+      at += images.length;
+      const answer = this.#together(images, chosen);
       answer.catch(() => {});
       if (before) answers.push(await before);
       before = answer;
     }
     if (before) answers.push(await before);
-    const sum = (step) => answers.reduce((total, { timings }) => total + timings[step], 0);
-    const timings = Object.fromEntries(['decode', 'preprocess', 'inference', 'total'].map((step) => [step, sum(step)]));
-    return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
+    return joined(answers);
   }
 
   async predict(image, options) {
@@ -148,6 +149,19 @@ export class Xception extends EventTarget {
     return this.dispose();
   }
 
+  /** Classifies images together, or in halves where the GPU has no memory for all. */
+  async #together(images, options) {
+    try {
+      // One by itself takes the least.
+      return await this.#classify(images, options, images.length > 1);
+    } catch (error) {
+      if (error.code !== 'out-of-memory' || images.length === 1) throw error;
+      const half = Math.ceil(images.length / 2);
+      this.#most = Math.min(this.#most, half);
+      return joined([await this.#together(images.slice(0, half), options), await this.#together(images.slice(half), options)]);
+    }
+  }
+
   async #classify(images, { roi, fit, signal, ...chosen }, batch) {
     const { classes, output } = this.info;
     if (!classes) throw new XceptionError('bad-argument', `the model has no classes, its output is ${output}: call predict()`);
@@ -191,6 +205,7 @@ export class Xception extends EventTarget {
 
   #use(engine) {
     this.info = Object.freeze(engine.info);
+    this.#most = engine.info.maxBatch;
     this.#engine = Promise.resolve(engine);
     engine.lost.then((reason) => this.#restore(engine, reason));
   }
@@ -238,6 +253,13 @@ export class Xception extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Answers of several batches as one. */
+function joined(answers) {
+  const sum = (step) => answers.reduce((total, { timings }) => total + timings[step], 0);
+  const timings = Object.fromEntries(['decode', 'preprocess', 'inference', 'total'].map((step) => [step, sum(step)]));
+  return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
 }
 
 /**

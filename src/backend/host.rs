@@ -71,8 +71,9 @@ impl<R: HostRunner> Engine for HostEngine<R> {
         Ok(Self::sharing(plan, self.runner.clone(), self.preprocessing, self.size))
     }
 
-    fn extend(&mut self, plan: Plan) {
+    async fn extend(&mut self, plan: Plan) -> Result<()> {
         self.runner().extend(plan);
+        Ok(())
     }
 
     async fn upload(&mut self, index: usize, photo: &Rgba, fit: Option<Fit>) -> Result<()> {

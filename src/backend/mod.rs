@@ -98,7 +98,10 @@ pub trait Engine: Sized {
     fn replanned(&self, plan: Plan) -> impl Future<Output = Result<Self>>;
 
     /// Adds the slots and passes that a plan has more than this one's, at its end.
-    fn extend(&mut self, plan: Plan);
+    ///
+    /// # Errors
+    /// [`crate::error::Error::OutOfMemory`]: then nothing is added.
+    fn extend(&mut self, plan: Plan) -> impl Future<Output = Result<()>>;
 
     /// Takes a photo as image `index`, fitted as `fit` says or else the model.
     ///

@@ -13,9 +13,9 @@ impl<B: Backend> Classifier<B> {
     /// their mean is the logit, but for what biases add.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no such class, or the model gives features; [`Error::DeviceLost`] or [`Error::Gpu`] if the
-    /// device failed.
-    pub fn explain(&mut self, class: usize) -> Result<ReadbackOf<B>> {
+    /// [`Error::Argument`] if there is no such class, or the model gives features; [`Error::OutOfMemory`] if the device has no room for
+    /// what explains; [`Error::DeviceLost`] or [`Error::Gpu`] if it failed.
+    pub async fn explain(&mut self, class: usize) -> Result<ReadbackOf<B>> {
         if self.network.output == Output::Features {
             return Err(Error::Argument(
                 "the model has no output but its features: there is nothing to explain".to_owned(),
@@ -30,7 +30,7 @@ impl<B: Backend> Classifier<B> {
             Some(explanation) => explanation,
             none => {
                 let explanation = Explanation::new(single.plan())?;
-                single.extend(explanation.plan.clone());
+                single.extend(explanation.plan.clone()).await?;
                 none.insert(explanation)
             }
         };

@@ -309,20 +309,29 @@ impl<B: Backend> Classifier<B> {
     }
 
     /// The `top` most likely classes of each photo. Photos go through the network together, as many at a time as
-    /// [`Self::max_batch`].
+    /// [`Self::max_batch`], and fewer where the device's memory ends.
     ///
     /// # Errors
     /// As [`Self::reserve`], [`Self::upload`] and [`Self::classify`].
     pub async fn classify_batch(&mut self, photos: &[Rgba], top: usize) -> Result<Vec<Vec<Prediction>>> {
         let mut predictions = Vec::with_capacity(photos.len());
-        for photos in photos.chunks(self.max_batch()) {
+        let mut most = self.max_batch();
+        while predictions.len() < photos.len() {
+            let left = &photos[predictions.len()..];
+            let photos = &left[..left.len().min(most)];
             // One by itself needs no second plan.
             if let [photo] = photos {
                 self.upload(photo).await?;
                 predictions.push(self.classify(top).await?);
                 continue;
             }
-            self.reserve(photos.len()).await?;
+            match self.reserve(photos.len()).await {
+                Err(Error::OutOfMemory(_)) => {
+                    most = photos.len().div_ceil(2);
+                    continue;
+                }
+                reserved => reserved?,
+            }
             for (index, photo) in photos.iter().enumerate() {
                 self.upload_to(Some(index), photo, None).await?;
             }

@@ -140,8 +140,8 @@ impl WebModel {
 
     /// Starts to explain a class of the photo that was answered last by itself: what each pixel of the last activation
     /// contributes to its logit, row by row.
-    pub fn explain(&mut self, class: usize) -> Result<WebValues, JsValue> {
-        WebValues::of(self.classifier.explain(class))
+    pub async fn explain(&mut self, class: usize) -> Result<WebValues, JsValue> {
+        WebValues::of(self.classifier.explain(class).await)
     }
 
     /// Starts the network up to a layer on the photo that was uploaded last.

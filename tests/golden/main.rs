@@ -167,7 +167,7 @@ fn activations_of_any_layer_agree_with_keras() {
 fn compare_maps<B: Backend>(classifier: &mut Classifier<B>, oracle: &str, classes: &[usize], atol: f32, rtol: f32) {
     block_on(classifier.classify(1)).unwrap();
     for &class in classes {
-        let map = read(classifier.explain(class));
+        let map = read(block_on(classifier.explain(class)));
         let expected = golden().floats(&format!("explain.{oracle}.{class}")).unwrap();
         let Shape { height, width, .. } = classifier.network().features();
         assert_close(&format!("map of {class} in {oracle}"), &map, &expected, &[height, width], atol, rtol);
@@ -183,7 +183,7 @@ fn compare_all_maps<B: Backend>(backend: &B, storage: Dtype, kind: GpuKind, atol
         upload(&mut kitchen, &photos()[name]);
         compare_maps(&mut kitchen, &format!("kitchen.{name}"), &[0, 1, 2, 3, 4, 5], atol, rtol);
     }
-    assert_eq!(kitchen.explain(6).err().unwrap().code(), "bad-argument");
+    assert_eq!(block_on(kitchen.explain(6)).err().unwrap().code(), "bad-argument");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
     assert_eq!(block_on(classifier.classify(1)).unwrap()[0].index, best);
     // The last class's weights are in the second part.
     for class in [0, 16_999] {
-        let map = read(classifier.explain(class));
+        let map = read(block_on(classifier.explain(class)));
         let mean = map.iter().sum::<f32>() / map.len() as f32;
         assert_close("a map's mean", &[mean + bias[class]], &[logits[class]], &[1], ATOL, RTOL);
     }

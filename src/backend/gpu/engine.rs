@@ -98,8 +98,8 @@ impl backend::Engine for Engine {
         Self::around(&self.gpu, plan, runner, self.preprocessing, self.size).await
     }
 
-    fn extend(&mut self, plan: Plan) {
-        self.runner.extend(&plan);
+    async fn extend(&mut self, plan: Plan) -> Result<()> {
+        self.runner.extend(&plan).await
     }
 
     async fn upload(&mut self, index: usize, photo: &Rgba, fit: Option<Fit>) -> Result<()> {

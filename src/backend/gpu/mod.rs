@@ -1,5 +1,6 @@
 //! The plan on a GPU, through wgpu: WebGPU in browsers; Vulkan, Metal and DX12 natively.
 
+mod buffer;
 mod engine;
 mod preprocess;
 #[cfg(not(target_arch = "wasm32"))]
@@ -8,9 +9,11 @@ mod roofline;
 mod run;
 mod tune;
 
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use buffer::Buffer;
 pub use engine::Engine;
 pub use preprocess::Preprocessor;
 #[cfg(not(target_arch = "wasm32"))]
@@ -180,8 +183,8 @@ impl Gpu {
         Ok(start.elapsed())
     }
 
-    /// Runs `make` within error scopes, and returns their error.
-    pub(crate) async fn scoped<T>(&self, make: impl FnOnce() -> T) -> Result<T> {
+    /// Runs `make`, which makes `what`, within error scopes, and returns their error.
+    pub(crate) async fn scoped<T>(&self, what: impl Display, make: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -190,14 +193,20 @@ impl Gpu {
         let (validation, internal, memory) = (validation.pop(), internal.pop(), memory.pop());
         let errors = [validation.await, internal.await, memory.await];
         // Out of memory comes last and explains the others.
-        errors.into_iter().flatten().next_back().map_or(Ok(made), |error| Err(translate(error)))
+        match errors.into_iter().flatten().next_back() {
+            None => Ok(made),
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::OutOfMemory(what.to_string())),
+            Some(error) => Err(translate(error)),
+        }
     }
 
-    /// Refuses a buffer beyond the device's limit, or beyond that of a binding if it is bound as a whole.
-    pub(crate) fn fits(&self, what: &str, bytes: u64, whole: bool) -> Result<()> {
+    /// Refuses a buffer beyond the device's limit, or beyond that of a binding if it is bound as a whole; `remedy` says what to do.
+    pub(crate) fn fits(&self, what: &str, bytes: u64, whole: bool, remedy: &str) -> Result<()> {
         let limit = if whole { self.max_binding() } else { self.device.limits().max_buffer_size };
         if bytes > limit {
-            return Err(Error::TooLarge(format!("{what} needs {bytes} bytes, and this GPU's buffers end at {limit}")));
+            return Err(Error::TooLarge(format!(
+                "{what} needs {bytes} bytes, and this GPU's buffers end at {limit}: {remedy}"
+            )));
         }
         Ok(())
     }
@@ -242,11 +251,11 @@ impl Gpu {
     }
 
     /// A storage buffer of at least 4 bytes.
-    pub(crate) fn buffer(&self, label: &str, bytes: u64) -> wgpu::Buffer {
+    pub(crate) fn buffer(&self, label: &str, bytes: u64) -> Buffer {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size: bytes.max(4), usage, mapped_at_creation: false };
-        self.device.create_buffer(&descriptor)
+        Buffer(self.device.create_buffer(&descriptor))
     }
 
     /// A bind group of `resources` at 0, 1 and so on.
@@ -322,13 +331,13 @@ fn binding_type(kernel: &Kernel, binding: u32) -> wgpu::BindingType {
 }
 
 /// A request that the GPU never answers was lost with the device, whether or not the browser has reported it.
-fn lost(error: impl std::fmt::Display) -> Error {
+fn lost(error: impl Display) -> Error {
     Error::DeviceLost(error.to_string())
 }
 
 fn translate(error: wgpu::Error) -> Error {
     match error {
-        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory("a buffer could not be made".to_owned()),
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory("a buffer".to_owned()),
         wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
             Error::Gpu(description)
         }
@@ -351,7 +360,7 @@ mod tests {
             let gpu = Gpu::new().await.unwrap();
             let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::STORAGE;
             let wrong = wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false };
-            assert_eq!(code(gpu.scoped(|| gpu.device.create_buffer(&wrong)).await.map(drop)), Some("gpu"));
+            assert_eq!(code(gpu.scoped("a buffer", || gpu.device.create_buffer(&wrong)).await.map(drop)), Some("gpu"));
             drop(gpu.device.create_buffer(&wrong));
             assert_eq!((code(gpu.check()), code(gpu.check())), (Some("gpu"), None));
 

@@ -1,6 +1,6 @@
 //! A photo on the GPU, resized and normalised into the network's input by one or two dispatches.
 
-use super::Gpu;
+use super::{Buffer, Gpu};
 use crate::dtype::Dtype;
 use crate::error::Result;
 use crate::resize::{Filter, Preprocessing, Rgba, Taps, taps};
@@ -39,8 +39,10 @@ struct PhotoResources {
     width: u32,
     height: u32,
     texture: wgpu::Texture,
-    across: wgpu::Buffer,
-    down: wgpu::Buffer,
+    across: Buffer,
+    down: Buffer,
+    /// Between Pillow's two passes.
+    _rows: Option<Buffer>,
     /// For each pipeline.
     groups: Vec<wgpu::BindGroup>,
 }
@@ -84,7 +86,7 @@ impl Preprocessor {
         output: &wgpu::Buffer,
         storage: Dtype,
     ) -> Result<Self> {
-        gpu.scoped(|| {
+        gpu.scoped("photos", || {
             let descriptors = Self::pipelines(preprocessing, size, storage);
             let pipelines: Vec<_> = descriptors.iter().map(|descriptor| gpu.pipeline(descriptor)).collect();
             let room = PhotoResources::new(gpu, (INITIAL_SIDE, INITIAL_SIDE), size, &pipelines, output);
@@ -117,16 +119,14 @@ impl Preprocessor {
         if shrinks || width > self.room.width || height > self.room.height {
             let max = self.gpu.max_photo_side();
             let what = |side| format!("a photo side of {side} pixels (at most {max} here)");
-            self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64, true)?;
+            self.gpu.fits(&what(height), 4 * u64::from(height) * self.size[1] as u64, true, "scale it down")?;
             // Room for the larger sides of both, so that it seldom grows; not for long strips.
             let union = (width.max(self.room.width), height.max(self.room.height));
             let larger = if pixels(union) > ROOM_PIXELS { (width, height) } else { union };
             let room = if shrinks { least } else { larger };
             self.photo = None;
-            let room =
-                self.gpu.scoped(|| PhotoResources::new(&self.gpu, room, self.size, &self.pipelines, output)).await?;
-            // Browsers free it only by garbage collection.
-            std::mem::replace(&mut self.room, room).texture.destroy();
+            let make = || PhotoResources::new(&self.gpu, room, self.size, &self.pipelines, output);
+            self.room = self.gpu.scoped(format!("a photo of {width}×{height} pixels"), make).await?;
             self.small = 0;
         }
         let (across, down) = taps(preprocessing, (width as usize, height as usize), self.size);
@@ -200,16 +200,23 @@ impl PhotoResources {
         let down = gpu.buffer("taps down", taps_bytes(height, out_height));
         let [photo, output] = [wgpu::BindingResource::TextureView(&view), output.as_entire_binding()];
         let (x, y) = (across.as_entire_binding(), down.as_entire_binding());
+        let mut rows = None;
         let groups = match pipelines {
             [horizontal, vertical] => {
-                let rows = gpu.buffer("rows", 4 * u64::from(height) * out_width as u64);
-                let rows = rows.as_entire_binding();
+                let rows =
+                    rows.insert(gpu.buffer("rows", 4 * u64::from(height) * out_width as u64)).as_entire_binding();
                 let horizontal = gpu.bind_group(RESIZE_HORIZONTAL.name, horizontal, vec![photo, x, rows.clone()]);
                 vec![horizontal, gpu.bind_group(RESIZE_VERTICAL.name, vertical, vec![rows, y, output])]
             }
             [bilinear] => vec![gpu.bind_group(RESIZE_BILINEAR.name, bilinear, vec![photo, x, y, output])],
             _ => vec![],
         };
-        Self { width, height, texture, across, down, groups }
+        Self { width, height, texture, across, down, _rows: rows, groups }
+    }
+}
+
+impl Drop for PhotoResources {
+    fn drop(&mut self) {
+        self.texture.destroy();
     }
 }

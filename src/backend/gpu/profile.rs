@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Gpu, Runner, lost};
+use super::{Buffer, Gpu, Runner, lost};
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -76,8 +76,8 @@ fn summary(mut laps: Vec<Duration>, repeats: u32) -> PassTime {
 struct Timer<'a> {
     gpu: &'a Gpu,
     queries: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    staging: wgpu::Buffer,
+    resolved: Buffer,
+    staging: Buffer,
 }
 
 impl<'a> Timer<'a> {
@@ -90,7 +90,7 @@ impl<'a> Timer<'a> {
         });
         let buffer = |label, usage| {
             let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-            gpu.device.create_buffer(&descriptor)
+            Buffer(gpu.device.create_buffer(&descriptor))
         };
         let resolved = buffer("timestamps", wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let staging = buffer("timestamps, staged", wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);

@@ -51,7 +51,8 @@ impl Gpu {
     ) -> Result<f64> {
         let (label, constants) = (kernel.name.to_owned(), constants.to_vec());
         let pipeline = self.pipeline(&PipelineDescriptor { label, kernel, precision: Precision::Single, constants });
-        let [input, output] = [read, written].map(|bytes| self.buffer(kernel.name, bytes));
+        let buffers = || [read, written].map(|bytes| self.buffer(kernel.name, bytes));
+        let [input, output] = self.scoped("what measures the roofline", buffers).await?;
         let resources = vec![input.as_entire_binding(), output.as_entire_binding()];
         let group = self.bind_group(kernel.name, &pipeline, resources);
         let groups = (written / 16 / 256) as u32;

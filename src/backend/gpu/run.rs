@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
-use super::{Gpu, lost};
+use super::{Buffer, Gpu, lost};
 use crate::backend::{Backend, Weights};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::network::layer::Tensor;
 use crate::ops::Op;
-use crate::plan::{Binding, Pass, Plan};
+use crate::plan::{Binding, Pass, Plan, Slot};
 
 /// The time of one measurement, long enough for a coarse clock.
 const MEASUREMENT: Duration = Duration::from_millis(2);
@@ -35,7 +35,7 @@ struct Dispatch {
 pub struct Runner {
     gpu: Gpu,
     dispatches: Vec<Dispatch>,
-    slots: Vec<wgpu::Buffer>,
+    slots: Vec<Buffer>,
     /// The dtype of each slot.
     dtypes: Vec<Dtype>,
     tensors: Tensors,
@@ -47,7 +47,7 @@ pub struct Runner {
 #[derive(Clone, Debug)]
 pub struct Tensors {
     gpu: Gpu,
-    buffers: Vec<wgpu::Buffer>,
+    buffers: Arc<Vec<Buffer>>,
 }
 
 impl Tensors {
@@ -58,11 +58,12 @@ impl Tensors {
     pub async fn new(gpu: &Gpu, plan: &Plan) -> Result<Self> {
         for tensor in &plan.tensors {
             // The plan binds larger tensors in parts.
-            gpu.fits(&tensor.name, tensor.bytes(plan.storage) as u64, false)?;
+            gpu.fits(&tensor.name, tensor.bytes(plan.storage) as u64, false, remedy(plan.storage))?;
         }
         let tensor = |tensor: &Tensor| gpu.buffer(&tensor.name, tensor.bytes(plan.storage) as u64);
-        let buffers = gpu.scoped(|| plan.tensors.iter().map(tensor).collect()).await?;
-        Ok(Self { gpu: gpu.clone(), buffers })
+        let what = format!("{} bytes of weights: {}", plan.weight_bytes(), remedy(plan.storage));
+        let buffers = gpu.scoped(what, || plan.tensors.iter().map(tensor).collect()).await?;
+        Ok(Self { gpu: gpu.clone(), buffers: Arc::new(buffers) })
     }
 }
 
@@ -78,19 +79,13 @@ impl Runner {
     /// # Errors
     /// [`Error::TooLarge`] if a buffer is beyond the device's limits, [`Error::OutOfMemory`] if memory ends.
     pub async fn new(plan: &Plan, tensors: Tensors) -> Result<Self> {
-        let gpu = tensors.gpu.clone();
-        for (index, slot) in plan.slots.iter().enumerate() {
-            let images = if plan.batch > 1 { format!(" and {} images", plan.batch) } else { String::new() };
-            gpu.fits(&format!("activation buffer {index} of this input size{images}"), slot.bytes(), true)?;
-        }
-        gpu.scoped(|| {
-            let (dispatches, slots, dtypes, staging) = (Vec::new(), Vec::new(), Vec::new(), Staging::default());
-            staging.give_back(staging.take(&gpu, plan.slots[plan.answer].bytes()));
-            let mut runner = Self { gpu: gpu.clone(), dispatches, slots, dtypes, tensors, staging, pipelines: 0 };
-            runner.extend(plan);
-            runner
-        })
-        .await
+        let (dispatches, slots, dtypes, staging) = (Vec::new(), Vec::new(), Vec::new(), Staging::default());
+        let mut runner = Self { gpu: tensors.gpu.clone(), dispatches, slots, dtypes, tensors, staging, pipelines: 0 };
+        runner.extend(plan).await?;
+        let answer = plan.slots[plan.answer].bytes();
+        let staged = runner.gpu.scoped("answers", || runner.staging.take(&runner.gpu, answer)).await?;
+        runner.staging.give_back(staged);
+        Ok(runner)
     }
 
     /// The same weights in another plan, such as one for more images.
@@ -102,19 +97,38 @@ impl Runner {
     }
 
     /// Adds the slots and passes that a plan has more than this one's, at its end.
-    pub fn extend(&mut self, plan: &Plan) {
-        for (index, slot) in plan.slots.iter().enumerate().skip(self.slots.len()) {
-            self.slots.push(self.gpu.buffer(&format!("slot {index}"), slot.bytes()));
-            self.dtypes.push(slot.dtype);
+    ///
+    /// # Errors
+    /// As [`Self::new`]: then nothing is added.
+    pub async fn extend(&mut self, plan: &Plan) -> Result<()> {
+        let added = &plan.slots[self.slots.len()..];
+        let (bytes, images) = (added.iter().map(Slot::bytes).sum::<u64>(), plan.batch);
+        let what = format!("{bytes} bytes of activations (images: {images}): {}", remedy(plan.storage));
+        for (index, slot) in added.iter().enumerate() {
+            let label = format!("activation buffer {index} (images: {images})");
+            self.gpu.fits(&label, slot.bytes(), true, remedy(plan.storage))?;
         }
+        let slot = |(index, slot): (usize, &Slot)| self.gpu.buffer(&format!("slot {index}"), slot.bytes());
+        let numbered = added.iter().enumerate().map(|(index, slot)| (self.slots.len() + index, slot));
+        let slots: Vec<_> = self.gpu.scoped(what, || numbered.map(slot).collect()).await?;
+        let first = self.slots.len();
+        self.slots.extend(slots);
         let new = &plan.passes[self.dispatches.len()..];
         // Passes of the same operation share a pipeline.
         let (descriptors, of_pass) = plan.pipelines(new);
-        let pipelines: Vec<_> = descriptors.iter().map(|descriptor| self.gpu.pipeline(descriptor)).collect();
-        self.pipelines += pipelines.len();
-        for (pass, pipeline) in new.iter().zip(of_pass) {
-            self.dispatches.push(self.dispatch(plan, pass, &pipelines[pipeline]));
+        let make = || {
+            let pipelines: Vec<_> = descriptors.iter().map(|descriptor| self.gpu.pipeline(descriptor)).collect();
+            let dispatch = |(pass, pipeline): (&Pass, usize)| self.dispatch(plan, pass, &pipelines[pipeline]);
+            new.iter().zip(of_pass).map(dispatch).collect::<Vec<_>>()
+        };
+        let made = self.gpu.scoped("shaders", make).await;
+        if made.is_err() {
+            self.slots.truncate(first);
         }
+        self.dispatches.extend(made?);
+        self.dtypes.extend(added.iter().map(|slot| slot.dtype));
+        self.pipelines += descriptors.len();
+        Ok(())
     }
 
     fn dispatch(&self, plan: &Plan, pass: &Pass, pipeline: &wgpu::ComputePipeline) -> Dispatch {
@@ -248,25 +262,33 @@ impl Dispatch {
 
 /// Buffers that are mapped to be read, so that the next photo need not wait for the last one's answer.
 #[derive(Clone, Default)]
-struct Staging(Arc<Mutex<Vec<wgpu::Buffer>>>);
+struct Staging(Arc<Mutex<Vec<Buffer>>>);
 
 impl Staging {
     /// An idle buffer of at least this size.
-    fn take(&self, gpu: &Gpu, bytes: u64) -> wgpu::Buffer {
+    fn take(&self, gpu: &Gpu, bytes: u64) -> Buffer {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fitting) = idle.iter().position(|buffer| buffer.size() >= bytes) {
             return idle.swap_remove(fitting);
         }
-        gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        Buffer(gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("staging"),
             size: bytes,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        })
+        }))
     }
 
-    fn give_back(&self, buffer: wgpu::Buffer) {
+    fn give_back(&self, buffer: Buffer) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
+/// What to do about weights or activations that are too large as `storage`.
+fn remedy(storage: Dtype) -> &'static str {
+    match storage {
+        Dtype::F32 => "take f16, which needs half, or compute on the CPU (backend cpu)",
+        _ => "compute on the CPU (backend cpu)",
     }
 }
 
@@ -275,7 +297,7 @@ impl Staging {
 pub struct Readback {
     gpu: Gpu,
     ring: Staging,
-    staging: wgpu::Buffer,
+    staging: Buffer,
     bytes: u64,
     len: usize,
     dtype: Dtype,
