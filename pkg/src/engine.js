@@ -74,11 +74,12 @@ export class Engine {
   activations = (image, options) => this.#interpret('activations', image, options);
   profile = (image, options) => this.#interpret('profile', image, options);
 
-  /** Runs a lazily loaded diagnostic. */
-  async #interpret(call, image, options) {
-    const insight = await lazyImport(import('./interpret.js'));
+  /** Runs a diagnostic, which is loaded in its turn. */
+  #interpret(call, image, options) {
     return this.#next(
       async (model, lap, timings) => {
+        const insight = await lazyImport(import('./interpret.js'));
+        lap();
         const size = await this.#bring(model, image, options, lap, timings);
         const read = async (start) => this.#read(await this.#core(start));
         return insight[call]({ model, info: this.info, size, read, lap, timings }, options);

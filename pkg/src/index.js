@@ -108,8 +108,7 @@ export class Xception extends EventTarget {
     const count = classes || outputs;
     if (chosen.classIndex >= count) throw new XceptionError('bad-argument', `classIndex must be the number of a class or output, less than ${count}`);
     return this.#run([image], signal, async (engine, [ready]) => {
-      const map = await engine.explain(ready, chosen);
-      const { heat } = await lazyImport(import('./heat.js'));
+      const [map, { heat }] = await Promise.all([engine.explain(ready, chosen), lazyImport(import('./heat.js'))]);
       return { ...map, image: heat(map) };
     });
   }
