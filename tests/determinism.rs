@@ -1,17 +1,21 @@
-//! The network on the CPU with any number of threads, against one: the same bits, whatever the size of the image.
+//! The same input gives the same bits: with any number of threads, at any place of a batch, in any order, and again.
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::fixtures::random_file;
-use common::{Random, pattern};
-use xception::backend::HostRunner;
+use common::{Random, gpu, pattern};
+use pollster::block_on;
 use xception::backend::cpu::{Runner, Tensor, ThreadTeam};
+use xception::backend::{Backend, Cpu, HostRunner};
+use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::network::Network;
 use xception::plan::Plan;
-use xception::resize::Preprocessing;
+use xception::prediction::Prediction;
+use xception::resize::{Preprocessing, Rgba};
 use xception::tile::Tuning;
 use xception::weights::safetensors::{Meta, Model};
 
@@ -65,5 +69,47 @@ fn any_number_of_threads_computes_the_same_bits() {
     let weights = weights(&meta, &tensors, Dtype::F32);
     for (size, threads) in [([96, 320], 4), ([71, 400], 3), ([71, 400], 16), ([299, 299], 16), ([71, 71], 16)] {
         compare(&meta, &weights, &team, size, threads);
+    }
+}
+
+/// Classifies photos by themselves, and at random places of batches, on a model that is loaded twice.
+fn repeat<B: Backend>(backend: &B) {
+    let file = random_file("keras3.weights.h5", 71, None);
+    let options = || Options { storage: Some(Dtype::F32), tuning: None };
+    let mut models = [0, 1].map(|_| block_on(Classifier::load(backend, &file, options())).unwrap());
+    // One computes the same batches in a plan with more room.
+    block_on(models[1].reserve(5)).unwrap();
+    let mut random = Random(47);
+    let photos = [0; 5].map(|_| {
+        let [width, height] = [0, 1].map(|_| 1 + random.below(200));
+        Rgba::new(width, height, (0..4 * width * height).map(|_| random.below(256) as u8).collect()).unwrap()
+    });
+    let bits = |predictions: Vec<Prediction>| -> Vec<(usize, u32)> {
+        predictions.into_iter().map(|prediction| (prediction.index, prediction.score.to_bits())).collect()
+    };
+    let alone = photos.each_ref().map(|photo| {
+        block_on(models[0].upload(photo)).unwrap();
+        bits(block_on(models[0].classify(9)).unwrap())
+    });
+    assert_eq!(BTreeSet::from(alone.clone()).len(), photos.len(), "photos have answers of their own");
+    for round in 0..20 {
+        let chosen: Vec<usize> = (0..3 - round % 3).map(|_| random.below(5)).collect();
+        let batch: Vec<Rgba> = chosen.iter().map(|&photo| photos[photo].clone()).collect();
+        let answers = block_on(models[random.below(2)].classify_batch(&batch, 9)).unwrap();
+        for (&photo, answer) in chosen.iter().zip(answers) {
+            assert_eq!(bits(answer), alone[photo], "round {round}, photo {photo} among {chosen:?}");
+        }
+    }
+}
+
+#[test]
+fn photos_give_the_same_bits_in_any_batch_on_a_gpu() {
+    repeat(&gpu());
+}
+
+#[test]
+fn photos_give_the_same_bits_in_any_batch_on_the_cpu() {
+    for threads in [1, 3] {
+        repeat(&Cpu::with_team(ThreadTeam::spawn(threads).into(), threads));
     }
 }
