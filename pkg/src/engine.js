@@ -122,7 +122,8 @@ export class Engine {
   /** Waits for values or an answer. */
   #read(answer) {
     const values = this.#core(() => answer.read());
-    this.#reading = Promise.allSettled([this.#reading, values]);
+    // Its values must not be kept.
+    this.#reading = Promise.allSettled([this.#reading, values]).then(() => {});
     return values;
   }
 

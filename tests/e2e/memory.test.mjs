@@ -3,38 +3,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { packagePage } from './browser.mjs';
 import { browser, serveAndLaunch, url } from './served.mjs';
+import { track } from './tracked.mjs';
 
 await serveAndLaunch();
 
 /** An empty page where `bytes()` are those of all buffers and textures, and memory ends for buffers of which `ends` says so. */
 async function open() {
   const page = await packagePage(browser, url);
+  await page.evaluate(track);
   await page.evaluate(() => {
-    const made = new Map();
-    globalThis.bytes = () => made.values().reduce((sum, { bytes }) => sum + bytes, 0);
+    globalThis.bytes = () => held().gpu;
     globalThis.ends = () => false;
     globalThis.refused = 0;
-    const track = (type, bytesOf) => {
-      const create = GPUDevice.prototype[`create${type}`];
-      GPUDevice.prototype[`create${type}`] = function (descriptor) {
-        const object = create.call(this, descriptor);
-        made.set(object, { device: this, bytes: bytesOf(descriptor) });
-        return object;
-      };
-      const { prototype } = globalThis[`GPU${type}`];
-      const { destroy } = prototype;
-      prototype.destroy = function () {
-        made.delete(this);
-        return destroy.call(this);
-      };
-    };
-    track('Texture', ({ size: { width, height } }) => 4 * width * height);
-    track('Buffer', ({ size }) => size);
-    const { destroy, createBuffer, pushErrorScope, popErrorScope } = GPUDevice.prototype;
-    GPUDevice.prototype.destroy = function () {
-      for (const [object, { device }] of made) if (device === this) made.delete(object);
-      return destroy.call(this);
-    };
+    const { createBuffer, pushErrorScope, popErrorScope } = GPUDevice.prototype;
     // Memory that really ends would take the machine with it.
     const scopes = [];
     GPUDevice.prototype.pushErrorScope = function (filter) {
