@@ -9,9 +9,9 @@ const words = process.argv.slice(2);
 const numbers = words.filter((word) => /^\d+$/.test(word)).map(Number);
 const backend = words.find((word) => ['webgpu', 'cpu'].includes(word)) ?? 'cpu';
 const [calls = 5000, seed = 1] = numbers;
-/** What is held may grow by this share behind the first tenth, in which caches fill. */
-const FLAT = 0.01;
+/** The parts of the run, behind each of which is counted; what is held may grow by the share `FLAT` in the second half. */
 const PARTS = 20;
+const FLAT = 0.01;
 
 /** In the page: `mix(count)` makes calls and resolves with the milliseconds of those that classify one photo. */
 async function prepare([backend, seed]) {
@@ -100,7 +100,8 @@ try {
   const rows = [];
   for (let part = 1; part <= PARTS; part++) {
     times.push(...(await page.evaluate((count) => mix(count), Math.ceil(calls / PARTS))));
-    await session.send('HeapProfiler.collectGarbage');
+    // Finalizers run between.
+    for (let i = 0; i < 3; i++) await session.send('HeapProfiler.collectGarbage');
     const { usedSize: heap } = await session.send('Runtime.getHeapUsage');
     const row = { calls: times.length, heap, ...(await page.evaluate(() => held())) };
     rows.push(row);
@@ -112,7 +113,7 @@ try {
   const unhandled = await page.evaluate(() => unhandled);
   if (unhandled.length > 0) stop(`Rejections that nobody handled: ${unhandled}`);
   for (const key of ['heap', 'gpu', 'wasm', 'workers']) {
-    const [first, last] = [rows[PARTS / 10], rows.at(-1)].map((row) => row[key]);
+    const [first, last] = [rows[PARTS / 2], rows.at(-1)].map((row) => row[key]);
     console.log(`${key.padEnd(8)}${first} → ${last}`);
     if (last > first * (1 + FLAT)) stop(`${key} grew: ${first} → ${last}`);
   }

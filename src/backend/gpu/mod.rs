@@ -116,11 +116,18 @@ impl Gpu {
         let (lost, failure) = (ErrorSlot::default(), ErrorSlot::default());
         let (on_lost, on_error) = (lost.clone(), failure.clone());
         device.set_device_lost_callback(move |_, message| {
-            let why = if message.is_empty() { "the browser does not tell why".to_owned() } else { message };
+            let why = if message.is_empty() { "no reason is given".to_owned() } else { message };
             on_lost.put(Error::DeviceLost(why));
         });
         device.on_uncaptured_error(Arc::new(move |error| on_error.put(translate(error))));
         Ok(Self { device, queue, info: adapter.get_info(), lost, failure })
+    }
+
+    /// Ends the device: what is under way and all later calls fail with [`Error::DeviceLost`].
+    pub fn destroy(&self) {
+        self.device.destroy();
+        // Natively it is noticed here.
+        let _ = self.device.poll(wgpu::PollType::Poll);
     }
 
     /// The largest side of a photo that fits a texture, in pixels.
@@ -373,7 +380,7 @@ mod tests {
             let submit = || runner.submit(|_| {}, .., 1, 1, 4);
             assert_eq!(submit().unwrap().read().await, Ok(vec![0.0; 4]));
             let pending = submit().unwrap();
-            gpu.device.destroy();
+            gpu.destroy();
             let outcome = code(pending.read().await.map(drop));
             assert!([None, Some("device-lost")].contains(&outcome), "{outcome:?}");
             for _ in 0..2 {

@@ -9,26 +9,32 @@ use xception::classifier::Classifier;
 use xception::image;
 use xception::prediction::Prediction;
 
-use crate::model::Device;
+use crate::losses::Left;
+use crate::model::{Device, lost};
 use crate::predict::output;
 use crate::{Failure, Progress, Run, about, print, report};
 
-/// Classifies photos, `batch` at once, and prints the `top` classes of each; whether all could be.
+/// Classifies photos that are left, `batch` at once, and prints the `top` classes of each; whether all could be.
 pub async fn classify<D: Device>(
     run: &Run,
     device: &D,
     top: usize,
     batch: usize,
-    images: &[PathBuf],
+    left: &mut Left<'_>,
 ) -> Result<bool, Failure> {
     let mut model = run.load(device, batch).await?;
     if model.network().classes() == 0 {
-        return values(run, &mut model, images).await;
+        return values(run, &mut model, left).await;
     }
-    let progress = Progress::new(Some(images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
-    let mut all_good = true;
-    for paths in images.chunks(batch) {
+    let progress = Progress::new(Some(left.images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
+    while !left.images.is_empty() {
+        let (paths, rest) = left.images.split_at(batch.min(left.images.len()));
         let answers = together(&mut model, paths, top).await;
+        if answers.iter().any(Result::is_err)
+            && let Some(reason) = lost(device)
+        {
+            return Err(reason);
+        }
         for (path, answer) in paths.iter().zip(answers) {
             // The bar must not run through what is printed.
             progress.bar.suspend(|| match answer {
@@ -41,19 +47,19 @@ pub async fn classify<D: Device>(
                 }
                 Err(failure) => {
                     report(&failure);
-                    all_good = false;
+                    left.all_good = false;
                 }
             });
             progress.bar.inc(1);
         }
+        left.images = rest;
     }
-    Ok(all_good)
+    Ok(left.all_good)
 }
 
 /// Prints the outputs of a model without classes, each with its label.
-async fn values<D: Device>(run: &Run, model: &mut Classifier<D>, images: &[PathBuf]) -> Result<bool, Failure> {
-    let mut all_good = true;
-    for path in images {
+async fn values<D: Device>(run: &Run, model: &mut Classifier<D>, left: &mut Left<'_>) -> Result<bool, Failure> {
+    while let Some((path, rest)) = left.images.split_first() {
         match output(model, path).await {
             Ok(values) if run.json => print(&json!({"file": path.display().to_string(), "values": values}).to_string()),
             Ok(values) => {
@@ -62,13 +68,15 @@ async fn values<D: Device>(run: &Run, model: &mut Classifier<D>, images: &[PathB
                 let lines = values.iter().enumerate().map(|(index, value)| format!("  {value:10.4}  {}", name(index)));
                 print(&format!("{}\n{}", path.display(), lines.collect::<Vec<_>>().join("\n")));
             }
+            Err(failure) if lost(model.backend()).is_some() => return Err(failure),
             Err(failure) => {
                 report(&failure);
-                all_good = false;
+                left.all_good = false;
             }
         }
+        left.images = rest;
     }
-    Ok(all_good)
+    Ok(left.all_good)
 }
 
 /// A photo's classes and times.

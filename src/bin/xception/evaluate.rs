@@ -13,13 +13,15 @@ use xception::resize::{Preprocessing, Rgba};
 use xception::weights::Overrides;
 use xception::weights::safetensors::Meta;
 
-use crate::model::Device;
+use crate::model::{Device, lost};
 use crate::progress::Progress;
 use crate::{Failure, Run, about, print, report};
 
 /// The counts.
 #[derive(Default)]
-struct Tally {
+pub struct Tally {
+    /// Photos that were looked at, also those that could not be read.
+    seen: usize,
     photos: usize,
     labelled: usize,
     top1: usize,
@@ -29,7 +31,7 @@ struct Tally {
     apart: f32,
 }
 
-/// Classifies all photos of a folder and prints what was counted; whether all could be read. The weights it is measured
+/// Classifies the photos of a folder that `tally` has not seen yet, and prints what was counted; whether all could be read. The weights it is measured
 /// against are stored as f32.
 pub async fn evaluate<D: Device>(
     run: &Run,
@@ -37,6 +39,7 @@ pub async fn evaluate<D: Device>(
     images: &Path,
     labels: Option<&Path>,
     against: Option<&Path>,
+    tally: &mut Tally,
 ) -> Result<bool, Failure> {
     let mut model = run.load(device, 1).await?;
     let mut other = match against {
@@ -58,8 +61,8 @@ pub async fn evaluate<D: Device>(
     let classes = labels.map(|path| classes(path, model.meta()).map_err(about(path))).transpose()?;
     let photos = photos(images).map_err(about(images))?;
     let progress = Progress::new(Some(photos.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
-    let (mut tally, mut all_good) = (Tally::default(), true);
-    for (name, path) in &photos {
+    progress.bar.inc(tally.seen as u64);
+    for (name, path) in photos.iter().skip(tally.seen) {
         let outcome = async {
             let photo = image::decode(&fs::read(path).map_err(about(path))?).map_err(about(path))?;
             let ranked = rank(&mut model, &photo).await.map_err(about(path))?;
@@ -72,12 +75,14 @@ pub async fn evaluate<D: Device>(
         progress.bar.inc(1);
         let (ranked, others) = match outcome.await {
             Ok(both) => both,
+            Err(failure) if lost(device).is_some() => return Err(failure),
             Err(failure) => {
                 progress.bar.suspend(|| report(&failure));
-                all_good = false;
+                tally.seen += 1;
                 continue;
             }
         };
+        tally.seen += 1;
         tally.photos += 1;
         let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
         let class = classes.as_ref().and_then(|classes| classes.get(&file).or_else(|| classes.get(name)));
@@ -98,12 +103,12 @@ pub async fn evaluate<D: Device>(
         return Err(format!("{}: none of its photos is among the labels", images.display()));
     }
     print(&tally.text(model.storage(), classes.is_some(), other.is_some(), run.json));
-    Ok(all_good)
+    Ok(tally.photos == tally.seen)
 }
 
 impl Tally {
     fn text(&self, dtype: Dtype, labelled: bool, compared: bool, json: bool) -> String {
-        let Self { photos, labelled: known, top1, top5, agree, apart } = self;
+        let Self { photos, labelled: known, top1, top5, agree, apart, .. } = self;
         let share = |part: &usize, whole: &usize| 100.0 * *part as f64 / (*whole).max(1) as f64;
         if json {
             let accuracy = labelled.then(|| json!({"photos": known, "top1": top1, "top5": top5}));

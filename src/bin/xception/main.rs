@@ -5,6 +5,7 @@ mod classify;
 mod compare;
 mod evaluate;
 mod inspect;
+mod losses;
 mod model;
 mod networks;
 mod options;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use inspect::{inspect, outputs};
+use losses::Left;
 use model::{Place, Run, on_device};
 use options::Options;
 use progress::Progress;
@@ -173,15 +175,20 @@ fn main() -> ExitCode {
 async fn execute(command: Command) -> Result<bool, Failure> {
     match command {
         Command::Classify { run, top, batch, images } => {
-            on_device!(run, device => classify::classify(&run, &device, top as usize, batch as usize, &images).await)
+            let (top, batch, mut left) = (top as usize, batch as usize, Left::new(&images));
+            on_device!(run, device => classify::classify(&run, &device, top, batch, &mut left).await)
         }
-        Command::Predict { run, images } => on_device!(run, device => predict::predict(&run, &device, &images).await),
+        Command::Predict { run, images } => {
+            let mut left = Left::new(&images);
+            on_device!(run, device => predict::predict(&run, &device, &mut left).await)
+        }
         Command::Convert { input, output, dtype, labels, license, options } => {
             convert(&input, &output, dtype, labels.as_deref(), license, &options).map(|()| true)
         }
         Command::Eval { run, images, labels, against } => {
+            let mut tally = evaluate::Tally::default();
             on_device!(run, device => {
-                evaluate::evaluate(&run, &device, &images, labels.as_deref(), against.as_deref()).await
+                evaluate::evaluate(&run, &device, &images, labels.as_deref(), against.as_deref(), &mut tally).await
             })
         }
         Command::Bench { run, runs, batch, layers } => {

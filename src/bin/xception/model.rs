@@ -12,7 +12,7 @@ use xception::backend::cpu::ThreadTeam;
 use xception::backend::{Backend, Cpu, Engine, Gpu, Reference};
 use xception::classifier::{self, Classifier, Loader};
 use xception::dtype::Dtype;
-use xception::error::Result as Outcome;
+use xception::error::{Error, Result as Outcome};
 use xception::network::Network;
 use xception::plan::Plan;
 use xception::profile::Profile;
@@ -20,6 +20,7 @@ use xception::tile::Tuning;
 use xception::weights::Overrides;
 use xception::weights::safetensors::Header;
 
+use crate::losses::Losses;
 use crate::tune::{Tune, tuning};
 use crate::{Failure, Options, Progress, about, megabytes, read_model, report_assumed};
 
@@ -80,17 +81,33 @@ pub enum AnyDevice {
     Reference(Reference),
 }
 
-/// Computes an expression with the device that a [`Run`] or a [`Place`] asks for, whichever it is.
+/// Computes an expression with the device that a [`Run`] or a [`Place`] asks for, whichever it is; again with a new one if it fails
+/// because a GPU was lost.
 macro_rules! on_device {
-    ($run:expr, $device:ident => $work:expr) => {
-        match $run.device().await? {
-            $crate::model::AnyDevice::Gpu($device) => $work,
-            $crate::model::AnyDevice::Cpu($device) => $work,
-            $crate::model::AnyDevice::Reference($device) => $work,
+    ($run:expr, $device:ident => $work:expr) => {{
+        let mut losses = $crate::losses::Losses::default();
+        loop {
+            let (outcome, lost) = match $run.device(&mut losses).await? {
+                $crate::model::AnyDevice::Gpu($device) => ($work, $crate::model::lost(&$device)),
+                $crate::model::AnyDevice::Cpu($device) => ($work, None),
+                $crate::model::AnyDevice::Reference($device) => ($work, None),
+            };
+            match lost {
+                Some(reason) if outcome.is_err() => losses.note(&reason),
+                _ => break outcome,
+            }
         }
-    };
+    }};
 }
 pub(crate) use on_device;
+
+/// Why a device was lost, if it was.
+pub fn lost(device: &impl Backend) -> Option<String> {
+    match device.check() {
+        Err(Error::DeviceLost(reason)) => Some(reason),
+        _ => None,
+    }
+}
 
 const NO_GPU: &str = "only a GPU's passes are timed: run with --backend webgpu";
 
@@ -171,9 +188,16 @@ impl Device for Gpu {
 }
 
 impl Place {
-    /// The device that computes.
-    pub async fn device(&self) -> Result<AnyDevice, Failure> {
+    /// The device that computes, after some were lost.
+    pub async fn device(&self, losses: &mut Losses) -> Result<AnyDevice, Failure> {
+        while losses.are_any() && !losses.is_enough() {
+            match Gpu::new().await {
+                Ok(gpu) => return Ok(AnyDevice::Gpu(gpu)),
+                Err(error) => losses.note(&error.to_string()),
+            }
+        }
         Ok(match self.backend {
+            _ if losses.is_enough() => AnyDevice::Cpu(self.cpu()),
             Choice::Webgpu => AnyDevice::Gpu(Gpu::new().await.map_err(|error| error.to_string())?),
             Choice::Auto => match Gpu::new().await.ok().filter(|gpu| !gpu.is_software()) {
                 Some(gpu) => AnyDevice::Gpu(gpu),
@@ -231,8 +255,8 @@ impl Place {
 
 impl Run {
     /// The device that computes.
-    pub async fn device(&self) -> Result<AnyDevice, Failure> {
-        self.place.device().await
+    pub async fn device(&self, losses: &mut Losses) -> Result<AnyDevice, Failure> {
+        self.place.device(losses).await
     }
 
     /// The GPU, also a software adapter.
