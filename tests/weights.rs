@@ -3,6 +3,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::io::{Cursor, Write};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -18,6 +19,8 @@ use xception::weights::head::Prefix;
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::stream_decoder::StreamDecoder;
 use xception::weights::{Overrides, convert, keras, labels};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 /// A whole model of Keras 3, with 1000 classes.
 static KERAS: LazyLock<Vec<u8>> = LazyLock::new(|| fixture("keras3.h5"));
@@ -242,6 +245,30 @@ fn a_file_cut_short_is_refused() {
             refused(&format!("{length} of {} bytes", file.len()), read(file[..length].to_vec()), reason);
         }
     }
+}
+
+/// Names in archives are keys: those of other folders are as good as any, and nothing but the archive is read.
+#[test]
+fn names_in_archives_are_no_paths() {
+    let keras = fixture("sequential.keras");
+    let mut archive = ZipWriter::new_append(Cursor::new(keras.clone())).unwrap();
+    for name in ["../../config.json", "/etc/passwd", "C:\\model.weights.h5", "file:///etc/passwd"] {
+        archive.start_file(name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(b"hostile").unwrap();
+    }
+    let tensors = |file, head| {
+        let file = convert(file, Overrides { head, ..Overrides::default() })?;
+        Ok::<_, Error>(Model::deserialize(&file)?.tensors)
+    };
+    let more = archive.finish().unwrap().into_inner();
+    assert!(tensors(more, None).unwrap() == tensors(keras, None).unwrap());
+
+    let whole = || fixture("notop.h5");
+    let torch = fixture("head.pth");
+    let elsewhere = replaced(&torch, b"head/", b"../x/");
+    assert!(tensors(whole(), Some(elsewhere)).unwrap() == tensors(whole(), Some(torch.clone())).unwrap());
+    let key = replaced(&torch, b"head/data/0", b"../../../..");
+    refused("a key that is missing", tensors(whole(), Some(key)), "the head: ");
 }
 
 /// The bytes of each tensor that a decoder emits for a file read in pieces of some length.

@@ -48,16 +48,25 @@ export async function joined(reader, fromCache, job) {
 
 /** The names of the files, and the bytes of all arrays; none of what is no such JSON, which the converter refuses. */
 function manifest(json) {
+  let names, bytes;
   try {
     const { weightsManifest } = JSON.parse(new TextDecoder().decode(json));
     const size = ({ shape, dtype, quantization }) => shape.reduce((size, side) => size * side, SIZES[quantization?.dtype ?? dtype] ?? 4);
-    return {
-      names: weightsManifest.flatMap(({ paths }) => paths).filter((name) => !/^\.*$|[/\\:]/.test(name)),
-      bytes: weightsManifest.flatMap(({ weights }) => weights).reduce((sum, array) => sum + size(array), 0),
-    };
+    names = weightsManifest.flatMap(({ paths }) => paths);
+    bytes = weightsManifest.flatMap(({ weights }) => weights).reduce((sum, array) => sum + size(array), 0);
   } catch {
     return { names: [], bytes: 0 };
   }
+  // The converter refuses them too, but after everything was fetched.
+  const elsewhere = names.findIndex((name) => typeof name !== 'string' || /^\.{0,2}$|[/\\:\0]/.test(name));
+  const known = new Set();
+  const twice = names.findIndex((name) => known.size === known.add(name).size);
+  const refuse = (at, why) => {
+    if (at >= 0) throw new XceptionError('bad-weights', `the weights cannot be used: model.json names the file ${JSON.stringify(names[at])}${why}`);
+  };
+  refuse(elsewhere, ', which is none beside it: put its files into its folder, and name them without a path');
+  refuse(twice, ' twice: convert the model again');
+  return { names, bytes };
 }
 
 async function* pieces(source, signal) {

@@ -240,6 +240,24 @@ fn bad_weights_exit_with_1() {
     assert_eq!(fs::read(target).unwrap(), b"", "nothing is written");
 }
 
+/// A `model.json` names files beside it; others are not even opened.
+#[test]
+fn files_of_other_folders_are_refused() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("shards/model");
+    fs::create_dir_all(&folder).unwrap();
+    let secret = scratch("shards/secret.bin", b"secret");
+    let model = folder.join("model.json");
+    let link = "https://example.com/a.bin";
+    for path in ["../secret.bin", &secret, link, "file:secret.bin", "sub/a.bin", "..\\secret.bin", ".."] {
+        let manifest = serde_json::json!([{"paths": ["a.bin", path], "weights": []}]);
+        let json = serde_json::json!({"modelTopology": {}, "weightsManifest": manifest});
+        fs::write(&model, json.to_string()).unwrap();
+        let named = serde_json::json!(path).to_string();
+        let output = xception(&["inspect", &model.display().to_string()]);
+        refused(&output, 1, &["model.json names the file", &named, "none beside it", "into its folder"]);
+    }
+}
+
 /// A zip archive with one empty, stored entry.
 fn zip_of(name: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

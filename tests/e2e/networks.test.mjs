@@ -81,6 +81,58 @@ test('an Inception V3 of TensorFlow.js answers as TensorFlow.js does, from URLs 
   await page.close();
 });
 
+test('only files beside model.json are fetched: others are refused before any is', async () => {
+  const page = await emptyPage(browser, url);
+  const { modelTopology } = JSON.parse(readFileSync(`${FOLDER}/model.json`, 'utf8'));
+  const asked = [];
+  await page.context().route('**/*', (route) => {
+    const address = new URL(route.request().url());
+    if (address.pathname.startsWith('/pkg/')) return route.continue();
+    asked.push(address.href.replace(url, ''));
+    const paths = ['group1-shard1of6', decodeURIComponent(address.search.slice(1))];
+    return route.fulfill({ json: { modelTopology, weightsManifest: [{ paths, weights: [] }] } });
+  });
+  const hostile = [
+    '../secret',
+    '../../secret',
+    '/secret',
+    '//example.com/a',
+    'https://example.com/a',
+    'file:///etc/passwd',
+    'data:,a',
+    'a\\..\\b',
+    '..',
+    '',
+    'a/b',
+  ];
+  const twice = 'group1-shard1of6';
+  const refused = await page.evaluate(
+    async (names) => {
+      const { Xception } = await import('/pkg/dist/index.js');
+      const refusal = (weights) => Xception.load({ weights, backend: 'cpu', worker: false }).catch(({ code, message }) => `${code}: ${message}`);
+      const told = {};
+      for (const name of names) {
+        const query = encodeURIComponent(name);
+        const file = new File([await (await fetch(`model.json?${query}`)).blob()], 'model.json');
+        told[name] = [await refusal(`model.json?${query}`), await refusal([file, new File(['secret'], name)])];
+      }
+      return told;
+    },
+    [...hostile, twice],
+  );
+  for (const name of hostile) {
+    const sentence = `bad-weights: the weights cannot be used: model.json names the file ${JSON.stringify(name)}, which is none beside it: put its files into its folder, and name them without a path`;
+    assert.deepEqual(refused[name], [sentence, sentence]);
+  }
+  assert.match(refused[twice][0], /^bad-weights: the weights cannot be used: model.json names the file "group1-shard1of6" twice/);
+  assert.deepEqual(
+    asked,
+    [...hostile, twice].flatMap((name) => Array(2).fill(`model.json?${encodeURIComponent(name)}`)),
+    'once by the test and once by the package, and no file that it names',
+  );
+  await page.close();
+});
+
 test('the command line reads the same files', () => {
   const run = (...args) => execFileSync('cargo', ['run', '--release', '--quiet', '--', ...args], { encoding: 'utf8', stdio: 'pipe' });
   const told = run('convert', `${FOLDER}/model.json`, `${FOLDER}/nsfwjs.safetensors`, '--dtype', 'f16');

@@ -1,7 +1,7 @@
 //! TensorFlow.js's layers models: `model.json`, which has the model's config and lists its arrays, and files that have their bytes
 //! ("shards"). They are read as one file: the JSON, and behind it the shards in the order in which it names them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_json::Value;
@@ -68,18 +68,28 @@ pub(super) struct Shards {
 /// The names of the files that a `model.json` lists.
 ///
 /// # Errors
-/// [`Error::Format`] if it is no layers model, [`Error::Weights`] if it names files of other folders.
+/// [`Error::Format`] if it is no layers model, [`Error::Weights`] if it names a file of another folder or host, or one twice.
 pub fn names(json: &[u8]) -> Result<Vec<String>> {
-    let (model, _) = parse(json)?;
-    let paths = groups(&model).flat_map(|group| group["paths"].as_array().into_iter().flatten());
-    let plain = |path: &Value| {
+    files(&parse(json)?.0)
+}
+
+fn files(model: &Value) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut known = BTreeSet::new();
+    for path in groups(model).flat_map(|group| group["paths"].as_array().into_iter().flatten()) {
         let name = path.as_str().unwrap_or_default();
-        let is_plain = !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', ':', '\0']);
-        is_plain
-            .then(|| name.to_owned())
-            .ok_or_else(|| Error::Weights(format!("model.json names the file {path}, which is none beside it")))
-    };
-    paths.map(plain).collect()
+        if matches!(name, "" | "." | "..") || name.contains(['/', '\\', ':', '\0']) {
+            return Err(Error::Weights(format!(
+                "model.json names the file {path}, which is none beside it: put its files into its folder, and name them \
+                 without a path"
+            )));
+        }
+        if !known.insert(name) {
+            return Err(Error::Weights(format!("model.json names the file {path} twice: convert the model again")));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }
 
 fn groups(model: &Value) -> impl Iterator<Item = &Value> {
@@ -110,6 +120,7 @@ impl Shards {
     /// [`Error::Format`] if it is no layers model, [`Error::Weights`] if bytes are missing, or an array is of another type.
     pub(super) fn read(mut file: Vec<u8>) -> Result<Self> {
         let (model, length) = parse(&file)?;
+        let names = files(&model)?;
         let mut entries = BTreeMap::new();
         let mut end: usize = 0;
         for entry in groups(&model).flat_map(|group| group["weights"].as_array().into_iter().flatten()) {
@@ -126,7 +137,6 @@ impl Shards {
         }
         let bytes = file.split_off(length);
         if bytes.len() != end {
-            let names = names(&file)?;
             return Err(Error::Weights(format!(
                 "model.json lists {end} bytes of weights, and its files have {}: give all that it names ({}), in whole",
                 bytes.len(),
@@ -221,12 +231,19 @@ mod tests {
             let error = read(&json, &[]).err().expect(reason).to_string();
             assert!(error.contains(reason), "{error} does not mention {reason}");
         }
-        for path in ["../a.bin", "/etc/passwd", "https://example.com/a", "a\\b", "..", ""] {
+        for path in
+            ["../a.bin", "/etc/passwd", "https://example.com/a", "file:///etc/passwd", "C:a", "a\\b", "a/b", "..", ""]
+        {
             let mut model = model(&json!([]));
-            model["weightsManifest"][0]["paths"][0] = json!(path);
+            model["weightsManifest"][0]["paths"][1] = json!(path);
             let error = names(model.to_string().as_bytes()).unwrap_err().to_string();
-            assert!(error.contains("none beside it"), "{path}: {error}");
+            assert!(error.contains(&format!("{}, which is none beside it", json!(path))), "{path}: {error}");
+            // Also where the other files have all bytes.
+            assert!(read(&model, &[]).is_err(), "{path}");
         }
+        let mut twice = model(&json!([]));
+        twice["weightsManifest"][0]["paths"][1] = json!("a.bin");
+        assert!(names(twice.to_string().as_bytes()).unwrap_err().to_string().contains("\"a.bin\" twice"));
         assert_eq!(names(model(&json!([])).to_string().as_bytes()).unwrap(), ["a.bin", "b.bin"]);
         assert!(names(b"{").is_err());
     }
