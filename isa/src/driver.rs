@@ -1,5 +1,7 @@
 //! A Vulkan driver, as a compiler with statistics.
 
+#![allow(unsafe_code, reason = "Vulkan is an interface of C")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::CStr;
@@ -20,7 +22,7 @@ pub fn choose_amd(gpu: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
             format!("{} is missing: run npm run isa, or choose a driver by VK_ICD_FILENAMES", icd.display()).into()
         );
     }
-    // SAFETY: no other thread runs yet.
+    // SAFETY: this program has one thread, and a driver's threads end with the driver, which is closed before the next is chosen.
     unsafe {
         env::set_var("VK_ICD_FILENAMES", fs::canonicalize(icd)?);
         env::set_var("RADV_FORCE_FAMILY", gpu);

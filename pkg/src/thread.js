@@ -2,11 +2,11 @@
 
 import init, { serve } from '../glue/cpu_threads.js';
 
-addEventListener('message', async ({ data: { module, memory, address, rank } }) => {
+addEventListener('message', async ({ data: { module, memory, rank } }) => {
   try {
     await init({ module_or_path: module, memory });
   } catch ({ message }) {
     return postMessage({ failed: message });
   }
-  serve(address, rank, () => postMessage({ ready: true }));
+  serve(rank, () => postMessage({ ready: true }));
 });

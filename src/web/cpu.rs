@@ -88,17 +88,16 @@ pub struct WebTeam {
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen(js_class = Team)]
 impl WebTeam {
-    /// A team without threads.
+    /// The team of this memory.
     #[wasm_bindgen(constructor)]
     #[expect(clippy::new_without_default, reason = "JavaScript has no default")]
     pub fn new() -> Self {
-        Self { team: Arc::default() }
+        Self { team: ThreadTeam::global() }
     }
 
-    /// Everything a thread needs to join: the compiled `module`, its `memory`, and the team's `address` there.
+    /// Everything a thread needs to join: the compiled `module` and its `memory`.
     pub fn place(&self) -> Object {
-        let address = self.team.address().into();
-        object(&[("module", wasm_bindgen::module()), ("memory", wasm_bindgen::memory()), ("address", address)])
+        object(&[("module", wasm_bindgen::module()), ("memory", wasm_bindgen::memory())])
     }
 
     /// The most threads that it can have.
@@ -108,11 +107,9 @@ impl WebTeam {
     }
 }
 
-/// Joins the team at an address as the thread of this rank, from 1 on, calls `joined`, and helps until the team ends.
+/// Joins the team of this memory as the thread of this rank, from 1 on, calls `joined`, and helps until the team ends.
 #[cfg(target_feature = "atomics")]
 #[wasm_bindgen]
-pub fn serve(address: usize, rank: usize, joined: &Function) {
-    let joined = || drop(joined.call0(&JsValue::NULL));
-    // SAFETY: a team is never freed by JavaScript, which gives each thread a rank of its own.
-    unsafe { ThreadTeam::serve(address, rank, joined) };
+pub fn serve(rank: usize, joined: &Function) {
+    ThreadTeam::join(rank, || drop(joined.call0(&JsValue::NULL)));
 }

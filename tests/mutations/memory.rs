@@ -1,5 +1,7 @@
 //! How much memory a reader takes. The fuzz targets use this too.
 
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 

@@ -1,7 +1,9 @@
 //! The matrix product of some rows and one matrix: registers hold a tile of the sums.
 
+#![allow(unsafe_code, reason = "the innermost loop has no checks of bounds")]
+
 use rten_simd::ops::{BitOps, NumOps};
-use rten_simd::{Isa, SimdOp};
+use rten_simd::{Isa, Simd, SimdOp};
 
 use super::buffer::Buffer;
 use super::im2col::rectify;
@@ -104,12 +106,13 @@ impl Tile<'_> {
         let mut sums = [[ops.zero(); NR]; MOST];
         assert!(left.len() >= MR * depth && self.panel.len() == depth * NR * lanes);
         for k in 0..depth {
-            // SAFETY: the assertion has the lengths.
-            let factors = unsafe { self.panel.as_ptr().add(k * NR * lanes) };
-            // SAFETY: as before.
-            let (first, second) = unsafe { (ops.load_ptr(factors), ops.load_ptr(factors.add(lanes))) };
+            // SAFETY: the panel has `NR` vectors of `lanes` values for each `k` below `depth`, as the assertion has it.
+            let (first, second) = unsafe {
+                let factors = self.panel.as_ptr().add(k * NR * lanes);
+                (ops.load_ptr(factors), ops.load_ptr(factors.add(lanes)))
+            };
             each_row!(ROW => {
-                // SAFETY: as before.
+                // SAFETY: `ROW` is below `MR` and `k` below `depth`: `left` has as many values, as the assertion has it.
                 let value = ops.splat(unsafe { *left.get_unchecked(ROW * depth + k) });
                 sums[ROW][0] = ops.mul_add(value, first, sums[ROW][0]);
                 sums[ROW][1] = ops.mul_add(value, second, sums[ROW][1]);
@@ -140,8 +143,7 @@ impl Tile<'_> {
                 if valid == lanes {
                     ops.store(value, &mut out[at..]);
                 } else {
-                    // SAFETY: the mask ends where the row does.
-                    unsafe { ops.store_ptr_mask(value, out[at..at + valid].as_mut_ptr(), ops.first_n_mask(valid)) };
+                    out[at..at + valid].copy_from_slice(&value.to_array().as_ref()[..valid]);
                 }
             }
         }

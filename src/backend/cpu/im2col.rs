@@ -35,6 +35,7 @@ pub struct Depthwise<'a> {
 impl SimdOp for Depthwise<'_> {
     type Output = ();
 
+    #[allow(unsafe_code, reason = "the innermost loop has no checks of bounds")]
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let Self { input, shape: Shape { height, width, channels }, filter, relu, pixels, out } = self;
@@ -69,7 +70,8 @@ impl SimdOp for Depthwise<'_> {
                         let mut column = [ops.zero(); 3];
                         for (value, row) in column.iter_mut().zip(rows) {
                             let at = (row * width + x - 1) * channels + channel;
-                            // SAFETY: row, x and channel are inside, as the assertions have it.
+                            // SAFETY: `row` is below `height`, `x - 1` below `width`, `channel + lanes` at most `channels`, and the
+                            // assertion has the length.
                             *value = unsafe { ops.load_ptr(input.as_ptr().add(at)) };
                             if relu {
                                 *value = rectify(isa, *value);
@@ -82,7 +84,7 @@ impl SimdOp for Depthwise<'_> {
                     }
                     if x >= from + 2 {
                         let at = (x - 2 - from) * channels + channel;
-                        // SAFETY: there are `to - from` pixels of room.
+                        // SAFETY: `out` has `to - from` pixels, of which this is one: `x` ends at `to + 1`.
                         unsafe { ops.store_ptr(ops.add(first, sums[2]), out.as_mut_ptr().add(at)) };
                     }
                     (first, second) = (ops.add(second, sums[1]), sums[0]);
@@ -136,8 +138,7 @@ impl SimdOp for Pool<'_> {
                 let mut result = if is_max { ops.splat(f32::NEG_INFINITY) } else { ops.zero() };
                 for y in from[0]..to[0] {
                     for x in from[1]..to[1] {
-                        // SAFETY: row, x and channel are inside, as the assertion has it.
-                        let value = unsafe { ops.load_ptr(input.as_ptr().add((y * width + x) * channels + channel)) };
+                        let value = ops.load(&input[(y * width + x) * channels + channel..]);
                         if is_max {
                             // `max` also looks for NaN, which takes several instructions in wasm.
                             result = ops.select(value, result, ops.gt(value, result));

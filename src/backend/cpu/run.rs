@@ -1,8 +1,8 @@
 //! A plan's passes on the CPU, strip by strip: a product's operand is made for some pixels, and used while it is in the cache.
 
+use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
-use std::{mem, slice};
 
 use rten_simd::SimdOp;
 
@@ -179,16 +179,9 @@ impl HostRunner for Runner {
     }
 }
 
-/// The result of a pass, to be written strip by strip.
-#[derive(Clone, Copy)]
-struct Out(*mut f32);
-
-// SAFETY: strips do not overlap.
-unsafe impl Send for Out {}
-unsafe impl Sync for Out {}
-
 impl<'a> Work<'a> {
     /// Computes the whole result strip by strip, on the threads of a team.
+    #[allow(unsafe_code, reason = "what a lost thread may still use is forgotten by the caller")]
     fn all(
         self,
         team: Option<&(Arc<ThreadTeam>, usize)>,
@@ -205,15 +198,11 @@ impl<'a> Work<'a> {
             }
             return Ok(());
         };
-        let out = Out(out.as_mut_ptr());
-        let strip = move |pixels: Range<usize>, scratch: &mut Scratch| {
-            let Out(out) = { out };
-            // SAFETY: `out` has `output`'s values, of which a strip is one thread's.
-            let out = unsafe { slice::from_raw_parts_mut(out.add(pixels.start * channels), pixels.len() * channels) };
-            self.strip(pixels, out, scratch);
-        };
+        let strip =
+            move |pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch| self.strip(pixels, out, scratch);
+        let most = most.next_multiple_of(MR);
         // SAFETY: `Runner::run` forgets what was lost.
-        unsafe { team.run(*threads, pixels, most.next_multiple_of(MR), scratch, Box::new(strip)) }
+        unsafe { team.run(*threads, most, (&mut out[..pixels * channels], channels), scratch, Box::new(strip)) }
     }
 
     fn strip(&self, pixels: Range<usize>, out: &mut [f32], scratch: &mut Scratch) {

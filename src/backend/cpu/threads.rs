@@ -7,15 +7,15 @@
 //!
 //! No lock is held while a thread works or waits, since a browser may end a worker anywhere.
 
+#![allow(unsafe_code, reason = "threads outlive a pass whose buffers they borrow, and write to parts of its result")]
+
 use std::ops::Range;
 use std::ptr::null_mut;
-#[cfg(not(target_arch = "wasm32"))]
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
-use std::{fmt, hint, mem};
+use std::{fmt, hint, mem, process, slice};
 
 use super::gemm::MR;
 use super::run::Scratch;
@@ -34,8 +34,8 @@ const NAP: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
-/// A function that computes some pixels of a pass.
-type Work<'a> = Box<dyn Fn(Range<usize>, &mut Scratch) + Send + Sync + 'a>;
+/// A function that computes some pixels of a pass, into their part of the result.
+type Work<'a> = Box<dyn Fn(Range<usize>, &mut [f32], &mut Scratch) + Send + Sync + 'a>;
 
 /// A team of threads that help a leader, until it is dropped.
 pub struct ThreadTeam(Arc<Board>);
@@ -64,6 +64,9 @@ impl fmt::Debug for ThreadTeam {
 
 struct Job {
     pixels: usize,
+    /// The result: `[pixels][channels]`.
+    out: *mut f32,
+    channels: usize,
     /// The longest strip.
     most: usize,
     threads: usize,
@@ -85,8 +88,10 @@ impl Job {
         let next = |first: usize| (first < self.pixels).then(|| end(first));
         while let Ok(first) = self.next.fetch_update(SeqCst, SeqCst, next) {
             let strip = first..end(first);
-            let pixels = strip.len();
-            (self.work)(strip, scratch);
+            let (pixels, channels) = (strip.len(), self.channels);
+            // SAFETY: `next` gives each pixel of the result to one thread once, and the result is borrowed until none is in the job.
+            let out = unsafe { slice::from_raw_parts_mut(self.out.add(first * channels), pixels * channels) };
+            (self.work)(strip, out, scratch);
             self.done.fetch_add(pixels, SeqCst);
         }
     }
@@ -128,12 +133,15 @@ impl ThreadTeam {
         team
     }
 
-    /// A thread for each core of this machine, started at the first call.
-    #[cfg(not(target_arch = "wasm32"))]
+    /// The team of this memory, made by the first call: a thread for each core of this machine; in browsers those that
+    /// [`join`](Self::join).
     pub fn global() -> Arc<Self> {
-        static TEAM: LazyLock<Arc<ThreadTeam>> =
-            LazyLock::new(|| Arc::new(ThreadTeam::spawn(thread::available_parallelism().map_or(1, usize::from))));
-        TEAM.clone()
+        #[cfg(not(target_arch = "wasm32"))]
+        let make = || Arc::new(ThreadTeam::spawn(thread::available_parallelism().map_or(1, usize::from)));
+        #[cfg(target_arch = "wasm32")]
+        let make = Arc::default;
+        static TEAM: OnceLock<Arc<ThreadTeam>> = OnceLock::new();
+        TEAM.get_or_init(make).clone()
     }
 
     /// The number of threads that have joined, the leader included.
@@ -141,50 +149,39 @@ impl ThreadTeam {
         1 + self.0.helpers.iter().filter(|helper| helper.get().is_some()).count()
     }
 
-    /// The team's address, for threads that share this memory.
+    /// Joins the [`global`](Self::global) team as the thread of this rank, from 1 on, tells it by `joined`, and helps until the team
+    /// ends.
     #[cfg(target_arch = "wasm32")]
-    pub fn address(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
-    }
-
-    /// Joins the team at an [`address`](Self::address), as the thread of this rank, from 1 on, tells it by `joined`, and helps until
-    /// the team ends.
-    ///
-    /// # Safety
-    /// The team must not have been dropped before this call; no two threads have one rank.
-    #[cfg(target_arch = "wasm32")]
-    pub unsafe fn serve(address: usize, rank: usize, joined: impl FnOnce()) {
-        // SAFETY: the caller guarantees that the address is that of a live board.
-        let board = unsafe {
-            Arc::increment_strong_count(address as *const Board);
-            Arc::from_raw(address as *const Board)
-        };
-        let Some(helper) = board.helpers.get(rank - 1) else { return };
+    pub fn join(rank: usize, joined: impl FnOnce()) {
+        let board = Self::global().0.clone();
+        let Some(helper) = rank.checked_sub(1).and_then(|place| board.helpers.get(place)) else { return };
         let _ = helper.set(thread::current());
         joined();
         board.serve(rank);
     }
 
-    /// Computes `pixels` pixels by `work`, in strips of at most `most`, on up to `threads` threads.
+    /// Computes a result `[pixels][channels]` by `work`, in strips of at most `most` pixels, on up to `threads` threads.
     ///
     /// # Errors
     /// [`Lost`] if a thread did not finish a strip.
     ///
     /// # Safety
-    /// If it returns `Lost`, everything that `work` refers to must stay valid for ever: forget it instead of freeing it.
+    /// If it returns `Lost`, `out` and everything that `work` refers to must stay valid for ever, and `out` must not be used:
+    /// forget them instead of freeing them.
     pub(super) unsafe fn run(
         &self,
         threads: usize,
-        pixels: usize,
         most: usize,
+        (out, channels): (&mut [f32], usize),
         scratch: &mut Scratch,
         work: Work<'_>,
     ) -> Result<(), Lost> {
         let board = &*self.0;
-        // SAFETY: no thread is in it after `Ok`, and after `Lost` the caller keeps what it refers to.
+        let (pixels, out) = (out.len() / channels, out.as_mut_ptr());
+        // SAFETY: no thread is in it after `Ok` or a panic, and after `Lost` the caller keeps what it refers to.
         let work = unsafe { mem::transmute::<Work<'_>, Work<'static>>(work) };
         let (next, done, leader) = (AtomicUsize::new(0), AtomicUsize::new(0), thread::current());
-        let job = Box::new(Job { pixels, most, threads, next, done, leader, work });
+        let job = Box::new(Job { pixels, out, channels, most, threads, next, done, leader, work });
         if board.ended.load(SeqCst) || board.led.swap(true, SeqCst) {
             // The threads are gone, or the team has another leader.
             job.take_part(scratch);
@@ -195,11 +192,11 @@ impl ThreadTeam {
         board.round.fetch_add(1, SeqCst);
         board.wake(threads - 1);
         let panicking = EndOnDrop(board);
-        // SAFETY: it is freed below.
+        // SAFETY: it is freed below, or never.
         unsafe { &*job }.take_part(scratch);
         mem::forget(panicking);
         if board.close() {
-            // SAFETY: no helper is busy with it any more.
+            // SAFETY: no helper is busy with it any more, and none finds it.
             let job = unsafe { Box::from_raw(job) };
             board.led.store(false, SeqCst);
             if job.done.load(SeqCst) == pixels {
@@ -284,7 +281,9 @@ struct EndOnDrop<'a>(&'a Board);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.close();
+        if !self.0.close() {
+            process::abort();
+        }
         self.0.end();
     }
 }

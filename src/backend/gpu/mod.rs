@@ -219,6 +219,7 @@ impl Gpu {
     }
 
     /// A pipeline.
+    #[allow(unsafe_code, reason = "a counter in each loop costs registers: docs/performance.md")]
     pub(crate) fn pipeline(&self, descriptor: &PipelineDescriptor) -> wgpu::ComputePipeline {
         let PipelineDescriptor { label, kernel, constants, .. } = descriptor;
         let source = wgpu::ShaderSource::Wgsl(descriptor.source().into());

@@ -1,5 +1,3 @@
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::*;
 use crate::backend::HostRunner;
 use crate::backend::cpu::{Runner, weights};
@@ -9,17 +7,16 @@ use crate::ops::{Add, Op, Pointwise};
 use crate::plan::{Binding, Pass, Plan, Slot};
 
 /// How often each of `pixels` pixels is computed by a team, and whether that succeeds.
-fn counts(team: &ThreadTeam, threads: usize, pixels: usize, most: usize) -> (Vec<usize>, Result<(), Lost>) {
-    let counts: Vec<AtomicUsize> = (0..pixels).map(|_| AtomicUsize::new(0)).collect();
-    let work = |strip: Range<usize>, _: &mut Scratch| {
+fn counts(team: &ThreadTeam, threads: usize, pixels: usize, most: usize) -> (Vec<f32>, Result<(), Lost>) {
+    let mut counts = vec![0.0; 2 * pixels];
+    let work = |strip: Range<usize>, out: &mut [f32], _: &mut Scratch| {
         assert!(strip.len() <= most && (strip.len().is_multiple_of(MR) || strip.end == pixels));
-        for count in &counts[strip] {
-            count.fetch_add(1, Relaxed);
-        }
+        assert_eq!(out.len(), 2 * strip.len());
+        out.iter_mut().for_each(|count| *count += 1.0);
     };
     // SAFETY: nothing is lost, as is asserted.
-    let result = unsafe { team.run(threads, pixels, most, &mut Scratch::default(), Box::new(work)) };
-    (counts.into_iter().map(AtomicUsize::into_inner).collect(), result)
+    let result = unsafe { team.run(threads, most, (&mut counts, 2), &mut Scratch::default(), Box::new(work)) };
+    (counts, result)
 }
 
 #[test]
@@ -29,7 +26,7 @@ fn each_pixel_is_computed_once() {
         for pixels in [1, MR, MR + 1, 100, 361, 5329] {
             for most in [MR, 11 * MR, 32 * MR] {
                 let what = format!("{pixels} pixels in strips of {most} on {threads} threads");
-                assert_eq!(counts(&team, threads, pixels, most), (vec![1; pixels], Ok(())), "{what}");
+                assert_eq!(counts(&team, threads, pixels, most), (vec![1.0; 2 * pixels], Ok(())), "{what}");
             }
         }
     }
@@ -40,7 +37,7 @@ fn leaders_at_once_do_not_wait_for_one_another() {
     let team = ThreadTeam::spawn(3);
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| (0..200).for_each(|_| assert_eq!(counts(&team, 3, 361, 66), (vec![1; 361], Ok(())))));
+            scope.spawn(|| (0..200).for_each(|_| assert_eq!(counts(&team, 3, 361, 66), (vec![1.0; 722], Ok(())))));
         }
     });
 }
@@ -52,7 +49,7 @@ fn a_thread_that_dies_or_hangs_is_lost_and_the_leader_goes_on_alone() {
         let leader = thread::current().id();
         let taken = Arc::new(AtomicBool::new(false));
         let seen = taken.clone();
-        let work = move |_: Range<usize>, _: &mut Scratch| {
+        let work = move |_: Range<usize>, _: &mut [f32], _: &mut Scratch| {
             if thread::current().id() != leader {
                 seen.store(true, SeqCst);
                 if hang {
@@ -67,10 +64,11 @@ fn a_thread_that_dies_or_hangs_is_lost_and_the_leader_goes_on_alone() {
                 thread::yield_now();
             }
         };
-        // SAFETY: the work owns what it refers to.
-        let result = unsafe { team.run(2, 361, MR, &mut Scratch::default(), Box::new(work)) };
+        let out = Vec::leak(vec![0.0; 361]);
+        // SAFETY: the work owns what it refers to, and the result is leaked.
+        let result = unsafe { team.run(2, MR, (out, 1), &mut Scratch::default(), Box::new(work)) };
         assert_eq!((result, taken.load(SeqCst)), (Err(Lost), true), "hang: {hang}");
-        assert_eq!(counts(&team, 2, 361, 66), (vec![1; 361], Ok(())));
+        assert_eq!(counts(&team, 2, 361, 66), (vec![1.0; 722], Ok(())));
     }
 }
 
