@@ -235,7 +235,9 @@ function showCredits() {
 
 offerSamples(SAMPLES);
 showCredits();
-navigator.serviceWorker?.register('sw.js').catch(() => {
+// The page's policy has Trusted Types, by which this address alone is a script's.
+const script = globalThis.trustedTypes?.createPolicy('page', { createScriptURL: () => 'sw.js' }).createScriptURL('') ?? 'sw.js';
+navigator.serviceWorker?.register(script).catch(() => {
   // Without a service worker the page works, but not offline.
 });
 await models.start(fail, offer);

@@ -1,5 +1,6 @@
 import { toRequest } from './download.js';
 import { abortable, XceptionError } from './errors.js';
+import { startWorker } from './trusted.js';
 
 /** Milliseconds after which a silent worker of the page's own counts as one that runs another script. */
 const PATIENCE = 60_000;
@@ -161,7 +162,7 @@ export class Remote {
 
 function made(script) {
   try {
-    return script();
+    return startWorker(script);
   } catch (error) {
     throw failed(error.message);
   }

@@ -1,5 +1,7 @@
 /** Threads of the CPU: workers whose wasm module has one memory with this thread's. */
 
+import { startWorker } from './trusted.js';
+
 /** The default limit of threads. */
 const MOST = 4;
 
@@ -33,7 +35,7 @@ export class Team {
 function start(place) {
   return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
     try {
-      const worker = new Worker(new URL('./thread.js', import.meta.url), { type: 'module', name: 'xception thread' });
+      const worker = startWorker(() => new Worker(new URL('./thread.js', import.meta.url), { type: 'module', name: 'xception thread' }));
       worker.addEventListener('message', resolve);
       worker.addEventListener('error', (event) => {
         // Handled here; it must not reach the page's error handlers.

@@ -23,13 +23,16 @@ const asked = new URLSearchParams(location.search);
 const backend = asked.has('cpu') ? 'cpu' : 'webgpu';
 const worker = asked.has('worker') ? ${worker} : backend === 'cpu' ? undefined : false;
 const answer = async () => {
-  await using model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend, worker });
-  return (await model.classify('/models/kitchenware/photos/0009.jpg')).predictions[0].label;
+  await using model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend, worker, threads: 2 });
+  const [{ label }] = (await model.classify('/models/kitchenware/photos/0009.jpg')).predictions;
+  return asked.has('threads') ? [label, ...model.info.adapter.match(/\\d threads/)].join() : label;
 };
 document.title = await answer().catch(({ code, message }) => \`\${code}: \${message}\`);
 `;
-const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
-const html = (script) => `<!doctype html><meta http-equiv="Content-Security-Policy" content="${policy}"><script type="module" src="${script}"></script>`;
+/** Every bundler's code and the package's own, with no string taken for a script. */
+const policy =
+  "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; require-trusted-types-for 'script'; trusted-types xception-webgpu bundler";
+const html = (script) => `<!doctype html><script type="module" src="${script}"></script>`;
 
 before(async () => {
   rmSync(app, { recursive: true, force: true });
@@ -41,10 +44,17 @@ before(async () => {
   writeFileSync(join(app, 'package.json'), JSON.stringify({ type: 'module', dependencies: { 'xception-webgpu': '*' } }));
   writeFileSync(join(app, 'main.js'), main('true'));
   // Rollup and esbuild do not bundle workers: the worker is a separate entry.
-  writeFileSync(join(app, 'own.js'), main("new Worker(new URL('./worker.js', import.meta.url), { type: 'module' })"));
+  const own = "trustedTypes.createPolicy('bundler', { createScriptURL: String }).createScriptURL(new URL('./worker.js', import.meta.url))";
+  writeFileSync(join(app, 'own.js'), main(`new Worker(${own}, { type: 'module' })`));
   writeFileSync(join(app, 'worker.js'), "import 'xception-webgpu/worker';\n");
   writeFileSync(join(app, 'index.html'), html('./main.js'));
   ({ server, url } = await serve(0, { '/consumers': 'test-results/consumers' }));
+  server.prependListener('request', ({ url }, response) => {
+    // As a header it holds in workers too.
+    response.setHeader('Content-Security-Policy', url.endsWith('unlisted') ? policy.replace('xception-webgpu', '') : policy);
+    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+    if (url.endsWith('threads')) response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+  });
   browser = await launch();
 });
 
@@ -86,7 +96,7 @@ const bundlers = {
   },
   async webpack(path) {
     const { default: webpack } = await tool('webpack/lib/index.js');
-    const config = { mode: 'production', context: app, entry: { main: './main.js' }, output: { path, filename: '[name].js' } };
+    const config = { mode: 'production', context: app, entry: { main: './main.js' }, output: { path, filename: '[name].js', trustedTypes: 'bundler' } };
     const stats = await new Promise((accept, reject) => webpack(config, (error, stats) => (error ? reject(error) : accept(stats))));
     assert.equal(stats.hasErrors(), false, stats.toString());
     writeFileSync(join(path, 'index.html'), html('./main.js'));
@@ -107,10 +117,11 @@ const bundlers = {
 };
 
 for (const [name, bundle] of Object.entries(bundlers)) {
-  test(`${name} builds it, and a page with a strict CSP answers, also from a worker`, async (context) => {
+  test(`${name} builds it, and a page with a strict CSP and Trusted Types answers, also from a worker`, async (context) => {
     await bundle(join(app, name));
     const [page, worker, cpu] = [await answer(`${name}/index.html`), await answer(`${name}/index.html?worker`), await answer(`${name}/index.html?cpu`)];
     assert.deepEqual([page.title, worker.title, cpu.title], ['cup', 'cup', 'cup']);
+    if (['vite', 'webpack'].includes(name)) assert.equal((await answer(`${name}/index.html?cpu&threads`)).title, 'cup,2 threads');
     const bytes = compressed(page);
     context.diagnostic(`${page.bodies.length} files, ${bytes} bytes brotli; on the CPU ${compressed(cpu)}`);
     assert.ok(bytes <= 140_000, `${bytes} bytes`);
@@ -127,6 +138,8 @@ test('without a bundler a page fetches less than 140 KB (brotli)', async (contex
   context.diagnostic(`${bodies.length} files, ${bytes} bytes brotli`);
   assert.ok(bytes <= 140_000, `${bytes} bytes`);
   for (const place of ['worker', 'cpu']) assert.equal((await answer(`plain.html?${place}`)).title, 'cup');
+  assert.equal((await answer('plain.html?cpu&threads')).title, 'cup,2 threads');
+  assert.match((await answer('plain.html?worker&unlisted')).title, /^internal: the worker failed: .* must list xception-webgpu under trusted-types/);
 });
 
 test('what is packed is what is used, and resolves everywhere', async () => {
