@@ -2,11 +2,12 @@
 // Node and Deno. `tests/consumers` has the tools.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { brotliCompressSync } from 'node:zlib';
+import { dependencies, sbom, table } from '../../scripts/sbom.mjs';
 import { serve } from '../../scripts/serve.mjs';
 import { launch } from './browser.mjs';
 
@@ -161,7 +162,7 @@ test('what is packed is what is used, and resolves everywhere', async () => {
     ].every((name) => files.includes(name)),
   );
   assert.deepEqual(
-    files.filter((name) => !/\.(js|js\.map|wasm|d\.ts)$|^(README\.md|package\.json|dist\/LICENSE-\w+)$/.test(name)),
+    files.filter((name) => !/\.(js|js\.map|wasm|d\.ts)$|^(README\.md|package\.json|dist\/LICENSE-\w+|dist\/sbom\.cdx\.json)$/.test(name)),
     [],
   );
   const { publint } = await tool('publint/src/index-node.js');
@@ -170,6 +171,30 @@ test('what is packed is what is used, and resolves everywhere', async () => {
   const attw = join(tools, '.bin/attw');
   const { status, stdout } = spawnSync(attw, ['--profile', 'esm-only', tarball], { encoding: 'utf8' });
   assert.equal(status, 0, stdout);
+});
+
+test('its bill of materials is CycloneDX, and docs/dependencies.md fits Cargo.lock', async () => {
+  const all = dependencies();
+  const bom = readFileSync(join(packed, 'dist/sbom.cdx.json'), 'utf8');
+  assert.equal(bom, sbom(all), 'npm run sbom writes it anew');
+  assert.equal(readFileSync('docs/dependencies.md', 'utf8'), table(all), 'npm run sbom writes it anew');
+  const { Spec, Validation } = await tool('@cyclonedx/cyclonedx-library/dist.node/index.node.js');
+  assert.equal(await new Validation.JsonStrictValidator(Spec.Version.v1dot6).validate(bom), null);
+  const { components, dependencies: graph } = JSON.parse(bom);
+  const names = new Set(components.map(({ purl }) => purl));
+  assert.equal(names.size, all.length);
+  assert.deepEqual(
+    ['wgpu', 'rten-simd', 'hdf5-pure', '@noble/hashes'].filter((name) => !components.some((component) => component.name === name)),
+    [],
+  );
+  const reached = new Set();
+  const follow = (ref) => {
+    if (reached.has(ref)) return;
+    reached.add(ref);
+    graph.find((node) => node.ref === ref).dependsOn.forEach(follow);
+  };
+  follow('pkg:npm/xception-webgpu@0.1.0');
+  assert.equal(reached.size, names.size + 1, 'everything is needed by something');
 });
 
 test('on a server importing it does nothing', () => {

@@ -128,7 +128,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         MODULES[3..].iter().for_each(Module::forget);
     }
     scripts()?;
-    imagenet()
+    imagenet()?;
+    run(Command::new("node").arg("scripts/sbom.mjs"))
 }
 
 /// Runs the tool that compiles shaders for GPUs that are not here, with the libraries that `npm run isa` unpacked for AMD's driver.
