@@ -94,8 +94,12 @@ fn operations_agree_with_the_reference() {
             Op::Dense(Dense { first, .. }) | Op::DenseTransposed(DenseTransposed(Dense { first, .. })) => first > 0,
             _ => false,
         };
-        let whole: Vec<Op> = ops.into_iter().filter(|op| !is_part(op)).collect();
+        let mut whole: Vec<Op> = ops.into_iter().filter(|op| !is_part(op)).collect();
         assert!(!whole.is_empty(), "{name}");
+        if cfg!(miri) {
+            whole.sort_by_key(|op| op.macs() + op.output_len() as u64);
+            whole.truncate(2);
+        }
         let mut random = Random(21);
         whole.into_iter().for_each(|op| check(op, &mut random));
     }

@@ -110,7 +110,7 @@ pub fn dense_head(dense: &[(&str, usize)]) -> Vec<HeadLayer> {
 }
 
 /// Waits for a future that the GPU completes.
-#[cfg(feature = "gpu")]
+#[cfg(not(target_arch = "wasm32"))]
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
 }
