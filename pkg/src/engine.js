@@ -32,7 +32,7 @@ export class Engine {
     if (backend === 'webgpu' && !globalThis.navigator?.gpu) {
       throw new XceptionError('no-webgpu', 'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost');
     }
-    const { module = core, loaderFor, upload } = backend === 'cpu' ? await (await lazyImport(import('./cpu.js'))).open(options) : {};
+    const { module, loaderFor, upload } = backend === 'cpu' ? await (await lazyImport(import('./cpu.js'))).open(options) : onGpu();
     const engine = new Engine(await load({ module, loaderFor }, options), { module, upload, backend, reason });
     if (options.profile) await engine.#trace();
     return engine;
@@ -166,4 +166,12 @@ export class Engine {
     this.#queue = started.catch(() => {});
     return started;
   }
+}
+
+/** The GPU's module and its loader, whose script comes beside the weights. */
+function onGpu() {
+  const script = lazyImport(import('./gpu.js'));
+  // A load that fails before does not wait for it.
+  script.catch(() => {});
+  return { module: core, loaderFor: async (header, job) => (await script).loaderFor(header, job), upload: undefined };
 }

@@ -1,17 +1,14 @@
 import { clearCache, find, keyOf, save } from './cache.js';
 import { open, refusePage, toRequest } from './download.js';
 import { abortable, lazyImport } from './errors.js';
-import { compile } from './pipelines.js';
 import { ByteReader, slices } from './reader.js';
-import { nameOf } from './support.js';
-import { tuning } from './tuning.js';
 import { core, free } from './wasm.js';
 
 /** Errors after which a cached file is fetched anew. */
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
 
 /** Brings weights to where `module` computes, by `loaderFor`, and returns its model. The options are described in index.d.ts. */
-export async function load({ module, loaderFor = onGpu }, options) {
+export async function load({ module, loaderFor }, options) {
   const { weights, wasm, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
   // A Request may bring its own signal.
   const signal = AbortSignal.any([options.signal, weights?.signal].filter(Boolean));
@@ -149,24 +146,5 @@ async function stream(reader, source, job) {
   } catch (error) {
     free(model);
     throw error;
-  }
-}
-
-/** Makes room on the GPU, whose pipelines the browser compiles while the weights come. */
-async function onGpu(header, job) {
-  const { module, signal, dtype } = job;
-  const gpu = await module.call(({ Backend }) => Backend.open());
-  try {
-    const info = gpu.device.adapterInfo;
-    if (info) gpu.name = nameOf(info);
-    const tuned = await tuning(gpu, header, job);
-    signal.throwIfAborted();
-    const loader = await module.call(({ Loader }) => Loader.create(gpu, header, dtype, tuned));
-    const ready = compile(gpu.device, loader.pipelines());
-    // A failing download may reject first; this promise then has no handler.
-    ready.catch(() => {});
-    return Object.assign(loader, { ready });
-  } finally {
-    free(gpu);
   }
 }
