@@ -212,7 +212,7 @@ function classify(command, args, env) {
   cpSync('examples/node.mjs', join(app, 'node.mjs'));
   const photos = ['0009', '0412'].map((name) => resolve(`models/kitchenware/photos/${name}.jpg`));
   const all = [...args, 'node.mjs', resolve('models/kitchenware.safetensors'), ...photos];
-  const { stdout, stderr } = spawnSync(command, all, { cwd: app, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 120_000 });
+  const { stdout, stderr } = spawnSync(command, all, { cwd: app, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 900_000 });
   const labels = stdout
     .trim()
     .split('\n')
