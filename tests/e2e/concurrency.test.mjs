@@ -8,7 +8,7 @@ import { browser, serveAndLaunch, url } from './served.mjs';
 await serveAndLaunch();
 
 /** How many lists of calls are tried; the seed makes them the same each time. */
-const RUNS = Number(process.env.RUNS ?? 5);
+const RUNS = Number(process.env.RUNS ?? 3);
 const SEED = Number(process.env.SEED ?? 1);
 
 /** A call: which model's, what for, of which image, and after how many milliseconds it is cancelled. */
