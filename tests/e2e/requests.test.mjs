@@ -118,7 +118,7 @@ test('the package asks for its own files, the weights and the photos that it is 
   const [, gpu] = await during(load, { backend: 'webgpu', warmup: false, profile: true });
   assert.deepEqual(
     gpu.filter((path) => !scripts.includes(path)),
-    ['profile.js', 'xception.js', 'xception_bg.wasm'],
+    ['gpu.js', 'profile.js', 'xception.js', 'xception_bg.wasm'],
   );
   const [, converted] = await during(load, { weights: '/models/kitchenware/kitchenware.keras', backend: 'cpu', worker: false });
   assert.deepEqual(
