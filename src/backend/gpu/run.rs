@@ -63,7 +63,9 @@ impl Tensors {
         let tensor = |tensor: &Tensor| gpu.buffer(&tensor.name, tensor.bytes(plan.storage) as u64);
         let what = format!("{} bytes of weights: {}", plan.weight_bytes(), remedy(plan.storage));
         let buffers = gpu.scoped(what, || plan.tensors.iter().map(tensor).collect()).await?;
-        Ok(Self { gpu: gpu.clone(), buffers: Arc::new(buffers) })
+        #[allow(clippy::arc_with_non_send_sync, reason = "in browsers no thread has it but one")]
+        let buffers = Arc::new(buffers);
+        Ok(Self { gpu: gpu.clone(), buffers })
     }
 }
 
