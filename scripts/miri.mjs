@@ -4,7 +4,7 @@ import { has, run, stop } from './shell.mjs';
 
 if (!has('rustup')) stop('Miri is a part of nightly Rust, which rustup installs: get it from https://rustup.rs, then try again.');
 run('rustup', ['toolchain', 'install', 'nightly', '--profile', 'minimal', '--component', 'miri', '--component', 'rust-src']);
-// What a lost thread may still use is leaked.
+// Buffers of a lost thread are leaked.
 const env = { ...process.env, CARGO_TARGET_DIR: 'target/miri', MIRIFLAGS: '-Zmiri-ignore-leaks' };
 const miri = (...args) => run('cargo', ['+nightly', 'miri', 'test', '--no-default-features', '--features', 'cpu,formats', ...args], { env });
 miri('--lib', 'threads::');

@@ -112,27 +112,6 @@ fn overrides_change_the_meta_alone() {
 }
 
 #[test]
-fn labels_have_three_forms() {
-    let names = ["tench", "great white shark"].map(str::to_owned);
-    let synsets = ["n01440764 tench", "n01484850 great white shark"].map(str::to_owned);
-    for (text, expected) in [
-        ("tench\ngreat white shark\n", &names),
-        ("\r\n tench \r\n\r\ngreat white shark", &names),
-        ("\u{feff}tench\ngreat white shark", &names),
-        (r#"["tench", "great white shark"]"#, &names),
-        (r#"{"1": ["n01484850", "great white shark"], "0": ["n01440764", "tench"]}"#, &synsets),
-        (r#"[["n01440764", "tench"], ["n01484850", "great white shark"]]"#, &synsets),
-    ] {
-        assert_eq!(&labels::parse(text).unwrap(), expected, "{text}");
-    }
-    for text in
-        ["", " \n\n", "[]", "{}", "[1, 2]", r#"["tench", null]"#, r#"{"0": "tench", "2": "gap"}"#, r#"{"a": 1}"#]
-    {
-        assert!(matches!(labels::parse(text), Err(Error::Argument(_))), "{text}");
-    }
-}
-
-#[test]
 fn published_models_have_the_labels_of_imagenet() {
     let imagenet = labels::imagenet();
     assert_eq!(imagenet.len(), 1000);

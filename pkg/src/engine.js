@@ -99,7 +99,7 @@ export class Engine {
     await this.#reading;
     const model = this.#model;
     this.#model = undefined;
-    // What a device has goes with it; else it would stay until its garbage is collected.
+    // Memory goes with its device at once, else when garbage is collected.
     const device = model?.device;
     free(model);
     device?.destroy();

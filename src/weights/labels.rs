@@ -52,3 +52,29 @@ pub fn parse(text: &str) -> Result<Vec<String>> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_have_three_forms() {
+        let names = ["tench", "great white shark"].map(str::to_owned);
+        let synsets = ["n01440764 tench", "n01484850 great white shark"].map(str::to_owned);
+        for (text, expected) in [
+            ("tench\ngreat white shark\n", &names),
+            ("\r\n tench \r\n\r\ngreat white shark", &names),
+            ("\u{feff}tench\ngreat white shark", &names),
+            (r#"["tench", "great white shark"]"#, &names),
+            (r#"{"1": ["n01484850", "great white shark"], "0": ["n01440764", "tench"]}"#, &synsets),
+            (r#"[["n01440764", "tench"], ["n01484850", "great white shark"]]"#, &synsets),
+        ] {
+            assert_eq!(&parse(text).unwrap(), expected, "{text}");
+        }
+        for text in
+            ["", " \n\n", "[]", "{}", "[1, 2]", r#"["tench", null]"#, r#"{"0": "tench", "2": "gap"}"#, r#"{"a": 1}"#]
+        {
+            assert!(matches!(parse(text), Err(Error::Argument(_))), "{text}");
+        }
+    }
+}

@@ -41,7 +41,7 @@ async function open() {
     };
     globalThis.load = (backend) => Xception.load({ weights, backend, inputSize: 71, threads: 2 });
     globalThis.models = { webgpu: await load('webgpu'), cpu: await load('cpu') };
-    // What calls give one behind the other.
+    // The values of calls one behind the other.
     const known = new Map();
     globalThis.alone = async ({ model, method, image }) => {
       const key = `${model} ${method} ${image}`;

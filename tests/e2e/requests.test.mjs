@@ -46,7 +46,7 @@ after(async () => {
   proxy?.close();
 });
 
-/** What the server was asked since the last time, once each; names of the package's scripts without their hashes. */
+/** The paths of requests since the last time, once each; names of the package's scripts without their hashes. */
 function asked() {
   const names = log.splice(0).map((path) => path.replace(/-[A-Z0-9]{8}(?=\.js$)/, '').replace('pkg/dist/', ''));
   return [...new Set(names)].sort();

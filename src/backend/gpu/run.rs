@@ -21,6 +21,14 @@ const MEASUREMENT: Duration = Duration::from_millis(2);
 /// The most repeats of passes in one measurement.
 const MOST_REPEATS: f64 = 64.0;
 
+/// The remedy for weights or activations that are too large as `storage`.
+fn remedy(storage: Dtype) -> &'static str {
+    match storage {
+        Dtype::F32 => "take f16, which needs half, or compute on the CPU (backend cpu)",
+        _ => "compute on the CPU (backend cpu)",
+    }
+}
+
 struct Dispatch {
     /// The label of its debug group, for captures by native tools. In browsers a group costs a call for each pass; only profiled passes
     /// have one there.
@@ -103,17 +111,15 @@ impl Runner {
     /// # Errors
     /// As [`Self::new`]: then nothing is added.
     pub async fn extend(&mut self, plan: &Plan) -> Result<()> {
-        let added = &plan.slots[self.slots.len()..];
-        let (bytes, images) = (added.iter().map(Slot::bytes).sum::<u64>(), plan.batch);
-        let what = format!("{bytes} bytes of activations (images: {images}): {}", remedy(plan.storage));
-        for (index, slot) in added.iter().enumerate() {
-            let label = format!("activation buffer {index} (images: {images})");
-            self.gpu.fits(&label, slot.bytes(), true, remedy(plan.storage))?;
+        let (first, images, remedy) = (self.slots.len(), plan.batch, remedy(plan.storage));
+        let added = &plan.slots[first..];
+        for (index, slot) in (first..).zip(added) {
+            self.gpu.fits(&format!("activation buffer {index} (images: {images})"), slot.bytes(), true, remedy)?;
         }
+        let bytes: u64 = added.iter().map(Slot::bytes).sum();
+        let what = format!("{bytes} bytes of activations (images: {images}): {remedy}");
         let slot = |(index, slot): (usize, &Slot)| self.gpu.buffer(&format!("slot {index}"), slot.bytes());
-        let numbered = added.iter().enumerate().map(|(index, slot)| (self.slots.len() + index, slot));
-        let slots: Vec<_> = self.gpu.scoped(what, || numbered.map(slot).collect()).await?;
-        let first = self.slots.len();
+        let slots: Vec<_> = self.gpu.scoped(what, || (first..).zip(added).map(slot).collect()).await?;
         self.slots.extend(slots);
         let new = &plan.passes[self.dispatches.len()..];
         // Passes of the same operation share a pipeline.
@@ -283,14 +289,6 @@ impl Staging {
 
     fn give_back(&self, buffer: Buffer) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
-    }
-}
-
-/// What to do about weights or activations that are too large as `storage`.
-fn remedy(storage: Dtype) -> &'static str {
-    match storage {
-        Dtype::F32 => "take f16, which needs half, or compute on the CPU (backend cpu)",
-        _ => "compute on the CPU (backend cpu)",
     }
 }
 

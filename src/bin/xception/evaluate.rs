@@ -31,8 +31,8 @@ pub struct Tally {
     apart: f32,
 }
 
-/// Classifies the photos of a folder that `tally` has not seen yet, and prints what was counted; whether all could be read. The weights it is measured
-/// against are stored as f32.
+/// Classifies the photos of a folder that `tally` has not seen yet, and prints the counts; whether all could be read. The weights it is
+/// measured against are stored as f32.
 pub async fn evaluate<D: Device>(
     run: &Run,
     device: &D,

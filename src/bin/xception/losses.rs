@@ -1,4 +1,4 @@
-//! What is done when a GPU is lost.
+//! Losses of a GPU: how a command goes on.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
