@@ -30,9 +30,6 @@ export function words({ code, message }, name) {
   if (code === 'decode' && /\.hei[cf]$/i.test(name)) {
     return { text: `${subject}this browser cannot decode HEIC (Safari can): save the photo as JPEG, or set the camera to "most compatible".` };
   }
-  if (code === 'out-of-memory') {
-    return { text: `${subject}${message}. If the model is too large: f16 needs half the memory of f32.` };
-  }
   return { text: subject + message };
 }
 

@@ -212,14 +212,16 @@ export const states = {
     await page.addInitScript(() => {
       const original = MessagePort.prototype.postMessage;
       MessagePort.prototype.postMessage = function (message, ...rest) {
-        const error = { code: 'out-of-memory', message: 'a buffer could not be made' };
+        const what = '83953048 bytes of weights: take f16, which needs half, or compute on the CPU (backend cpu)';
+        const sentence = `the GPU has no memory left for ${what}; close other pages or programs that use it`;
+        const error = { code: 'out-of-memory', message: sentence };
         if (message?.call === 'load') setTimeout(() => this.dispatchEvent(new MessageEvent('message', { data: { id: message.id, error } })));
         else original.call(this, message, ...rest);
       };
     });
     await models(page, [entry]);
     await page.goto(demo.url);
-    await says(page, 'error', /^Kitchenware: a buffer could not be made\. If the model is too large: f16 needs half/);
+    await says(page, 'error', /^Kitchenware: the GPU has no memory left for 83953048 bytes of weights: take f16/);
   },
   async offline(demo, page) {
     await models(page, [remote]);
