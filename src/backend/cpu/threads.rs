@@ -134,7 +134,7 @@ impl ThreadTeam {
     }
 
     /// The team of this memory, made by the first call: a thread for each core of this machine; in browsers those that
-    /// [`join`](Self::join).
+    /// `join`.
     pub fn global() -> Arc<Self> {
         #[cfg(not(target_arch = "wasm32"))]
         let make = || Arc::new(ThreadTeam::spawn(thread::available_parallelism().map_or(1, usize::from)));
