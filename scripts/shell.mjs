@@ -18,17 +18,23 @@ function failureOf(command, error, status, signal) {
   return status === 0 ? undefined : `${command} failed with ${signal ?? `exit code ${status}`}; the lines above tell why.`;
 }
 
-/** Runs a command in the foreground; ends where it fails. */
-export function run(command, args, options = {}) {
-  console.log(`> ${[command, ...args].join(' ')}`);
-  const { status, error, signal } = spawnSync(command, args, { stdio: 'inherit', ...options });
-  const failure = failureOf(command, error, status, signal);
-  if (failure) stop(failure);
-}
-
 /** Prints a line with the seconds since the start. */
 export function say(text) {
   console.log(`[${(performance.now() / 1000).toFixed(0).padStart(3)} s] ${text}`);
+}
+
+/** Commands that `run` has ended, and the seconds that each took. */
+export const steps = [];
+
+/** Runs a command in the foreground; ends where it fails. */
+export function run(command, args, options = {}) {
+  const line = [command, ...args].join(' ');
+  say(`> ${line}`);
+  const start = performance.now();
+  const { status, error, signal } = spawnSync(command, args, { stdio: 'inherit', ...options });
+  const failure = failureOf(command, error, status, signal);
+  if (failure) stop(failure);
+  steps.push({ line, seconds: (performance.now() - start) / 1000 });
 }
 
 /** Runs a command beside this script; rejects where it fails. */

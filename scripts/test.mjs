@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { docs } from './docs.mjs';
 import { lint } from './lint.mjs';
 import { rustPart, setup } from './setup.mjs';
-import { debian, run, stop } from './shell.mjs';
+import { debian, run, say, steps, stop } from './shell.mjs';
 
 /** Native tests run on lavapipe where there is no GPU. */
 function vulkan() {
@@ -52,3 +52,6 @@ await setup();
 lint();
 if (part !== 'web') native();
 if (part !== 'native') await web();
+
+for (const { line, seconds } of steps.filter(({ seconds }) => seconds >= 5)) console.log(`${seconds.toFixed(0).padStart(5)} s  ${line.slice(0, 120)}`);
+say('All tests passed.');
