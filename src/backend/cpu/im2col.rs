@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use rten_simd::isa::GenericIsa;
 use rten_simd::ops::{BitOps, IntOps, NumOps};
 use rten_simd::{Isa, Simd, SimdOp};
 
@@ -14,6 +15,13 @@ pub fn rectify<I: Isa>(isa: I, x: I::F32) -> I::F32 {
     let ops = isa.i32();
     let bits: I::I32 = x.reinterpret_cast();
     ops.and(bits, ops.not(ops.shift_right::<31>(bits))).reinterpret_cast()
+}
+
+/// Whether pixels have fewer channels than a vector: such an operation takes vectors of four, of which all are multiples.
+#[inline(always)]
+fn is_narrow<I: Isa>(isa: I, channels: usize) -> bool {
+    let lanes = isa.f32().len();
+    lanes > 4 && channels < lanes
 }
 
 /// Depthwise 3×3, padded with zeros to the same size: `[pixels][channels]`.
@@ -38,6 +46,9 @@ impl SimdOp for Depthwise<'_> {
     #[allow(unsafe_code, reason = "the innermost loop has no checks of bounds")]
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
+        if is_narrow(isa, self.shape.channels) {
+            return self.eval(GenericIsa::new());
+        }
         let Self { input, shape: Shape { height, width, channels }, filter, relu, pixels, out } = self;
         let ops = isa.f32();
         let lanes = ops.len();
@@ -112,6 +123,9 @@ impl SimdOp for Pool<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
+        if is_narrow(isa, self.op.input.channels) {
+            return self.eval(GenericIsa::new());
+        }
         let Self { op, input, pixels, out } = self;
         let Window { kernel, stride, padding } = op.window;
         let Shape { height, width, channels } = op.input;
@@ -175,6 +189,9 @@ impl SimdOp for BiasedDepthwise<'_> {
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
+        if is_narrow(isa, self.op.input.channels) {
+            return self.eval(GenericIsa::new());
+        }
         let Self { op, input, filter, bias, out } = self;
         let ops::BiasedDepthwise { input: Shape { height, width, channels }, output, stride, .. } = op;
         let ops = isa.f32();
