@@ -9,6 +9,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use xception::image::decode;
+use xception::limits::Limits;
 use xception::resize::{Filter, Fit, Preprocessing, Rgba, resize};
 use xception::weights::{Overrides, convert};
 
@@ -35,7 +36,7 @@ fn benchmarks(criterion: &mut Criterion) {
         let mut file = Cursor::new(Vec::new());
         picture.write_to(&mut file, format).expect("an encoder");
         let name = format!("decode {format:?}, 12 MP");
-        group.bench_function(name, |bencher| bencher.iter(|| decode(black_box(file.get_ref()))));
+        group.bench_function(name, |bencher| bencher.iter(|| decode(black_box(file.get_ref()), &Limits::default())));
     }
     let photo = DynamicImage::ImageRgb8(picture).into_rgba8();
     let photo = Rgba::new(4000, 3000, photo.into_raw()).expect("the pixels of its size");

@@ -25,6 +25,18 @@ export type Filter = 'nearest' | 'box' | 'bilinear' | 'hamming' | 'bicubic' | 'l
  */
 export type Fit = 'squash' | 'crop';
 
+/** The most that is taken from one file. `Infinity` takes all that there is memory for. */
+export interface Limits {
+  /** Pixels of an image's file, which take 4 bytes each: 134,217,728. */
+  pixels?: number;
+  /** Bytes of an image's file: 268,435,456. */
+  imageBytes?: number;
+  /** Bytes of a weights file, of all files of a TensorFlow.js model together, or of a head: 1,073,741,824. */
+  weightsBytes?: number;
+  /** Arrays in a weights file of another program, with the groups that they lie in: 4,000. An Inception V3 has about 1,200. */
+  tensors?: number;
+}
+
 export interface LoadOptions {
   /**
    * The weights: a URL, or a file in memory. This project's `.safetensors` streams to the GPU as it arrives; Keras's
@@ -136,6 +148,8 @@ export interface LoadOptions {
    * photo are then computed one by one, which takes longer: false. On the CPU there are no passes to be seen.
    */
   profile?: boolean;
+  /** The most that is taken from one file; what is beyond is refused with the code `too-large`. Those left out keep their defaults. */
+  limits?: Limits;
   /**
    * Whether a call during which the GPU is lost is made again, once, on the restored model: true. Else it rejects with the code `device-lost`.
    * Images are kept until their call is answered; a worker with a GPU gets copies of bitmaps and pixels.

@@ -2,28 +2,38 @@
 
 use std::io::Cursor;
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::resize::Rgba;
+
+/// The most bytes of a colour profile: 4 MiB.
+const MAX_PROFILE: u64 = 4 << 20;
 
 /// Decodes a JPEG, PNG, WebP, GIF (its first frame) or BMP, upright as its EXIF orientation says.
 ///
 /// # Errors
-/// [`Error::Decode`] if the bytes are no image or a damaged one, [`Error::TooLarge`] beyond
-/// [`crate::photo::MAX_PIXELS`], before memory is taken.
-pub fn decode(bytes: &[u8]) -> Result<Rgba> {
+/// [`Error::Decode`] if the bytes are no image or a damaged one, [`Error::TooLarge`] beyond the limits, before memory is
+/// taken.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Rgba> {
     let damaged = |error: image::ImageError| Error::Decode(error.to_string());
-    crate::photo::check(bytes)?;
-    let reader =
+    crate::photo::check(bytes, limits)?;
+    // A GIF's frame may claim to be larger than the image. Colour profiles need room too, and may be compressed a thousandfold.
+    let memory = |pixels: u64| {
+        let mut memory = image::Limits::default();
+        memory.max_alloc = Some(pixels.saturating_mul(8).saturating_add(bytes.len() as u64 + MAX_PROFILE));
+        memory
+    };
+    let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| Error::Decode(error.to_string()))?;
+    // A PNG's decoder reads everything before the pixels at once.
+    let claimed = imagesize::blob_size(bytes).map_or(0, |size| (size.width as u64).saturating_mul(size.height as u64));
+    reader.limits(memory(claimed));
     let mut decoder = reader.into_decoder().map_err(damaged)?;
     let (width, height) = decoder.dimensions();
-    crate::photo::check_pixels(width as usize, height as usize)?;
-    // A GIF's frame may claim to be larger than the image. Colour profiles need room too.
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(8 * u64::from(width) * u64::from(height) + bytes.len() as u64 + (1 << 20));
-    decoder.set_limits(limits).map_err(damaged)?;
+    limits.check_pixels(width as usize, height as usize)?;
+    decoder.set_limits(memory(u64::from(width) * u64::from(height))).map_err(damaged)?;
     let orientation = decoder.orientation().map_err(damaged)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     image.apply_orientation(orientation);

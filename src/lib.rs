@@ -30,13 +30,13 @@
 //!
 //! ```no_run
 //! # async fn example() -> xception::error::Result<()> {
-//! use xception::{backend::Gpu, classifier::{Classifier, Options}, image, weights};
+//! use xception::{backend::Gpu, classifier::{Classifier, Options}, image, limits::Limits, weights};
 //!
 //! let file = std::fs::read("xception.keras").expect("weights");
 //! let photo = std::fs::read("photo.jpg").expect("a photo");
 //! let model = weights::convert(file, weights::Overrides::default())?;
 //! let mut classifier = Classifier::load(&Gpu::new().await?, &model, Options::default()).await?;
-//! classifier.upload(&image::decode(&photo)?).await?;
+//! classifier.upload(&image::decode(&photo, &Limits::default())?).await?;
 //! for prediction in classifier.classify(5).await? {
 //!     println!("{:.3} {}", prediction.score, prediction.label);
 //! }
@@ -72,6 +72,7 @@ pub mod classifier;
 pub mod dtype;
 pub mod error;
 pub mod explain;
+pub mod limits;
 pub mod network;
 pub mod ops;
 pub mod photo;

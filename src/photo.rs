@@ -3,21 +3,20 @@
 use std::iter;
 
 use crate::error::{Error, Result};
-
-/// The most pixels a photo may have: 128 Mi, 512 MB decoded.
-pub const MAX_PIXELS: u64 = 1 << 27;
+use crate::limits::Limits;
 
 /// Refuses an image file by its bytes, before memory is taken for its pixels. Formats that are not known here pass:
 /// their decoder decides.
 ///
 /// # Errors
-/// [`Error::Decode`] if there are no bytes or the end is missing, [`Error::TooLarge`] beyond [`MAX_PIXELS`].
-pub fn check(bytes: &[u8]) -> Result<()> {
+/// [`Error::Decode`] if there are no bytes or the end is missing, [`Error::TooLarge`] beyond the limits.
+pub fn check(bytes: &[u8], limits: &Limits) -> Result<()> {
+    limits.check_image(bytes.len() as u64)?;
     if bytes.is_empty() {
         return Err(Error::Decode("the file is empty".to_owned()));
     }
     if let Ok(size) = imagesize::blob_size(bytes) {
-        check_pixels(size.width, size.height)?;
+        limits.check_pixels(size.width, size.height)?;
         // A WebP's decoder takes memory for frames before it looks whether the image is as large.
         let mut frames = webp_chunks(bytes).filter_map(|(name, _, data)| webp_frame(name, data));
         if frames.any(|(width, height)| width > size.width || height > size.height) {
@@ -28,6 +27,42 @@ pub fn check(bytes: &[u8]) -> Result<()> {
         return Err(Error::Decode("the file is cut short".to_owned()));
     }
     Ok(())
+}
+
+/// Whether a PNG or WebP is to be turned or mirrored by its EXIF data, which not all browsers do. All do so with a JPEG.
+pub fn is_turned(bytes: &[u8]) -> bool {
+    let in_webp = webp_chunks(bytes).find(|(name, ..)| name == b"EXIF").map(|(_, _, data)| data);
+    // Some programs put JPEG's marker in front.
+    let tiff = in_webp.map(|data| data.strip_prefix(b"Exif\0\0").unwrap_or(data)).or_else(|| png_exif(bytes));
+    tiff.and_then(orientation).is_some_and(|orientation| (2..=8).contains(&orientation))
+}
+
+/// The EXIF data of a PNG.
+fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
+    loop {
+        let (&[a, b, c, d, ref name @ ..], data) = rest.split_first_chunk::<8>()?;
+        if name == b"eXIf" {
+            return Some(data);
+        }
+        // The chunk's sum follows its data.
+        rest = data.get((u32::from_be_bytes([a, b, c, d]) as usize).checked_add(4)?..)?;
+    }
+}
+
+/// The value of the tag "orientation" in the first directory of EXIF data, a TIFF.
+fn orientation(tiff: &[u8]) -> Option<u16> {
+    let is_little = tiff.starts_with(b"II");
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let part = tiff.get(at..at.checked_add(length)?)?;
+        let add = |number: usize, &byte: &u8| number << 8 | usize::from(byte);
+        Some(if is_little { part.iter().rev().fold(0, add) } else { part.iter().fold(0, add) })
+    };
+    let directory = number(4, 4)?;
+    let entries = (0..number(directory, 2)?).map(|index| directory.checked_add(2 + 12 * index));
+    let mut found = entries.map_while(|entry| entry.filter(|&entry| entry < tiff.len()));
+    let entry = found.find(|&entry| number(entry, 2) == Some(0x0112))?;
+    number(entry + 8, 2).map(|value| value as u16)
 }
 
 /// Whether a JPEG, PNG or WebP has its end. Decoders tend to fill the missing part with grey, silently.
@@ -90,18 +125,4 @@ fn webp_frame(name: [u8; 4], data: &[u8]) -> Option<(usize, usize)> {
         }
         _ => None,
     }
-}
-
-/// Refuses an image of too many pixels.
-///
-/// # Errors
-/// [`Error::TooLarge`] beyond [`MAX_PIXELS`].
-pub fn check_pixels(width: usize, height: usize) -> Result<()> {
-    if (width as u64).saturating_mul(height as u64) > MAX_PIXELS {
-        return Err(Error::TooLarge(format!(
-            "the image has {width}×{height} pixels, more than the {} million accepted: scale it down",
-            MAX_PIXELS / 1_000_000
-        )));
-    }
-    Ok(())
 }

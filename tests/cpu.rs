@@ -11,6 +11,7 @@ use xception::backend::{Cpu, HostRunner};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::image::decode;
+use xception::limits::Limits;
 use xception::network::layer;
 use xception::ops::{Dense, DenseTransposed, Op};
 use xception::plan::{Binding, Pass, Plan, Slot};
@@ -110,7 +111,7 @@ fn operations_agree_with_the_reference() {
 fn i8_is_never_expanded_as_a_whole() {
     let file = kitchen_file(Dtype::I8);
     let [mut own, mut expanded] = [None, Some(Dtype::F32)].map(|storage| load(&file, storage));
-    let photo = decode(&fs::read(&photos()["0412"]).unwrap()).unwrap();
+    let photo = decode(&fs::read(&photos()["0412"]).unwrap(), &Limits::default()).unwrap();
     let [own_logits, logits] = [&mut own, &mut expanded].map(|classifier| {
         block_on(classifier.upload(&photo)).unwrap();
         block_on(classifier.logits()).unwrap()

@@ -8,6 +8,7 @@ use std::fs;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 use xception::image::decode;
+use xception::limits::Limits;
 use xception::resize::{Filter, Preprocessing, resize};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir("models/kitchenware/photos")? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let levels = resize(&decode(&fs::read(path)?)?, nearest, [150, 150]);
+        let levels = resize(&decode(&fs::read(path)?, &Limits::default())?, nearest, [150, 150]);
         tensors.insert(name, levels.iter().map(|&level| level as u8).collect::<Vec<_>>());
     }
     let views = tensors.iter().map(|(name, pixels)| Ok((name, TensorView::new(Dtype::U8, vec![150, 150, 3], pixels)?)));

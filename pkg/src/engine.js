@@ -9,16 +9,18 @@ export class Engine {
   #model;
   /** Uploads photos to the CPU. */
   #upload;
+  #limits;
   /** Writes inferences into the performance panel, with the option `profile`. */
   #tracer;
   #queue = Promise.resolve();
   /** Settles behind the answers that are waited for. */
   #reading = Promise.resolve();
 
-  constructor(model, { module, upload, backend, reason }) {
+  constructor(model, { module, upload }, { backend, reason, limits }) {
     this.#module = module;
     this.#model = model;
     this.#upload = upload;
+    this.#limits = limits;
     this.info = { backend, reason, ...model.info() };
     /** Resolves with the reason once the device is lost, or freed. */
     this.lost = new Promise((resolve) => {
@@ -28,12 +30,12 @@ export class Engine {
 
   /** `options` include the chosen backend and the reason. */
   static async load(options) {
-    const { backend, reason } = options;
+    const { backend } = options;
     if (backend === 'webgpu' && !globalThis.navigator?.gpu) {
       throw new XceptionError('no-webgpu', 'this browser has no WebGPU: use a current Chrome, Edge, Safari or Firefox, over https or on localhost');
     }
-    const { module, loaderFor, upload } = backend === 'cpu' ? await (await lazyImport(import('./cpu.js'))).open(options) : onGpu();
-    const engine = new Engine(await load({ module, loaderFor }, options), { module, upload, backend, reason });
+    const device = backend === 'cpu' ? await (await lazyImport(import('./cpu.js'))).open(options) : onGpu();
+    const engine = new Engine(await load(device, options), device, options);
     if (options.profile) await engine.#trace();
     return engine;
   }
@@ -131,7 +133,7 @@ export class Engine {
   async #bring(model, image, { index, roi, fit }, lap, timings) {
     const ready = await image;
     const began = performance.now();
-    const photo = await decode(ready, roi, this.#module, model.maxPhotoSide);
+    const photo = await decode(ready, roi, this.#limits, this.#module, model.maxPhotoSide);
     const decoded = performance.now();
     const { width, height } = photo;
     timings.decode += lap();

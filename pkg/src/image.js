@@ -11,9 +11,6 @@ const AS_STORED = { imageOrientation: 'from-image', premultiplyAlpha: 'none', co
 /** Whether there are bitmaps whose pixels can be had: in browsers, not in Node, and Deno's have none. */
 const hasBitmaps = () => Boolean(globalThis.OffscreenCanvas && !globalThis.Deno);
 
-/** The largest encoded image that is read at all: 256 MiB. */
-const MAX_IMAGE_BYTES = 2 ** 28;
-
 /**
  * Any image as something that another thread can take: a Blob that is still encoded, pixels (`{ data, width, height }`), or a
  * bitmap, which is the taker's own.
@@ -81,10 +78,10 @@ function toPixels({ data, width, height }) {
 
 /**
  * What `toImage` gave as a bitmap no larger than a GPU takes, or as pixels; of it `roi` alone where that is given. `module` is what
- * looks at files; the image itself stays open.
+ * looks at files, within the `limits`; the image itself stays open.
  */
-export async function decode(image, roi, module, maxSide = Infinity) {
-  const photo = image instanceof Blob ? await decodeFile(image, module) : image;
+export async function decode(image, roi, limits, module, maxSide = Infinity) {
+  const photo = image instanceof Blob ? await decodeFile(image, limits, module) : image;
   const { x, y, width, height } = cut(roi, photo);
   const whole = width === photo.width && height === photo.height;
   const side = Math.max(width, height);
@@ -93,7 +90,7 @@ export async function decode(image, roi, module, maxSide = Infinity) {
     if (side <= maxSide || !hasBitmaps()) return { data, width, height };
     const bitmap = await createImageBitmap(new ImageData(new Uint8ClampedArray(data), width), AS_STORED);
     try {
-      return await decode(bitmap, undefined, module, maxSide);
+      return await decode(bitmap, undefined, limits, module, maxSide);
     } finally {
       bitmap.close();
     }
@@ -128,22 +125,24 @@ function crop({ data, width }, x, y, columns, rows) {
   return out;
 }
 
-/** An encoded image; what there is no decoder for here is decoded by the second wasm module, or refused by it. */
-async function decodeFile(blob, module) {
-  if (blob.size > MAX_IMAGE_BYTES) {
-    throw new XceptionError('too-large', `a file of ${blob.size} bytes is more than an image has: give a smaller one`);
+/** An encoded image; what the browser cannot decode, or would not turn upright, is decoded by the second wasm module, or refused by it. */
+async function decodeFile(blob, { pixels: most, imageBytes }, module) {
+  if (blob.size > imageBytes) {
+    const message = `the image's file has ${blob.size} bytes, more than ${imageBytes}: give a smaller one, or raise the limit \`imageBytes\``;
+    throw new XceptionError('too-large', message);
   }
   const bytes = new Uint8Array(await blob.arrayBuffer());
   // Refused by its bytes, before the browser takes memory for the pixels.
-  await module.call(({ checkImage }) => checkImage(bytes));
-  if (hasBitmaps()) {
+  const isTurned = await module.call(({ checkImage }) => checkImage(bytes, most));
+  // Chromium leaves EXIF data of WebP aside, WebKit that of PNG too.
+  if (hasBitmaps() && !isTurned) {
     try {
       return await createImageBitmap(blob, AS_STORED);
     } catch {
       // The other decoder may have it, or say what is wrong.
     }
   }
-  const pixels = await formats.call(({ decode }) => decode(bytes));
+  const pixels = await formats.call(({ decode }) => decode(bytes, most));
   const { width, height } = pixels;
   return { data: pixels.take(), width, height };
 }

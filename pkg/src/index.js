@@ -9,7 +9,7 @@ import { expect } from './cache.js';
 import { Engine } from './engine.js';
 import { abortable, lazyImport, XceptionError } from './errors.js';
 import { toImage } from './image.js';
-import { BATCH, CLASSIFY, EXPLAIN, IMAGES, LAYER, LOAD, PROFILE, take, VIDEO, VIEW } from './options.js';
+import { BATCH, CLASSIFY, EXPLAIN, IMAGES, LAYER, LIMITS, LOAD, PROFILE, take, VIDEO, VIEW } from './options.js';
 import { select } from './select.js';
 import { choose, support } from './support.js';
 
@@ -53,7 +53,7 @@ export class Xception extends EventTarget {
   }
 
   static async load(given) {
-    const options = { retry: true, ...take(given, LOAD) };
+    const options = { retry: true, limits: LIMITS, ...take(given, LOAD) };
     try {
       const again = async (error) => {
         const isLost = ['device-lost', 'no-adapter'].includes(error?.code);

@@ -1,6 +1,6 @@
 import { clearCache, find, keyOf, save } from './cache.js';
 import { open, refusePage, toRequest } from './download.js';
-import { abortable, lazyImport } from './errors.js';
+import { abortable, lazyImport, XceptionError } from './errors.js';
 import { ByteReader, slices } from './reader.js';
 import { core, free } from './wasm.js';
 
@@ -12,7 +12,7 @@ export async function load({ module, loaderFor }, options) {
   const { weights, wasm, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
   // A Request may bring its own signal.
   const signal = AbortSignal.any([options.signal, weights?.signal].filter(Boolean));
-  const { labels, filter, fit, crop, pixels, mean, std, activation, inputSize, head } = options;
+  const { limits, labels, filter, fit, crop, pixels, mean, std, activation, inputSize, head } = options;
   const job = {
     module,
     loaderFor,
@@ -21,6 +21,7 @@ export async function load({ module, loaderFor }, options) {
     dtype: dtype === 'auto' ? undefined : dtype,
     tune,
     head,
+    limits,
     warmup,
     onProgress,
     signal,
@@ -70,6 +71,7 @@ async function receive(source, job, key) {
   job.saved = saving ? [saving] : [];
   const pieces = watch(source, job, saving);
   try {
+    checkLength(total ?? 0, job.limits);
     const reader = new ByteReader(pieces);
     if (response) refusePage(await reader.atLeast(512), response.url);
     const model = await build(reader, source, job);
@@ -85,12 +87,20 @@ async function receive(source, job, key) {
   }
 }
 
+/** Refuses weights of too many bytes. */
+export function checkLength(bytes, { weightsBytes }) {
+  if (bytes <= weightsBytes) return;
+  const message = `the weights go on beyond ${weightsBytes} bytes: an Xception has about 90 million; if this is one, raise the limit \`weightsBytes\``;
+  throw new XceptionError('too-large', message);
+}
+
 /** Passes pieces on; behind the last one it throws where the file is not the expected one. */
-async function* watch(source, { integrity, onProgress, signal }, saving) {
+async function* watch(source, { integrity, limits, onProgress, signal }, saving) {
   const hash = integrity?.hash();
   let loaded = 0;
   for await (const piece of source.pieces) {
     loaded += piece.length;
+    checkLength(loaded, limits);
     if (loaded > source.total) source.total = undefined;
     hash?.update(piece);
     await saving?.write(piece);

@@ -72,6 +72,14 @@ const roi = option('{ x, y, width, height } in whole pixels, inside the image', 
   return { x, y, width, height };
 });
 
+/** The most that is taken from a file; the defaults. */
+export const LIMITS = { pixels: 2 ** 27, imageBytes: 2 ** 28, weightsBytes: 2 ** 30, tensors: 4000 };
+const limits = option(`numbers of at least 1: ${Object.keys(LIMITS).join(', ')}`, (given) => {
+  const named = Object.entries(that((value) => Object.prototype.toString.call(value) === '[object Object]')(given));
+  for (const [name, most] of named) that(() => name in LIMITS && typeof most === 'number' && most >= 1)(most);
+  return { ...LIMITS, ...Object.fromEntries(named) };
+});
+
 export const LOAD = {
   weights: { ...source, copy: (value) => (Array.isArray(value) ? files(value) : source.copy(value)), leftOut: required },
   // A malformed hash must never be ignored.
@@ -93,6 +101,7 @@ export const LOAD = {
     return that(() => sides.length === 2 && sides.every(isSide))(sides);
   }),
   tune: either('auto', 'again', 'off'),
+  limits,
   retry: flag,
   worker: option('true, false or a Worker', (value) => {
     if (typeof value === 'boolean') return value;

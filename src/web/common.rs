@@ -30,10 +30,13 @@ pub fn is_own_format(header: &[u8]) -> bool {
     !matches!(Header::parse(header), Err(Error::Format(_)))
 }
 
-/// Throws where an encoded image is empty, cut short, or too large by what its header says.
+/// Throws where an encoded image is empty, cut short, or has more than `pixels` by what its header says; else whether it is one that
+/// browsers may not turn upright.
 #[wasm_bindgen(js_name = checkImage)]
-pub fn check_image(file: &[u8]) -> Result<(), JsValue> {
-    crate::photo::check(file).map_err(|error| throw(&error))
+pub fn check_image(file: &[u8], pixels: f64) -> Result<bool, JsValue> {
+    crate::photo::check(file, &image_limits(pixels))
+        .map(|()| crate::photo::is_turned(file))
+        .map_err(|error| throw(&error))
 }
 
 /// How weights and activations are to be stored: `f32`, `f16`, or what suits.

@@ -1,6 +1,7 @@
 //! The second module: other weights, and images that the browser cannot decode.
 
 use super::*;
+use crate::limits::Limits;
 use crate::weights::{self, Overrides};
 
 /// Room that is made on a server's word: a whole model has 92 MB.
@@ -40,11 +41,13 @@ impl Converter {
             .map_err(|_| throw(&Error::TooLarge(format!("there is no memory for weights of more than {length} bytes"))))
     }
 
-    /// The file in the project's own format. `overrides` is JSON of [`Overrides`]; `head` a file with the head.
-    pub fn convert(self, overrides: &str, head: Option<Vec<u8>>) -> Result<Converted, JsValue> {
+    /// The file, of at most `tensors` arrays, in the project's own format. `overrides` is JSON of [`Overrides`]; `head` a file with the head.
+    pub fn convert(self, overrides: &str, head: Option<Vec<u8>>, tensors: f64) -> Result<Converted, JsValue> {
         let overrides: Overrides =
             serde_json::from_str(overrides).map_err(|error| throw(&Error::Argument(error.to_string())))?;
-        let overrides = Overrides { head, ..overrides };
+        // JavaScript counts bytes as they come.
+        let limits = Limits { weights_bytes: u64::MAX, tensors: tensors as usize, ..Limits::default() };
+        let overrides = Overrides { head, limits, ..overrides };
         weights::convert(self.file, overrides).map(|file| Converted { file }).map_err(|error| throw(&error))
     }
 }
@@ -88,10 +91,10 @@ impl Pixels {
     }
 }
 
-/// Decodes an image file that the browser cannot.
+/// Decodes an image file of at most `pixels` that the browser cannot.
 #[wasm_bindgen]
-pub fn decode(file: &[u8]) -> Result<Pixels, JsValue> {
-    let photo = crate::image::decode(file).map_err(|error| throw(&error))?;
+pub fn decode(file: &[u8], pixels: f64) -> Result<Pixels, JsValue> {
+    let photo = crate::image::decode(file, &image_limits(pixels)).map_err(|error| throw(&error))?;
     let (width, height) = (photo.width() as u32, photo.height() as u32);
     Ok(Pixels { width, height, data: photo.into_data() })
 }

@@ -20,6 +20,7 @@ use js_sys::{Error as JsError, Function, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
+use crate::limits::Limits;
 
 /// A JavaScript `Error` with the code of ours.
 fn throw(error: &Error) -> JsValue {
@@ -27,6 +28,11 @@ fn throw(error: &Error) -> JsValue {
     // Setting a property of a fresh object cannot fail.
     let _ = Reflect::set(&thrown, &"code".into(), &error.code().into());
     thrown.into()
+}
+
+/// The limits of an image. JavaScript looks at its file's length before it is read.
+fn image_limits(pixels: f64) -> Limits {
+    Limits { pixels: pixels as u64, image_bytes: u64::MAX, ..Limits::default() }
 }
 
 /// Calls back with the message of this thread's panic. A panic leaves promises unsettled: their owner rejects them then.

@@ -31,6 +31,8 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 #[cfg(feature = "formats")]
+use crate::limits::Limits;
+#[cfg(feature = "formats")]
 use crate::network::Network;
 
 /// A kind of weights file, recognised by its first bytes.
@@ -83,9 +85,10 @@ impl Format {
 ///
 /// # Errors
 /// [`Error::Format`] for an unknown kind of file, [`Error::Weights`] for one that cannot be used, [`Error::Argument`] for
-/// labels, a size or a head that do not fit it, [`Error::TooLarge`] for weights beyond f16's range.
+/// labels, a size or a head that do not fit it, [`Error::TooLarge`] for weights beyond f16's range or the limits.
 #[cfg(feature = "formats")]
 pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
+    overrides.limits.check_weights(file.len() as u64)?;
     let format = Format::detect(&file)?;
     let own = match format {
         Format::Safetensors => match safetensors::Header::parse(&file) {
@@ -101,13 +104,13 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
     }
     let mut model = match dtype {
         Some(_) => safetensors::Model::deserialize(&file)?,
-        None => original(file, format, overrides.input_size)?,
+        None => original(file, format, overrides.input_size, &overrides.limits)?,
     };
     // A mismatch is the caller's mistake then.
     let given = overrides.can_mismatch();
     let wanted = overrides.dtype;
     if let Some(head) = &overrides.head {
-        replace_head(&mut model, head)?;
+        replace_head(&mut model, head, &overrides.limits)?;
     }
     overrides.apply(&mut model.meta)?;
     let by_caller = |error: Error| if given { Error::Argument(error.to_string()) } else { error };
@@ -117,14 +120,18 @@ pub fn convert(file: Vec<u8>, overrides: Overrides) -> Result<Vec<u8>> {
 
 /// Puts the layers of another file behind a model's backbone.
 #[cfg(feature = "formats")]
-fn replace_head(model: &mut safetensors::Model, file: &[u8]) -> Result<()> {
+fn replace_head(model: &mut safetensors::Model, file: &[u8], limits: &Limits) -> Result<()> {
     let meta = &mut model.meta;
-    let of_head = |error: Error| Error::Argument(format!("the head: {error}"));
+    let of_head = |error: Error| match error {
+        Error::TooLarge(_) => error,
+        error => Error::Argument(format!("the head: {error}")),
+    };
+    limits.check_weights(file.len() as u64)?;
     let prefix = head::Prefix::of(meta)?;
     let head = if is_torch(file, Format::detect(file).map_err(of_head)?) {
-        torch::read_head(file, &prefix)
+        torch::read_head(file, &prefix, limits)
     } else {
-        keras::read_head(file.to_vec(), prefix)
+        keras::read_head(file.to_vec(), prefix, limits)
     }
     .map_err(of_head)?;
     model.tensors.truncate(Network::backbone(meta.backbone_size(), meta.architecture)?.tensors().len());
@@ -135,6 +142,20 @@ fn replace_head(model: &mut safetensors::Model, file: &[u8]) -> Result<()> {
     meta.assumed.retain(|assumption| !OF_HEAD.contains(&&*assumption.name));
     meta.assumed.extend(head.assumed);
     Ok(())
+}
+
+/// An array of a file: name, shape, and values or why there are none.
+#[cfg(feature = "formats")]
+type Listed = (String, Vec<usize>, Result<Vec<f32>>);
+
+/// The arrays of another program's file as they are read, before they are matched with a network: for comparison with other readers.
+///
+/// # Errors
+/// As [`convert`].
+#[cfg(feature = "formats")]
+#[doc(hidden)]
+pub fn arrays(file: Vec<u8>) -> Result<Vec<Listed>> {
+    if is_torch(&file, Format::detect(&file)?) { torch::arrays(&file) } else { keras::arrays(file) }
 }
 
 /// Whether a file that is not the project's own is PyTorch's.
@@ -149,9 +170,10 @@ fn is_torch(file: &[u8], format: Format) -> bool {
 
 /// Reads a foreign file, with its hash, and labels if it is a published one.
 #[cfg(feature = "formats")]
-fn original(file: Vec<u8>, format: Format, size: Option<[usize; 2]>) -> Result<safetensors::Model> {
+fn original(file: Vec<u8>, format: Format, size: Option<[usize; 2]>, limits: &Limits) -> Result<safetensors::Model> {
     let sha256 = sha256(&file);
-    let mut model = if is_torch(&file, format) { torch::read(&file, size)? } else { keras::read(file, size)? };
+    let mut model =
+        if is_torch(&file, format) { torch::read(&file, size, limits)? } else { keras::read(file, size, limits)? };
     model.meta.source.sha256 = sha256;
     model.meta.labels = labels::of_published(&model.meta.head);
     model.meta.assumed.extend(untold([(model.meta.labels.is_empty(), LABELS, "those of ImageNet".to_owned())]));

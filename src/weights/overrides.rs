@@ -4,6 +4,7 @@ use super::assumed::Assumption;
 use super::safetensors::Meta;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::network::Output;
 use crate::resize::{Filter, Fit, Pixels};
 
@@ -36,6 +37,9 @@ pub struct Overrides {
     /// Another file whose layers are the head, such as that of a "notop" model.
     #[serde(skip)]
     pub head: Option<Vec<u8>>,
+    /// The most that is read.
+    #[serde(skip)]
+    pub limits: Limits,
 }
 
 impl Overrides {

@@ -168,7 +168,7 @@ fn compare_names_the_first_layer_that_is_off() {
     let file = xception::weights::convert(file, Default::default()).unwrap();
     let mut classifier = common::block_on(Classifier::load(&gpu, &file, Default::default())).unwrap();
     let photo = photo("0009.jpg");
-    let pixels = xception::image::decode(&fs::read(&photo).unwrap()).unwrap();
+    let pixels = xception::image::decode(&fs::read(&photo).unwrap(), &Default::default()).unwrap();
     common::block_on(classifier.upload(&pixels)).unwrap();
     let read = |layer: &str| common::block_on(classifier.activations(layer).unwrap().read()).unwrap();
     let layers =

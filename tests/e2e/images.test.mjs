@@ -1,6 +1,7 @@
 // Every kind of image, and what is none: each call settles with the right answer or a code, alike on the page and in a worker, and the next
 // call is right.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { serveAndLaunch } from './served.mjs';
 import { open, PLACES } from './values.mjs';
@@ -131,5 +132,37 @@ test('every kind of image', async () => {
     return wrong;
   };
   for (const [name, place] of Object.entries(PLACES)) assert.deepEqual(await page.evaluate(exercise, place), [], name);
+  await page.close();
+});
+
+test('every form of every format is answered as its pixels by Pillow', async () => {
+  const page = await open();
+  const file = readFileSync('tests/data/photos.safetensors');
+  const start = 8 + Number(file.readBigUInt64LE());
+  const header = JSON.parse(file.subarray(8, start));
+  delete header.__metadata__;
+  const photos = Object.entries(header).map(([name, { shape, data_offsets }]) => {
+    const [height, width] = shape;
+    const data = file.subarray(...data_offsets.map((offset) => start + offset)).toString('base64');
+    return { name, file: readFileSync(`tests/data/photos/${name}`).toString('base64'), pixels: { data, width, height } };
+  });
+  assert.ok(photos.length >= 45, `${photos.length} photos`);
+  const answers = await page.evaluate(async (photos) => {
+    const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt());
+    const model = await Xception.load({ weights, backend: 'cpu', worker: false, inputSize: 71 });
+    const answers = [];
+    for (const { name, file, pixels } of photos) {
+      const ours = await model.predict(bytes(file));
+      const theirs = await model.predict({ ...pixels, data: bytes(pixels.data) });
+      answers.push({ name, ours: [...ours], theirs: [...theirs] });
+    }
+    await model.dispose();
+    return answers;
+  }, photos);
+  const wrong = answers.filter(({ name, ours, theirs }) => {
+    const atol = name.startsWith('restarts') ? 0.05 : /\.jpg$|lossy|animated\.webp/.test(name) ? 0.02 : 1e-3;
+    return !ours.every((value, index) => Math.abs(value - theirs[index]) <= atol + 1e-3 * Math.abs(theirs[index]));
+  });
+  assert.deepEqual(wrong, []);
   await page.close();
 });

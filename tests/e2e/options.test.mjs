@@ -169,6 +169,7 @@ test('every option of load', async () => {
     labels: ['array'],
     worker: ['yes', 'no'],
     onProgress: ['function', 'functionProxy'],
+    limits: ['object', 'nothing'],
   };
   const wrong = [];
   for (const [key, outcome] of Object.entries(weird)) {
@@ -192,6 +193,60 @@ test('every option of load', async () => {
     size: bad,
   });
   assert.deepEqual(results[1], results[0], 'a worker is no different');
+  await page.close();
+});
+
+test('what is beyond a limit is refused by its name', async () => {
+  const page = await open();
+  const exercise = async (place) => {
+    const refusal = (limits, { file = weights, head } = {}) => {
+      const load = async () => {
+        const model = await Xception.load({ weights: file, head, limits, inputSize: head && 150, backend: 'cpu', cache: false, ...place });
+        return model.classify(blob).finally(() => model.dispose());
+      };
+      return load().then(
+        ({ predictions }) => predictions[0].label,
+        ({ code, message }) => `${code} ${/`(\w+)`/.exec(message)?.[1]}`,
+      );
+    };
+    const keras = await (await fetch('/models/kitchenware/kitchenware.keras')).blob();
+    const own = await (await fetch(weights)).blob();
+    const count = pixels.width * pixels.height;
+    const most = { pixels: count, imageBytes: blob.size, weightsBytes: own.size };
+    return {
+      none: await refusal({ pixels: Infinity, imageBytes: Infinity, weightsBytes: Infinity, tensors: Infinity }, { file: keras }),
+      most: await refusal(most),
+      pixels: await refusal({ ...most, pixels: count - 1 }),
+      imageBytes: await refusal({ ...most, imageBytes: blob.size - 1 }),
+      weightsBytes: await refusal({ ...most, weightsBytes: own.size - 1 }),
+      stream: await refusal({ weightsBytes: 1e6 }, { file: new Response(own.stream()) }),
+      converted: await refusal({ weightsBytes: keras.size - 1 }, { file: keras }),
+      tensors: await refusal({ tensors: 200 }, { file: keras }),
+      head: await refusal({ weightsBytes: own.size }, { head: new Blob([keras, new Uint8Array(own.size)]) }),
+      unknown: await refusal({ pixel: 7 }),
+      nothing: await refusal({ pixels: 0 }),
+    };
+  };
+  for (const [name, place] of Object.entries(PLACES)) {
+    assert.deepEqual(
+      await page.evaluate(exercise, place),
+      {
+        // The Keras file has no labels.
+        none: 'class 0',
+        most: 'cup',
+        pixels: 'too-large pixels',
+        imageBytes: 'too-large imageBytes',
+        weightsBytes: 'too-large weightsBytes',
+        stream: 'too-large weightsBytes',
+        converted: 'too-large weightsBytes',
+        tensors: 'too-large tensors',
+        head: 'too-large weightsBytes',
+        unknown: 'bad-argument undefined',
+        nothing: 'bad-argument undefined',
+      },
+      name,
+    );
+  }
   await page.close();
 });
 

@@ -1,4 +1,5 @@
 // Every state of the page: how to reach it, and the words it must show. Tests assert them; `npm run screenshots` takes pictures.
+import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
 const photo = (name) => `models/kitchenware/photos/${name}.jpg`;
@@ -194,6 +195,7 @@ export const states = {
       await says(page, 'status', outcome);
     }
     await says(page, 'model', /CPU.*: the GPU was lost 3 times within a minute \(the driver was updated\)$/);
+    assert.equal(await page.isVisible('#hint'), false, 'there is a GPU');
     await page.waitForSelector('#time:disabled');
   },
   noImage: refused('text.jpg', Buffer.from('this is no image'), /^text\.jpg: .*not a readable image/),

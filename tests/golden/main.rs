@@ -15,6 +15,7 @@ use xception::backend::{Backend, Cpu, Gpu, Readback, Reference};
 use xception::classifier::{Classifier, Options};
 use xception::dtype::Dtype;
 use xception::image::decode;
+use xception::limits::Limits;
 use xception::network::layer::Shape;
 use xception::ops::Op;
 use xception::tile::{GpuKind, Tuning};
@@ -42,7 +43,7 @@ fn read(values: xception::error::Result<impl Readback>) -> Vec<f32> {
 
 /// Uploads a photo of the kitchenware package.
 fn upload<B: Backend>(classifier: &mut Classifier<B>, photo: &Path) {
-    let photo = decode(&fs::read(photo).unwrap()).unwrap();
+    let photo = decode(&fs::read(photo).unwrap(), &Limits::default()).unwrap();
     block_on(classifier.upload(&photo)).unwrap();
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use xception::limits::Limits;
 use xception::prediction::Prediction;
 use xception::shader::Precision;
 use xception::tile::ProblemSize;
@@ -79,7 +80,8 @@ fn kitchenware_logits_computed_in_f16_agree_with_keras() {
 /// A batch gets the answers of single photos, also after smaller and larger batches on the same device.
 fn compare_batches<B: Backend>(backend: &B, ranges: &[Range<usize>]) {
     let mut classifier = load(backend, &kitchen_file(Dtype::F32), Options::default());
-    let all: Vec<_> = photos().values().take(3).map(|path| decode(&fs::read(path).unwrap()).unwrap()).collect();
+    let all: Vec<_> =
+        photos().values().take(3).map(|path| decode(&fs::read(path).unwrap(), &Limits::default()).unwrap()).collect();
     let mut alone = Vec::new();
     for photo in &all {
         block_on(classifier.upload(photo)).unwrap();

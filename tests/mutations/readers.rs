@@ -6,8 +6,8 @@ use ::image::{ImageDecoder, ImageReader};
 use xception::dtype::Dtype;
 use xception::error::{Error, Result};
 use xception::explain::Explanation;
+use xception::limits::Limits;
 use xception::network::layer::Shape;
-use xception::photo::MAX_PIXELS;
 use xception::plan::Plan;
 use xception::tile::{GpuKind, Tuning};
 use xception::weights::head::Prefix;
@@ -86,9 +86,9 @@ pub const HEAD: Reader = Reader {
     read: |file| {
         let prefix = Prefix::none(Shape::new(5, 5, 2048));
         match Format::detect(file)? {
-            Format::Safetensors | Format::Pickle => torch::read_head(file, &prefix).map(drop),
-            Format::Zip if torch::is_archive(file) => torch::read_head(file, &prefix).map(drop),
-            _ => keras::read_head(file.to_vec(), prefix).map(drop),
+            Format::Safetensors | Format::Pickle => torch::read_head(file, &prefix, &Limits::default()).map(drop),
+            Format::Zip if torch::is_archive(file) => torch::read_head(file, &prefix, &Limits::default()).map(drop),
+            _ => keras::read_head(file.to_vec(), prefix, &Limits::default()).map(drop),
         }
     },
     limit: |file| 8 * file.len() + PATHS + BASE,
@@ -103,12 +103,15 @@ pub const LABELS: Reader = Reader {
     limit: |file| 128 * file.len() + BASE,
 };
 
+/// A colour profile.
+const PROFILE: usize = 4 << 20;
+
 /// Photos: three times the pixels where 16-bit samples are rotated. A lossy WebP has 24-bit lengths, for which its decoder allocates before
 /// it reads.
 pub const IMAGE: Reader = Reader {
     read: |file| {
-        photo::check(file)?;
-        image::decode(file).map(drop)
+        photo::check(file, &Limits::default())?;
+        image::decode(file, &Limits::default()).map(drop)
     },
     limit: |file| {
         let decoder = ImageReader::new(Cursor::new(file)).with_guessed_format().ok().map(ImageReader::into_decoder);
@@ -117,6 +120,6 @@ pub const IMAGE: Reader = Reader {
             _ => 0,
         };
         let lengths = if file.get(8..12) == Some(b"WEBP") { 1 << 24 } else { 0 };
-        24 * pixels.min(MAX_PIXELS) as usize + 16 * file.len() + lengths + BASE
+        24 * pixels.min(Limits::default().pixels) as usize + 16 * file.len() + lengths + PROFILE + BASE
     },
 };

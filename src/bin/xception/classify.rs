@@ -1,18 +1,17 @@
 //! `xception classify`: photos in, the most likely classes out.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::json;
 use xception::classifier::Classifier;
-use xception::image;
+use xception::limits::Limits;
 use xception::prediction::Prediction;
 
 use crate::losses::Left;
 use crate::model::{Device, lost};
 use crate::predict::output;
-use crate::{Failure, Progress, Run, about, print, report};
+use crate::{Failure, Progress, Run, about, print, read_photo, report};
 
 /// Classifies photos that are left, `batch` at once, and prints the `top` classes of each; whether all could be.
 pub async fn classify<D: Device>(
@@ -29,7 +28,7 @@ pub async fn classify<D: Device>(
     let progress = Progress::new(Some(left.images.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
     while !left.images.is_empty() {
         let (paths, rest) = left.images.split_at(batch.min(left.images.len()));
-        let answers = together(&mut model, paths, top).await;
+        let answers = together(&mut model, paths, top, run.limits()).await;
         if answers.iter().any(Result::is_err)
             && let Some(reason) = lost(device)
         {
@@ -60,7 +59,7 @@ pub async fn classify<D: Device>(
 /// Prints the outputs of a model without classes, each with its label.
 async fn values<D: Device>(run: &Run, model: &mut Classifier<D>, left: &mut Left<'_>) -> Result<bool, Failure> {
     while let Some((path, rest)) = left.images.split_first() {
-        match output(model, path).await {
+        match output(model, path, run.limits()).await {
             Ok(values) if run.json => print(&json!({"file": path.display().to_string(), "values": values}).to_string()),
             Ok(values) => {
                 let is_named = !model.meta().labels.is_empty();
@@ -83,13 +82,12 @@ async fn values<D: Device>(run: &Run, model: &mut Classifier<D>, left: &mut Left
 type Answer = Result<(Vec<Prediction>, serde_json::Value), Failure>;
 
 /// Classifies photos at once; what is wrong with one is no other's failure.
-async fn together<D: Device>(model: &mut Classifier<D>, paths: &[PathBuf], top: usize) -> Vec<Answer> {
+async fn together<D: Device>(model: &mut Classifier<D>, paths: &[PathBuf], top: usize, limits: &Limits) -> Vec<Answer> {
     let mut lap = Instant::now();
     let mut ms = move || std::mem::replace(&mut lap, Instant::now()).elapsed().as_secs_f64() * 1e3;
     let (mut photos, mut decoded) = (Vec::new(), Vec::new());
     for path in paths {
-        let photo = fs::read(path).map_err(about(path)).and_then(|file| image::decode(&file).map_err(about(path)));
-        decoded.push(photo.map(|photo| {
+        decoded.push(read_photo(path, limits).map(|photo| {
             photos.push(photo);
             ms()
         }));

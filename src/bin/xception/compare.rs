@@ -7,10 +7,9 @@ use safetensors::SafeTensors;
 use xception::backend::Readback;
 use xception::classifier::Classifier;
 use xception::dtype::Dtype;
-use xception::image;
 
 use crate::model::Device;
-use crate::{Failure, Run, about, print};
+use crate::{Failure, Run, about, print, read_photo};
 
 /// How far values may be apart: this much, and this share of the oracle's.
 #[derive(Clone, Copy, clap::Args)]
@@ -34,7 +33,7 @@ pub async fn compare<D: Device>(
 ) -> Result<bool, Failure> {
     let oracle = fs::read(against).map_err(about(against))?;
     let oracle = SafeTensors::deserialize(&oracle).map_err(about(against))?;
-    let pixels = image::decode(&fs::read(photo).map_err(about(photo))?).map_err(about(photo))?;
+    let pixels = read_photo(photo, run.limits())?;
     let mut model = run.load(device, 1).await?;
     let failed = about::<xception::error::Error>(&run.model);
     model.upload(&pixels).await.map_err(&failed)?;

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use xception::classifier::Classifier;
 use xception::dtype::Dtype;
-use xception::image;
 use xception::prediction::Prediction;
 use xception::resize::{Preprocessing, Rgba};
 use xception::weights::Overrides;
@@ -15,7 +14,7 @@ use xception::weights::safetensors::Meta;
 
 use crate::model::{Device, lost};
 use crate::progress::Progress;
-use crate::{Failure, Run, about, print, report};
+use crate::{Failure, Run, about, print, read_photo, report};
 
 /// The counts.
 #[derive(Default)]
@@ -47,7 +46,8 @@ pub async fn evaluate<D: Device>(
             // The weights are compared, not the preprocessing.
             let &Meta { preprocessing: Preprocessing { filter, fit, .. }, input_size, .. } = model.meta();
             let (filter, fit, input_size) = (Some(filter), Some(fit), Some(input_size));
-            let overrides = Overrides { filter, fit, input_size, ..Overrides::default() };
+            let limits = *run.limits();
+            let overrides = Overrides { filter, fit, input_size, limits, ..Overrides::default() };
             Some((path, run.load_file(device, path, overrides, Some(Dtype::F32), 1).await?))
         }
         None => None,
@@ -64,7 +64,7 @@ pub async fn evaluate<D: Device>(
     progress.bar.inc(tally.seen as u64);
     for (name, path) in photos.iter().skip(tally.seen) {
         let outcome = async {
-            let photo = image::decode(&fs::read(path).map_err(about(path))?).map_err(about(path))?;
+            let photo = read_photo(path, run.limits())?;
             let ranked = rank(&mut model, &photo).await.map_err(about(path))?;
             let others = match &mut other {
                 Some((_, other)) => Some(rank(other, &photo).await.map_err(about(path))?),

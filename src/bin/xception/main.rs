@@ -27,6 +27,9 @@ use model::{Place, Run, on_device};
 use options::Options;
 use progress::Progress;
 use xception::dtype::Dtype;
+use xception::image;
+use xception::limits::Limits;
+use xception::resize::Rgba;
 use xception::weights::assumed::Assumption;
 use xception::weights::safetensors::{Header, Meta};
 use xception::weights::{self, Overrides};
@@ -248,16 +251,29 @@ fn print(text: &str) {
 /// A model's file in the project's own format.
 fn read_model(path: &Path, overrides: Overrides) -> Result<Vec<u8>, Failure> {
     let _progress = Progress::new(None, "{spinner} reading the weights {elapsed}");
-    weights::convert(read_weights(path)?, overrides).map_err(about(path))
+    weights::convert(read_weights(path, &overrides.limits)?, overrides).map_err(about(path))
+}
+
+/// A photo's pixels.
+fn read_photo(path: &Path, limits: &Limits) -> Result<Rgba, Failure> {
+    let length = fs::metadata(path).map_err(about(path))?.len();
+    limits.check_image(length).map_err(about(path))?;
+    image::decode(&fs::read(path).map_err(about(path))?, limits).map_err(about(path))
 }
 
 /// A file of weights; a TensorFlow.js model's JSON with the files beside it that it names.
-fn read_weights(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut file = fs::read(path).map_err(about(path))?;
+fn read_weights(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
+    let mut length = 0;
+    let mut read = |path: &Path| {
+        length += fs::metadata(path).map_err(about(path))?.len();
+        limits.check_weights(length).map_err(about(path))?;
+        fs::read(path).map_err(about(path))
+    };
+    let mut file = read(path)?;
     if weights::Format::detect(&file) == Ok(weights::Format::Json) {
         for name in weights::keras::shard_names(&file).map_err(about(path))? {
             let shard = path.with_file_name(name);
-            file.extend(fs::read(&shard).map_err(about(&shard))?);
+            file.extend(read(&shard)?);
         }
     }
     Ok(file)

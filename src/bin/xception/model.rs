@@ -13,6 +13,7 @@ use xception::backend::{Backend, Cpu, Engine, Gpu, Reference};
 use xception::classifier::{self, Classifier, Loader};
 use xception::dtype::Dtype;
 use xception::error::{Error, Result as Outcome};
+use xception::limits::Limits;
 use xception::network::Network;
 use xception::plan::Plan;
 use xception::profile::Profile;
@@ -264,6 +265,11 @@ impl Run {
         self.place.gpu().await
     }
 
+    /// The most that is read of a file.
+    pub const fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
     /// The model, for up to `batch` photos at once.
     pub async fn load<D: Device>(&self, device: &D, batch: usize) -> Result<Classifier<D>, Failure> {
         self.load_file(device, &self.model, self.options.overrides()?, None, batch).await
@@ -287,6 +293,7 @@ pub fn open(path: &Path, overrides: Overrides) -> Result<(Header, Box<dyn Read>)
     if let Some((header, file)) = own(path)
         && overrides.is_idle(header.dtype)
     {
+        overrides.limits.check_weights(header.file_len as u64).map_err(about(path))?;
         report_assumed(path, &header.meta);
         return Ok((header, Box::new(file)));
     }

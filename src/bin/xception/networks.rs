@@ -9,7 +9,7 @@ use plotters::prelude::*;
 use serde::Serialize;
 use xception::classifier::Classifier;
 use xception::dtype::Dtype;
-use xception::image;
+use xception::limits::Limits;
 use xception::network::{Architecture, HeadLayer, Network, Output, Published};
 use xception::prediction::Prediction;
 use xception::resize::{Preprocessing, Rgba};
@@ -17,7 +17,7 @@ use xception::weights::Overrides;
 use xception::weights::safetensors::{Header, Meta, Model, Source};
 
 use crate::model::{Device, Place, open};
-use crate::{Failure, Progress, about, print};
+use crate::{Failure, Progress, about, print, read_photo};
 
 /// Height and width of the networks' input where no weights tell another one.
 const SIZE: [usize; 2] = [299; 2];
@@ -41,6 +41,9 @@ pub struct Comparison {
     /// Write a plot: published accuracy against time.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// The most that is read of a file. Those that are not named keep their defaults.
+    #[arg(long, default_value_t, value_name = "NAME=NUMBER,…")]
+    limits: Limits,
     /// Models: weights of any supported kind.
     models: Vec<PathBuf>,
 }
@@ -65,14 +68,12 @@ struct Row {
 /// Loads the networks, runs them in turns, and prints the table.
 pub async fn compare<D: Device>(place: &Place, device: &D, comparison: &Comparison) -> Result<(), Failure> {
     let published = Published::all();
-    let photo = comparison.photo.as_deref().map(|path| {
-        let file = fs::read(path).map_err(about(path))?;
-        image::decode(&file).map_err(about(path))
-    });
-    let photo = photo.transpose()?;
+    let limits = comparison.limits;
+    let photo = comparison.photo.as_deref().map(|path| read_photo(path, &limits)).transpose()?;
     let mut models: Vec<(Option<&Path>, Classifier<D>)> = Vec::new();
     for path in &comparison.models {
-        let model = place.load(device, path, open(path, Overrides::default())?, None, 1).await?;
+        let model =
+            place.load(device, path, open(path, Overrides { limits, ..Overrides::default() })?, None, 1).await?;
         models.push((Some(path), model));
     }
     let networks = match &comparison.networks[..] {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use xception::limits::Limits;
 use xception::network::Output;
 use xception::resize::{Filter, Fit, Pixels};
 use xception::weights::Overrides;
@@ -39,12 +40,15 @@ pub struct Options {
     /// Another file whose layers are the head, for "notop" weights: Keras's, or PyTorch's safetensors.
     #[arg(long)]
     head: Option<PathBuf>,
+    /// The most that is read of a file. Those that are not named keep their defaults.
+    #[arg(long, default_value_t, value_name = "NAME=NUMBER,…")]
+    pub limits: Limits,
 }
 
 impl Options {
     /// The overrides of these options.
     pub fn overrides(&self) -> Result<Overrides, Failure> {
-        let head = self.head.as_deref().map(read_weights).transpose()?;
+        let head = self.head.as_deref().map(|path| read_weights(path, &self.limits)).transpose()?;
         let by_channel = |option: &str, values: &[f32]| match *values {
             [] => Ok(None),
             [all] => Ok(Some([all; 3])),
@@ -61,6 +65,7 @@ impl Options {
             activation: self.activation,
             input_size: self.size,
             head,
+            limits: self.limits,
             ..Overrides::default()
         })
     }

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
-use xception::image;
 use xception::profile::{PassProfile, Profile};
 
-use crate::{Failure, Run, about, print};
+use crate::{Failure, Run, about, print, read_photo};
 
 /// Outputs besides the tables.
 #[derive(clap::Args)]
@@ -25,8 +24,7 @@ pub struct Outputs {
 
 /// Profiles a model on a photo and prints what its passes take.
 pub async fn profile(run: &Run, runs: usize, photo: &Path, outputs: &Outputs) -> Result<(), Failure> {
-    let file = fs::read(photo).map_err(about(photo))?;
-    let pixels = image::decode(&file).map_err(about(photo))?;
+    let pixels = read_photo(photo, run.limits())?;
     let mut classifier = run.load(&run.gpu().await?, 1).await?;
     let failed = about::<xception::error::Error>(&run.model);
     classifier.upload(&pixels).await.map_err(&failed)?;

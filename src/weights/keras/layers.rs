@@ -9,14 +9,12 @@ use super::super::counting;
 use super::super::fold::finite;
 use super::shards::Shards;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::network::Architecture;
 use crate::network::layer::Layer;
+use crate::weights::Listed;
 
-/// The most groups and arrays a file is searched for: a whole Xception has about 800. Links can make a small file
-/// endless.
-const MAX_OBJECTS: usize = 4000;
-
-/// The longest path of a group, for the same reason.
+/// The longest path of a group. Links can make a small file endless.
 const MAX_PATH: usize = 500;
 
 /// How deep groups may lie: three levels for each model in a model. WebAssembly's stack is 1 MB.
@@ -148,11 +146,12 @@ fn is_state(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with("seed_generator")) || path.trim_end_matches(":0").ends_with("count")
 }
 
-/// Gathers the layers below a group; `left` counts down the groups and arrays a file may have.
+/// Gathers the layers below a group; `objects` counts groups and arrays.
 fn gather(
     group: &Group,
     path: &str,
-    left: &mut usize,
+    objects: &mut usize,
+    limits: &Limits,
     layers: &mut BTreeMap<String, Found>,
     unknown: &mut Vec<String>,
 ) -> Result<()> {
@@ -160,9 +159,8 @@ fn gather(
         return Err(damaged("its groups lie deeper than a model's"));
     }
     let (datasets, groups) = (group.datasets().map_err(damaged)?, group.groups().map_err(damaged)?);
-    let objects = 1 + datasets.len() + groups.len();
-    let larger = || Error::Weights("it has more groups and arrays than any network that is supported".to_owned());
-    *left = left.checked_sub(objects).ok_or_else(larger)?;
+    *objects += 1 + datasets.len() + groups.len();
+    limits.check_tensors(*objects)?;
     let (parent, own_name) = path.rsplit_once('/').unwrap_or(("", path));
     for dataset in datasets {
         let (layer, array) = if own_name == "vars" {
@@ -185,7 +183,7 @@ fn gather(
     for name in groups {
         if !name.starts_with("optimizer") {
             let inner = group.group(&name).map_err(damaged)?;
-            gather(&inner, &format!("{path}/{name}"), left, layers, unknown)?;
+            gather(&inner, &format!("{path}/{name}"), objects, limits, layers, unknown)?;
         }
     }
     Ok(())
@@ -218,9 +216,9 @@ pub(super) struct Layers {
 
 impl Layers {
     /// The layers of a file of `length` bytes.
-    pub(super) fn gather(file: File, length: usize) -> Result<Self> {
+    pub(super) fn gather(file: File, length: usize, limits: &Limits) -> Result<Self> {
         let (mut layers, mut unknown) = (BTreeMap::new(), Vec::new());
-        gather(&file.root(), "", &mut { MAX_OBJECTS }, &mut layers, &mut unknown)?;
+        gather(&file.root(), "", &mut 0, limits, &mut layers, &mut unknown)?;
         Ok(Self::new(Arrays::Hdf5(file), length, layers, unknown))
     }
 
@@ -340,6 +338,12 @@ impl Layers {
             Some(array) => self.array(array).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// All arrays of known names: their paths, shapes and values.
+    pub(super) fn all(&self) -> impl Iterator<Item = Listed> {
+        let arrays = self.by_kind.values().flatten().flat_map(|found| found.arrays.values());
+        arrays.map(|array| (array.path.clone(), array.shape.clone(), self.array(array)))
     }
 
     /// The values of an array.

@@ -24,10 +24,12 @@ use std::io::{Cursor, Read};
 
 use hdf5_pure::{AttrValue, File};
 
+use super::Listed;
 use super::assumed::{self, untold};
 use super::head::{Head, Prefix, Told, Trained, is_one_way};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::network::activation::Function;
 use crate::network::layer::{Operation, Shape, Window};
 use crate::network::{FEATURES, FrontLayer, Network, Output};
@@ -51,14 +53,14 @@ struct Opened {
 }
 
 /// Opens a `.keras` archive, `config.json` and `model.weights.h5` in a zip; an `.h5` or `.weights.h5` file; or a TensorFlow.js model.
-fn open(file: Vec<u8>) -> Result<Opened> {
+fn open(file: Vec<u8>, limits: &Limits) -> Result<Opened> {
     if file.starts_with(b"{") {
-        let shards = Shards::read(file)?;
+        let shards = Shards::read(file, limits)?;
         let config = Config::parse(&shards.config, shards.training.as_deref())?;
         return Ok(Opened { layers: Layers::of_shards(shards), config });
     }
     if !file.starts_with(b"PK") {
-        let (layers, config, training) = open_h5(file)?;
+        let (layers, config, training) = open_h5(file, limits)?;
         let config = config.map(|config| Config::parse(&config, training.as_deref()));
         return Ok(Opened { layers, config: config.transpose()?.unwrap_or_default() });
     }
@@ -86,7 +88,7 @@ fn open(file: Vec<u8>) -> Result<Opened> {
     let config = String::from_utf8(entry("config.json")?).map_err(|error| damaged(&error))?;
     let weights = entry("model.weights.h5")?;
     drop(archive);
-    Ok(Opened { layers: open_h5(weights)?.0, config: Config::parse(&config, None)? })
+    Ok(Opened { layers: open_h5(weights, limits)?.0, config: Config::parse(&config, None)? })
 }
 
 /// Reads a model's config alone, as a file has it.
@@ -98,14 +100,19 @@ pub fn check_config(json: &str) -> Result<()> {
     Config::parse(json, None).map(drop)
 }
 
+/// The arrays of a file, before they are matched with a network.
+pub(super) fn arrays(file: Vec<u8>) -> Result<Vec<Listed>> {
+    Ok(open(file, &Limits::default())?.layers.all().collect())
+}
+
 /// A file's arrays, and the JSON of its config and of its training where it has them.
-fn open_h5(bytes: Vec<u8>) -> Result<(Layers, Option<String>, Option<String>)> {
+fn open_h5(bytes: Vec<u8>, limits: &Limits) -> Result<(Layers, Option<String>, Option<String>)> {
     let length = bytes.len();
     let file = File::from_bytes(bytes).map_err(damaged)?;
     let attributes = file.root().attrs().map_err(damaged)?;
     let text = |name: &str| attributes.get(name).and_then(AttrValue::as_str).map(str::to_owned);
     let (config, training) = (text("model_config"), text("training_config"));
-    Ok((Layers::gather(file, length)?, config, training))
+    Ok((Layers::gather(file, length, limits)?, config, training))
 }
 
 /// Reads a head: the layers of a model that has nothing else, or those behind the backbone of a whole one. `prefix` are those that the
@@ -113,8 +120,8 @@ fn open_h5(bytes: Vec<u8>) -> Result<(Layers, Option<String>, Option<String>)> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_head(file: Vec<u8>, prefix: Prefix) -> Result<Head> {
-    let mut opened = open(file)?;
+pub fn read_head(file: Vec<u8>, prefix: Prefix, limits: &Limits) -> Result<Head> {
+    let mut opened = open(file, limits)?;
     if !opened.config.is_there {
         // A model has as many batch norms before its head.
         let norms = opened.layers.of(Kind::BatchNorm).len();
@@ -139,14 +146,15 @@ pub fn read_head(file: Vec<u8>, prefix: Prefix) -> Result<Head> {
 /// Reads a whole model, or one without its head; `size` is the input's height and width, where it is given.
 ///
 /// # Errors
-/// [`Error::Format`] if it is another kind of zip, [`Error::Weights`] if it cannot be used.
-pub fn read(file: Vec<u8>, size: Option<[usize; 2]>) -> Result<Model> {
+/// [`Error::Format`] if it is another kind of zip, [`Error::Weights`] if it cannot be used, [`Error::TooLarge`] if it has more arrays
+/// than the limit.
+pub fn read(file: Vec<u8>, size: Option<[usize; 2]>, limits: &Limits) -> Result<Model> {
     let kind = match file.first() {
         Some(b'P') => "Keras (.keras)",
         Some(b'{') => "TensorFlow.js",
         _ => "Keras (.h5)",
     };
-    let mut opened = open(file)?;
+    let mut opened = open(file, limits)?;
     let front = opened.config.front(size)?;
     let input_size = front.size.unwrap_or([SIDE; 2]);
     let Some(architecture) = opened.config.backbone.or(opened.layers.backbone()) else {

@@ -9,9 +9,7 @@ use serde_json::Value;
 use super::config::number;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-
-/// The most arrays of a model: an Inception V3 has about 380.
-const MAX_ARRAYS: usize = 4000;
+use crate::limits::Limits;
 
 /// How an array's values are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,8 +115,9 @@ impl Shards {
     /// Takes a file of the JSON and the shards behind it.
     ///
     /// # Errors
-    /// [`Error::Format`] if it is no layers model, [`Error::Weights`] if bytes are missing, or an array is of another type.
-    pub(super) fn read(mut file: Vec<u8>) -> Result<Self> {
+    /// [`Error::Format`] if it is no layers model, [`Error::Weights`] if bytes are missing, or an array is of another type,
+    /// [`Error::TooLarge`] beyond the limit of arrays.
+    pub(super) fn read(mut file: Vec<u8>, limits: &Limits) -> Result<Self> {
         let (model, length) = parse(&file)?;
         let names = files(&model)?;
         let mut entries = BTreeMap::new();
@@ -132,7 +131,8 @@ impl Shards {
             };
             let len = shape.iter().try_fold(values.size(), |len, &side| len.checked_mul(side));
             let begin = end;
-            end = len.and_then(|len| end.checked_add(len)).filter(|_| entries.len() < MAX_ARRAYS).unwrap_or(usize::MAX);
+            end = len.and_then(|len| end.checked_add(len)).unwrap_or(usize::MAX);
+            limits.check_tensors(entries.len() + 1)?;
             entries.insert(name.to_owned(), Entry { shape, values, range: begin..end });
         }
         let bytes = file.split_off(length);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn read(model: &Value, bytes: &[u8]) -> Result<Shards> {
-        Shards::read([model.to_string().as_bytes(), bytes].concat())
+        Shards::read([model.to_string().as_bytes(), bytes].concat(), &Limits::default())
     }
 
     #[test]

@@ -17,11 +17,13 @@ use names::{architecture, names, prefixes};
 use tensors::Tensors;
 pub use tensors::is_archive;
 
+use super::Listed;
 use super::assumed::{self, Assumption, untold};
 use super::fold::fold;
 use super::head::{Head, Prefix};
 use super::safetensors::{Meta, Model, Source};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::network::layer::Layer;
 use crate::network::{Architecture, Network};
 use crate::resize::{Filter, Fit, Preprocessing};
@@ -50,9 +52,10 @@ fn constants(architecture: Architecture) -> (f64, f64) {
 /// Reads a file with an Xception of any number of classes or none; `size` is the input's height and width, where it is given.
 ///
 /// # Errors
-/// [`Error::Format`] if it is another model's, [`Error::Weights`] if it cannot be used.
-pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
-    let tensors = Tensors::read(file)?;
+/// [`Error::Format`] if it is another model's, [`Error::Weights`] if it cannot be used, [`Error::TooLarge`] if it has more
+/// tensors than the limit.
+pub fn read(file: &[u8], size: Option<[usize; 2]>, limits: &Limits) -> Result<Model> {
+    let tensors = Tensors::read(file, limits)?;
     let (prefix, others) = prefix(&tensors)?;
     let architecture = architecture(&tensors, &prefix)?;
     let (epsilon, crop) = constants(architecture);
@@ -111,12 +114,19 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>) -> Result<Model> {
     Ok(Model { meta, tensors: folded })
 }
 
+/// The tensors of a file, before they are matched with a network.
+pub(super) fn arrays(file: &[u8]) -> Result<Vec<Listed>> {
+    let tensors = Tensors::read(file, &Limits::default())?;
+    let shape = |name| tensors.get(name).map_or(Vec::new(), |tensor| tensor.shape.clone());
+    Ok(tensors.names().map(|name| (name.to_owned(), shape(name), tensors.values(name, &shape(name)))).collect())
+}
+
 /// Reads a head: the linear layers and batch norms of a PyTorch model that has nothing else, or of a whole Xception.
 ///
 /// # Errors
 /// [`Error::Weights`] if they do not follow one another, or there is something else.
-pub fn read_head(file: &[u8], prefix: &Prefix) -> Result<Head> {
-    let tensors = Tensors::read(file)?;
+pub fn read_head(file: &[u8], prefix: &Prefix, limits: &Limits) -> Result<Head> {
+    let tensors = Tensors::read(file, limits)?;
     if let Ok((root, _)) = self::prefix(&tensors) {
         let architecture = architecture(&tensors, &root)?;
         let backbone = Network::backbone([SIDE; 2], architecture)?;

@@ -11,6 +11,7 @@ use super::super::Format;
 use super::super::fold::finite;
 use super::pickle::{Pickle, Storage};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 
 /// What pickles of PyTorch before 1.6 begin with: a number that has no meaning.
 pub(super) const LEGACY: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
@@ -78,8 +79,8 @@ impl<'a> Tensors<'a> {
     /// The tensors of a file of any of the three formats.
     ///
     /// # Errors
-    /// [`Error::Weights`] if it is damaged.
-    pub(super) fn read(file: &'a [u8]) -> Result<Self> {
+    /// [`Error::Weights`] if it is damaged, [`Error::TooLarge`] beyond the limit of tensors.
+    pub(super) fn read(file: &'a [u8], limits: &Limits) -> Result<Self> {
         let by_name = if file.starts_with(b"PK") {
             archive(file)?
         } else if file.starts_with(LEGACY) {
@@ -93,6 +94,7 @@ impl<'a> Tensors<'a> {
         } else {
             safetensors(file)?
         };
+        limits.check_tensors(by_name.len())?;
         Ok(Self { file, by_name })
     }
 
