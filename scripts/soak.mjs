@@ -1,13 +1,19 @@
 // npm run soak [webgpu|cpu] [calls] [seed]: thousands of mixed calls in Chromium, on the GPU's software adapter or the CPU, with cancelled ones,
 // damaged photos, videos, reloads and disposals between; prints what the page holds meanwhile, and fails unless that stays flat.
+// npm run soak losses [count] [seed]: `losses.mjs`.
 import { launch, packagePage } from '../tests/e2e/browser.mjs';
 import { track } from '../tests/e2e/tracked.mjs';
+import { losses } from './losses.mjs';
 import { serve } from './serve.mjs';
 import { stop } from './shell.mjs';
 
 const words = process.argv.slice(2);
 const numbers = words.filter((word) => /^\d+$/.test(word)).map(Number);
 const backend = words.find((word) => ['webgpu', 'cpu'].includes(word)) ?? 'cpu';
+if (words.includes('losses')) {
+  await losses(...numbers);
+  process.exit();
+}
 const [calls = 5000, seed = 1] = numbers;
 /** The parts of the run, behind each of which is counted; what is held may grow by the share `FLAT` in the second half. */
 const PARTS = 20;

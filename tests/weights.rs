@@ -12,6 +12,7 @@ use hdf5_pure::FileBuilder;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use xception::dtype::Dtype as Stored;
 use xception::error::{Error, Result};
+use xception::limits::Limits;
 use xception::network::layer::Shape;
 use xception::network::{Architecture, Output};
 use xception::resize::{Filter, Fit, Preprocessing};
@@ -372,12 +373,19 @@ fn hostile_hdf5_is_refused() {
     file.add_group(group.finish());
     refused(
         "a bomb",
-        keras::read_head(file.finish().unwrap(), Prefix::none(Shape::new(10, 10, 2048))),
+        keras::read_head(file.finish().unwrap(), Prefix::none(Shape::new(10, 10, 2048)), &Limits::default()),
         "claim more than it holds",
     );
     refused("a dense layer of rank 1", read(vector("dense")), "not a whole Xception");
     let head = Overrides { head: Some(vector("dense")), ..Overrides::default() };
     refused("a head of rank 1", convert(fixture("notop.h5"), head), "it holds /dense");
+}
+
+/// Readers disagree on which of two objects has a name.
+#[test]
+fn names_that_are_there_twice_are_refused() {
+    let twice = replaced(&fixture("keras3.h5"), b"block3_sepconv1\0", b"block3_sepconv2\0");
+    refused("a group twice", read(twice), "has block3_sepconv2 twice");
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Prints the arrays of weights files as JSON, a line for each file: `cargo run --example arrays FILE…`. Values are a SHA-256 of their f32s.
+//! Prints the arrays of weights files as JSON, a line for each file: `cargo run --example arrays FILE…`. Values are a SHA-256 of their f32s, or
+//! why there are none.
 //! `tools/differential.py` compares them with those of h5py, safetensors and PyTorch.
 
 use std::error::Error;
 use std::{env, fs};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use xception::weights::arrays;
 
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     let hash = Sha256::digest(bytemuck::cast_slice::<f32, u8>(&values));
                     json!(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
                 }
-                Err(_) => Value::Null,
+                Err(error) => json!({"refused": error.to_string()}),
             };
             (name, json!([shape, values]))
         };

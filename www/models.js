@@ -94,7 +94,7 @@ async function load(source, signal) {
     model.addEventListener('restored', ({ detail }) => {
       // Otherwise it is about to be shown.
       if (current?.model === model) {
-        current.info = model.info;
+        Object.assign(current, { info: model.info, wasLost: true });
         arrived();
         void showInfo();
       }
@@ -152,7 +152,7 @@ function showProgress(name, { phase, loaded, total, fromCache }, since) {
 }
 
 async function showInfo() {
-  const { source, info, loadTime } = current;
+  const { source, info, loadTime, wasLost } = current;
   const { inputSize, output, outputs, classes, dtype, bytes, backend, reason, adapter, assumed } = info;
   const size = source.file?.size ?? source.bytes;
   // The package has no name of a GPU that hides it; the browser may know one.
@@ -165,7 +165,8 @@ async function showInfo() {
     `loaded in ${(loadTime / 1000).toFixed(1)} s`,
     `computed on the ${backend === 'cpu' ? 'CPU' : 'GPU'} (${name})${reason && `: ${reason}`}`,
   ];
-  $('hint').hidden = !reason;
+  // There is a GPU where one was lost.
+  $('hint').hidden = !reason || wasLost;
   if (reason) write($('hint'), hint());
   $('model').textContent = `${source.name}: ${parts.filter(Boolean).join(', ')}`;
   const untold = assumed.map(({ name, value }) => `${name} ${value}`).join(', ');

@@ -1,7 +1,7 @@
 //! The arrays of a file, gathered into layers, for every version of Keras.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hdf5_pure::{DType, Dataset, File, Group};
 
@@ -161,6 +161,10 @@ fn gather(
     let (datasets, groups) = (group.datasets().map_err(damaged)?, group.groups().map_err(damaged)?);
     *objects += 1 + datasets.len() + groups.len();
     limits.check_tensors(*objects)?;
+    let mut names = BTreeSet::new();
+    if let Some(twice) = datasets.iter().chain(&groups).find(|name| !names.insert(*name)) {
+        return Err(damaged(format!("{path} has {twice} twice")));
+    }
     let (parent, own_name) = path.rsplit_once('/').unwrap_or(("", path));
     for dataset in datasets {
         let (layer, array) = if own_name == "vars" {
@@ -189,13 +193,24 @@ fn gather(
     Ok(())
 }
 
-/// How many values are in memory where an array of some shape is read, which may be in chunks of another.
+/// How many values are in memory where an array of some shape is read, which may be in chunks of another; these must each be there once, as
+/// readers disagree on the values else.
 fn claim(dataset: &Dataset, shape: &[usize]) -> Result<u64> {
     let product = |lengths: &mut dyn Iterator<Item = u64>| lengths.fold(1, u64::saturating_mul);
     let values = product(&mut shape.iter().map(|&length| length as u64));
     let Some(chunk) = dataset.chunk_shape().map_err(damaged)? else { return Ok(values) };
-    let chunks = dataset.chunks().map_err(damaged)?.len() as u64;
-    Ok(values.max(product(&mut chunk.into_iter()).saturating_mul(chunks)))
+    let chunks = dataset.chunks().map_err(damaged)?;
+    let sides = || shape.iter().map(|&length| length as u64).zip(&chunk);
+    let is_placed = |offset: &[u64]| {
+        offset.len() == shape.len() && sides().zip(offset).all(|((length, side), &at)| at < length && at % side == 0)
+    };
+    let places: BTreeSet<&[u64]> = chunks.iter().map(|chunk| &chunk.offset[..]).collect();
+    let count = (!chunk.contains(&0)).then(|| product(&mut sides().map(|(length, &side)| length.div_ceil(side))));
+    if [chunks.len(), places.len()].map(|count| Some(count as u64)) != [count; 2] || !places.into_iter().all(is_placed)
+    {
+        return Err(damaged("the parts of an array are not each there once"));
+    }
+    Ok(values.max(product(&mut chunk.into_iter()).saturating_mul(chunks.len() as u64)))
 }
 
 /// A file's arrays.

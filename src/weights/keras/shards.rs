@@ -133,7 +133,9 @@ impl Shards {
             let begin = end;
             end = len.and_then(|len| end.checked_add(len)).unwrap_or(usize::MAX);
             limits.check_tensors(entries.len() + 1)?;
-            entries.insert(name.to_owned(), Entry { shape, values, range: begin..end });
+            if entries.insert(name.to_owned(), Entry { shape, values, range: begin..end }).is_some() {
+                return Err(Error::Weights(format!("model.json lists {name} twice: convert the model again")));
+            }
         }
         let bytes = file.split_off(length);
         if bytes.len() != end {
@@ -225,6 +227,7 @@ mod tests {
             (json!({"name": "npm"}), "not the model.json"),
             (json!([1, 2]), "not the model.json"),
             (model(&json!([{"name": "a", "shape": [1], "dtype": "int32"}])), "not of floating-point numbers"),
+            (model(&json!(vec![json!({"name": "a", "shape": [1], "dtype": "float32"}); 2])), "lists a twice"),
             (model(&json!([{"name": "a", "shape": [-1], "dtype": "float32"}])), "has no shape"),
             (model(&json!([{"name": "a", "shape": [u64::MAX, 9], "dtype": "float32"}])), "give all that it names"),
         ] {

@@ -96,8 +96,11 @@ pub fn read(file: &[u8], size: Option<[usize; 2]>, limits: &Limits) -> Result<Mo
     ]);
     assumed.extend(others.map(|others| Assumption { name: assumed::WEIGHTS.to_owned(), value: others }));
     assumed.extend(head.assumed);
-    let kind =
-        if file.starts_with(b"PK") || file.starts_with(tensors::LEGACY) { "PyTorch" } else { "PyTorch (.safetensors)" };
+    let kind = if file.starts_with(b"PK") || tensors::legacy_magic(file).is_some() {
+        "PyTorch"
+    } else {
+        "PyTorch (.safetensors)"
+    };
     let meta = Meta {
         architecture,
         input_size: size.unwrap_or([SIDE; 2]),

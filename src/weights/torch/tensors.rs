@@ -13,8 +13,15 @@ use super::pickle::{Pickle, Storage};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 
-/// What pickles of PyTorch before 1.6 begin with: a number that has no meaning.
-pub(super) const LEGACY: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+/// The first of the pickles of PyTorch before 1.6: a number that has no meaning.
+const MAGIC: &[u8] = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+
+/// The length of the first pickle of a file of PyTorch before 1.6, whose protocol may be another than the second; none of another file.
+pub(super) fn legacy_magic(file: &[u8]) -> Option<usize> {
+    let start = &file[..file.len().min(MAGIC.len() + 11)];
+    let at = start.windows(MAGIC.len()).position(|window| window == MAGIC)?;
+    Some(at + MAGIC.len())
+}
 
 /// The longest pickle of a zip archive.
 const MAX_PICKLE: u64 = 64 << 20;
@@ -83,8 +90,8 @@ impl<'a> Tensors<'a> {
     pub(super) fn read(file: &'a [u8], limits: &Limits) -> Result<Self> {
         let by_name = if file.starts_with(b"PK") {
             archive(file)?
-        } else if file.starts_with(LEGACY) {
-            legacy(file)?
+        } else if let Some(start) = legacy_magic(file) {
+            legacy(file, start)?
         } else if Format::detect(file) == Ok(Format::Pickle) {
             return Err(Error::Format(
                 "this is a Python pickle that torch.save did not make: load it in Python and save the model's state_dict with \
@@ -236,8 +243,8 @@ fn located(tensor: super::pickle::TensorRef, bytes: Option<Range<usize>>) -> Ten
 
 /// Tensors of pickles one behind the other: a magic number, a version, facts about the machine, the object, and the names of the storages,
 /// whose lengths and bytes follow.
-fn legacy(file: &[u8]) -> Result<BTreeMap<String, Tensor>> {
-    let mut at = LEGACY.len();
+fn legacy(file: &[u8], start: usize) -> Result<BTreeMap<String, Tensor>> {
+    let mut at = start;
     let mut next = || -> Result<Pickle> {
         let pickle = Pickle::read(&file[at..])?;
         at += pickle.len;
