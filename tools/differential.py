@@ -210,20 +210,21 @@ class Oracle:
         return {"error": "crash"}
 
 
-def compare(ours, theirs, is_damaged):
-    """What differs. Of a damaged file, one may have arrays that the other refuses."""
+def compare(ours, theirs, written):
+    """What differs. Of a damaged file, of which `written` are the arrays before, one reader may have arrays that the other refuses, and ours
+    may have found what was written where theirs did not."""
     if "error" in ours or "error" in theirs:
         return []
     for name, (sides, hashed) in ours["arrays"].items():
         if not isinstance(hashed, str):
-            if not is_damaged and name in theirs["arrays"]:
+            if written is None and name in theirs["arrays"]:
                 yield f"{name}: {hashed}"
             continue
         if name not in theirs["arrays"]:
-            if is_damaged:
+            if written is not None:
                 continue
             yield f"{name} is ours alone: {sides}"
-        elif theirs["arrays"][name] != [sides, hashed]:
+        elif [sides, hashed] not in (theirs["arrays"][name], (written or {}).get(name)):
             yield f"{name}: {[sides, hashed]}, theirs {theirs['arrays'][name]}"
 
 
@@ -232,13 +233,14 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     other, tally, differences = Oracle(), collections.Counter(), 0
     for start in range(0, count, BATCH):
-        paths = []
+        paths, written = [], {}
         for index in range(start, min(start + BATCH, count)):
             rng = random.Random(seed << 32 | index)
             kind = KINDS[index % 3]
             path = FOLDER / f"{index}.{kind}"
             WRITERS[kind](rng, path)
-            if is_damaged(path):
+            if is_damaged(str(path)):
+                written[str(path)] = other.ask(path).get("arrays", {})
                 path.write_bytes(damage(rng, path.read_bytes()))
             paths.append(str(path))
         output = subprocess.run([TOOL, *paths], capture_output=True, text=True, check=True).stdout
@@ -248,7 +250,7 @@ def main():
             state = "damaged" if is_damaged(path) else "whole"
             verdict = ["read" if "arrays" in one else "refused" for one in (ours, theirs)]
             tally[path.rsplit(".", 1)[1], state, f"ours {verdict[0]}", f"theirs {verdict[1]}"] += 1
-            wrong = list(compare(ours, theirs, is_damaged(path)))
+            wrong = list(compare(ours, theirs, written.get(path)))
             if state == "whole" and verdict[0] == "refused":
                 wrong.append(f"ours refuses: {ours['error']}")
             if wrong:

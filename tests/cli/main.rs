@@ -220,6 +220,23 @@ fn bad_images_exit_with_1_and_the_good_ones_are_answered() {
 }
 
 #[test]
+fn limits_are_refused_by_name() {
+    let (photo, model) = (photo("0009.jpg"), model());
+    let with = |limits: &str| xception(&["classify", "--model", &model, "--limits", limits, &photo]);
+    for (limits, words) in [
+        ("pixels=1000", ["0009.jpg", "more than 1000", "raise the limit `pixels`"]),
+        ("imageBytes=9", ["0009.jpg", "more than 9", "raise the limit `imageBytes`"]),
+        ("weightsBytes=99,pixels=7", ["kitchenware.keras", "more than 99", "raise the limit `weightsBytes`"]),
+        ("tensors=20", ["kitchenware.keras", "more than 20", "raise the limit `tensors`"]),
+    ] {
+        refused(&with(limits), 1, &words);
+    }
+    let unknown = with("pixel=7");
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("pixel=7 is no limit: give pixels, imageBytes"));
+}
+
+#[test]
 fn bad_weights_exit_with_1() {
     let keras = fs::read(model()).unwrap();
     let cut = scratch("cut.keras", &keras[..keras.len() / 2]);
