@@ -1,17 +1,21 @@
 // npm run soak [webgpu|cpu] [calls] [seed]: thousands of mixed calls in Chromium, on the GPU's software adapter or the CPU, with cancelled ones,
 // damaged photos, videos, reloads and disposals between; prints what the page holds meanwhile, and fails unless that stays flat.
-// npm run soak losses [count] [seed]: `losses.mjs`.
+// npm run soak native [webgpu|cpu] [calls] [seed]: `tools/soak.rs`. npm run soak losses [count] [seed]: `losses.mjs`.
 import { launch, packagePage } from '../tests/e2e/browser.mjs';
 import { track } from '../tests/e2e/tracked.mjs';
 import { losses } from './losses.mjs';
 import { serve } from './serve.mjs';
-import { stop } from './shell.mjs';
+import { run, stop } from './shell.mjs';
 
 const words = process.argv.slice(2);
 const numbers = words.filter((word) => /^\d+$/.test(word)).map(Number);
 const backend = words.find((word) => ['webgpu', 'cpu'].includes(word)) ?? 'cpu';
 if (words.includes('losses')) {
   await losses(...numbers);
+  process.exit();
+}
+if (words.includes('native')) {
+  run('cargo', ['run', '--release', '--example', 'soak', '--', backend, ...numbers.map(String)]);
   process.exit();
 }
 const [calls = 5000, seed = 1] = numbers;
