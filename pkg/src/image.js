@@ -8,6 +8,12 @@ import { formats } from './wasm.js';
  */
 const AS_STORED = { imageOrientation: 'from-image', premultiplyAlpha: 'none', colorSpaceConversion: 'none' };
 
+/**
+ * Options of a bitmap made of another. Firefox brings a part of a bitmap to the GPU only where a size is given.
+ * @returns {ImageBitmapOptions}
+ */
+const sized = (width, height) => ({ ...AS_STORED, imageOrientation: 'none', resizeWidth: width, resizeHeight: height });
+
 /** Whether there are bitmaps whose pixels can be had: in browsers, not in Node, and Deno's have none. */
 const hasBitmaps = () => Boolean(globalThis.OffscreenCanvas && !globalThis.Deno);
 
@@ -26,7 +32,8 @@ export async function toImage(image, signal) {
   if (typeof known === 'string') return download(known, signal);
   if (known) return known;
   if (!hasBitmaps()) throw new XceptionError('bad-argument', message);
-  return createImageBitmap(image, AS_STORED).catch((error) => {
+  const copy = async () => createImageBitmap(image, image instanceof ImageBitmap ? sized(image.width, image.height) : AS_STORED);
+  return copy().catch((error) => {
     if (error instanceof TypeError) throw new XceptionError('bad-argument', message, { cause: error });
     if (error.name !== 'InvalidStateError') throw error;
     throw new XceptionError('decode', 'the image has no pixels: it has not loaded, or was closed', { cause: error });
@@ -97,10 +104,8 @@ export async function decode(image, roi, limits, module, maxSide = Infinity) {
   }
   if (whole && side <= maxSide) return photo;
   const scaled = (length) => Math.max(1, Math.floor(length * Math.min(1, maxSide / side)));
-  /** @type {ImageBitmapOptions | false} */
-  const resize = side > maxSide && { resizeWidth: scaled(width), resizeHeight: scaled(height), resizeQuality: 'high' };
   try {
-    return await createImageBitmap(photo, x, y, width, height, { ...AS_STORED, imageOrientation: 'none', ...resize });
+    return await createImageBitmap(photo, x, y, width, height, { ...sized(scaled(width), scaled(height)), resizeQuality: 'high' });
   } finally {
     if (photo !== image) photo.close();
   }
