@@ -1,5 +1,5 @@
 import { XceptionError } from './errors.js';
-import { bytesOf, isBytes } from './options.js';
+import { blobOf, bytesOf, isBytes } from './options.js';
 import { formats } from './wasm.js';
 
 /**
@@ -42,7 +42,8 @@ export async function toImage(image, signal) {
 
 /** A Blob, URL or pixels; undefined for what only the browser may know. A proxy throws where a property of the real object is read. */
 function toKnown(image) {
-  if (image instanceof Blob && image.size >= 0) return image;
+  const blob = blobOf(image);
+  if (blob) return blob;
   if (isBytes(image)) return new Blob([bytesOf(image)]);
   if (typeof image === 'string') return image;
   if (image instanceof URL) return image.href;

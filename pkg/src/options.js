@@ -51,12 +51,23 @@ export function bytesOf(source) {
   return buffer instanceof ArrayBuffer && !buffer.resizable ? bytes : bytes.slice();
 }
 
+/** A Blob as one of this window; undefined for anything else, and for a proxy. */
+export function blobOf(value) {
+  try {
+    // This getter takes a Blob of any window, and nothing else.
+    Object.getOwnPropertyDescriptor(Blob.prototype, 'size').get.call(value);
+    return value instanceof Blob ? value : new Blob([value]);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Anything that holds weights. A proxy throws where a property of the real object is read. */
 const source = option('a URL, File, Blob, Response or ArrayBuffer', (value) => {
   if (value instanceof URL) return value.href;
   if (isBytes(value)) return bytesOf(value);
-  const real = (value instanceof Blob && value.size >= 0) || (value instanceof Request && value.url) || (value instanceof Response && value.headers);
-  return real ? value : text(value);
+  const real = (value instanceof Request && value.url) || (value instanceof Response && value.headers);
+  return blobOf(value) ?? (real ? value : text(value));
 });
 const files = list(that((file) => file instanceof Blob));
 
