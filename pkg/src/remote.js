@@ -150,8 +150,9 @@ export class Remote {
     try {
       this.#port.postMessage({ id, call, values }, transfer);
     } catch (cause) {
-      const what = call === 'load' ? 'what holds the weights' : 'the image';
-      throw new XceptionError('bad-argument', `${what} cannot be posted to a worker: ${cause.message}`, { cause });
+      // Images are copies that can be posted, unless they have pixels of another site.
+      if (call !== 'load') throw new DOMException(cause.message, 'SecurityError');
+      throw new XceptionError('bad-argument', `what holds the weights cannot be posted to a worker: ${cause.message}`, { cause });
     }
     const waiting = {};
     waiting.answer = new Promise((accept, reject) => Object.assign(waiting, { accept, reject }));
