@@ -1,4 +1,4 @@
-// npm test: set up, install the browser and the Vulkan driver that tests need, then run everything; `npm test -- native` or `-- web` a part.
+// npm test: set up, install the browsers and the Vulkan driver that tests need, then run everything; `npm test -- native` or `-- web` a part.
 import { existsSync, readdirSync } from 'node:fs';
 import { docs } from './docs.mjs';
 import { lint } from './lint.mjs';
@@ -22,6 +22,22 @@ async function chromium() {
   if (advice) stop(`The page tests need Chrome or Chromium: ${advice}. CHROME_PATH may name it.`);
 }
 
+/** Firefox with lavapipe, and WebKitGTK with a display; only Linux has those two. */
+async function engines() {
+  if (process.platform !== 'linux') return;
+  const { findFirefox, findLavapipe, findWebKit } = await import('../tests/e2e/engines.mjs');
+  const { driver, browser, display } = findWebKit();
+  const needed = [
+    [findFirefox(), 'firefox-esr'],
+    [driver && browser, 'webkit2gtk-driver'],
+    [display, 'xvfb'],
+    [findLavapipe(), 'mesa-vulkan-drivers', 'libvulkan1'],
+  ];
+  const missing = needed.filter(([path]) => !path).flatMap(([, ...packages]) => packages);
+  const advice = missing.length > 0 ? debian(...missing) : undefined;
+  if (advice) stop(`The page tests need Firefox, WebKitGTK and lavapipe: ${advice}. FIREFOX_PATH may name Firefox.`);
+}
+
 /** The library, its documentation and the command line tool. */
 function native() {
   vulkan();
@@ -35,11 +51,12 @@ function native() {
   run('cargo', ['test', ...wasi, '--test', 'mutations', '--', '--nocapture']);
 }
 
-/** The package and the page in a browser. */
+/** The package and the page in browsers. */
 async function web() {
   const { build } = await import('./build.mjs');
   await build();
   await chromium();
+  await engines();
   docs();
   const pages = readdirSync('tests/e2e').filter((name) => name.endsWith('.test.mjs'));
   // Node 20 counts the limit for a file.
