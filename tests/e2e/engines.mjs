@@ -80,6 +80,8 @@ export async function firefox({ webgpu = false } = {}) {
   const prefs = { 'dom.webgpu.enabled': true, 'dom.webgpu.workers.enabled': true, 'gfx.webgpu.ignore-blocklist': true };
   // Another driver's adapter is not the tests'. lavapipe compiles vectors of 128 bits in two thirds of the time.
   const env = { ...process.env, VK_ICD_FILENAMES: findLavapipe(), LP_NATIVE_VECTOR_WIDTH: '128' };
+  // Puppeteer ends Firefox when this process exits, which a signal alone is not.
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
   const browser = await puppeteer.launch({ browser: 'firefox', executablePath, env, protocolTimeout: PATIENCE, extraPrefsFirefox: webgpu ? prefs : {} });
   const page = await browser.newPage();
   return new Page({
