@@ -13,8 +13,8 @@ const photo = (name) => `models/kitchenware/photos/${name}.jpg`;
 let server, browser, url, proxy;
 /** Paths asked of the server, and hosts asked of the proxy. */
 const [log, others] = [[], []];
-/** Without what Chromium asks for by itself: an account, its form filler. */
-const foreign = () => others.filter((host) => !/\.(google|googleapis)\.com:443$/.test(host));
+/** Without what Chromium asks for by itself: an account, its form filler, its updates, which it tries by http where https fails. */
+const foreign = () => others.filter((host) => !/\.(google|googleapis)\.com:443$|^http:\/\/update\.googleapis\.com\/service\/update2\//.test(host));
 
 before(async () => {
   ({ server, url } = await serveWithModel({}, false));
