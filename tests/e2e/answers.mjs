@@ -16,6 +16,10 @@ export function turned() {
   return Buffer.concat([jpeg.subarray(0, 2), exif, jpeg.subarray(2)]);
 }
 
+/** Lossless photos in forms that browsers may take otherwise. */
+const forms = 'exif2.png exif6.png exif6.webp exif8.webp profile.png profile.webp gray16.png gray_alpha16.png rgba16.png palette.png still.gif animated.png';
+export const FORMS = Object.fromEntries(forms.split(' ').map((name) => [name, readFileSync(`tests/data/photos/${name}`)]));
+
 /** Scores by label. */
 const scoresOf = (predictions) => Object.fromEntries(predictions.map(({ label, score }) => [label, score]));
 
@@ -74,6 +78,8 @@ export async function answers() {
   expected.turned = await scores(turned());
   expected.pattern = await scores(pattern(WIDTH, HEIGHT));
   expected.part = await scores(pattern(WIDTH, HEIGHT), { roi: ROI });
+  expected.forms = {};
+  for (const [name, file] of Object.entries(FORMS)) expected.forms[name] = await scores(file);
   expected.photoPart = await scores(jpeg, { roi: BOX });
   await model.dispose();
   return expected;

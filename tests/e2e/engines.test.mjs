@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
-import { answers, asked, BOX, COMPUTED, DECODED, HEIGHT, jpeg, LABELS, near, pattern, photo, ROI, start, turned, WEIGHTS, WIDTH } from './answers.mjs';
+import { answers, asked, BOX, COMPUTED, DECODED, FORMS, HEIGHT, jpeg, LABELS, near, pattern, photo, ROI, start, turned, WEIGHTS, WIDTH } from './answers.mjs';
 import { Demo } from './browser.mjs';
 import { firefox, webKit } from './engines.mjs';
 import { pngHeader } from './states.mjs';
@@ -174,6 +174,19 @@ for (const [name, { launch, backend, threads, skip }] of Object.entries(ENGINES)
       for (const scores of photoParts) near(scores, expected.photoPart, DECODED, 'part of a photo');
       for (const [index, sentence] of refused.entries())
         assert.match(sentence, [/^decode: .*not a readable image/, /^bad-argument: the image must be/][index % 2]);
+    });
+
+    test('every form of lossless files is answered as in Node: turned, in 16 bits, with profiles, animated', async () => {
+      await open();
+      const files = Object.keys(FORMS).map((name) => [...FORMS[name]]);
+      const answers = await page.evaluate(async (files) => {
+        const model = await load({ worker: true });
+        const answers = [];
+        for (const bytes of files) answers.push(await scores(model, new Uint8Array(bytes)));
+        await model.dispose();
+        return answers;
+      }, files);
+      for (const [index, name] of Object.keys(FORMS).entries()) near(answers[index], expected.forms[name], [1e-3, 1e-2], name);
     });
 
     test('what is wrong is refused by a code and a sentence, and the next call is right', async () => {
