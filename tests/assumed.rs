@@ -11,6 +11,7 @@ use xception::backend::{Cpu, Readback};
 use xception::classifier::Classifier;
 use xception::dtype::Dtype;
 use xception::error::Result;
+use xception::limits::Limits;
 use xception::network::layer::Shape;
 use xception::resize::{Filter, Fit, Pixels};
 use xception::weights::head::{Head, Prefix};
@@ -132,7 +133,7 @@ fn keras_head(shapes: &[(&str, [usize; 2])], config: Option<&str>) -> Vec<u8> {
 }
 
 fn read_head(shapes: &[(&str, [usize; 2])], config: Option<&str>) -> Result<Head> {
-    keras::read_head(keras_head(shapes, config), Prefix::none(Shape::new(10, 10, 2048)))
+    keras::read_head(keras_head(shapes, config), Prefix::none(Shape::new(10, 10, 2048)), &Limits::default())
 }
 
 #[test]

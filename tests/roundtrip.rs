@@ -9,6 +9,7 @@ use hdf5_pure::FileBuilder;
 use safetensors::tensor::{TensorView, serialize};
 use xception::dtype::Dtype;
 use xception::error::Result;
+use xception::limits::Limits;
 use xception::network::Output;
 use xception::network::layer::{Role, Shape};
 use xception::resize::Filter;
@@ -158,11 +159,13 @@ fn heads_are_ordered_as_people_count_or_refused() {
     let layers = [("b.10.weight", &[64, 64][..]), ("b.8.weight", &[64, 64]), ("b.0.weight", &[64, 2048])];
     let named = [&layers[..], &[("b.12.weight", &[7, 64])]].concat();
     let prefix = Prefix::none(Shape::new(10, 10, 2048));
-    let layers = torch::read_head(&state_dict(&named), &prefix).unwrap().layers;
+    let layers = torch::read_head(&state_dict(&named), &prefix, &Limits::default()).unwrap().layers;
     let names: Vec<&str> = layers.iter().map(|layer| &*layer.name).collect();
     assert_eq!(names, ["avg_pool", "b.0", "b.8", "b.10", "b.12"]);
     let refused = |more: (&'static str, &'static [usize]), reason: &str| {
-        let error = torch::read_head(&state_dict(&[&named[..], &[more]].concat()), &prefix).unwrap_err().to_string();
+        let error = torch::read_head(&state_dict(&[&named[..], &[more]].concat()), &prefix, &Limits::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(reason), "{error}");
     };
     refused(("norm.weight", &[64]), "norm.weight is not part of a head of linear layers");
@@ -170,9 +173,9 @@ fn heads_are_ordered_as_people_count_or_refused() {
     refused(("c.weight", &[9, 9]), "c does not follow");
     let many: Vec<String> = (0..40).map(|layer| format!("{layer}.weight")).collect();
     let many: Vec<(&str, &[usize])> = many.iter().map(|name| (&**name, &[1, 1][..])).collect();
-    let error = torch::read_head(&state_dict(&many), &prefix).unwrap_err().to_string();
+    let error = torch::read_head(&state_dict(&many), &prefix, &Limits::default()).unwrap_err().to_string();
     assert!(error.contains("40 arrays are more than"), "{error}");
-    let norm = keras::read_head(batch_norm_head(), prefix).unwrap_err().to_string();
+    let norm = keras::read_head(batch_norm_head(), prefix, &Limits::default()).unwrap_err().to_string();
     assert!(norm.contains("weights alone do not tell where the others belong"), "{norm}");
 }
 
