@@ -183,7 +183,7 @@ export async function convert(file, output, options) {
   // A file that has its name is whole.
   const converter = new formats.Converter(file.length);
   converter.push(file);
-  const converted = converter.convert(JSON.stringify({ dtype: 'f16', ...options }));
+  const converted = converter.convert(JSON.stringify({ dtype: 'f16', ...options }), undefined, Number.POSITIVE_INFINITY);
   writeFileSync(`${output}.part`, converted.slice(0, converted.length));
   renameSync(`${output}.part`, output);
 }
