@@ -72,6 +72,8 @@ pub mod classifier;
 pub mod dtype;
 pub mod error;
 pub mod explain;
+#[cfg(feature = "formats")]
+pub mod learn;
 pub mod limits;
 pub mod network;
 pub mod ops;

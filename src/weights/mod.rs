@@ -18,6 +18,8 @@ pub mod keras;
 #[cfg(feature = "formats")]
 pub mod labels;
 #[cfg(feature = "formats")]
+pub mod learned;
+#[cfg(feature = "formats")]
 mod overrides;
 #[cfg(feature = "formats")]
 pub mod torch;
@@ -127,6 +129,15 @@ fn replace_head(model: &mut safetensors::Model, file: &[u8], limits: &Limits) ->
         error => Error::Argument(format!("the head: {error}")),
     };
     limits.check_weights(file.len() as u64)?;
+    let learned = learned::LearnedHead::read(file).map_err(of_head)?;
+    if let Some(learned) = &learned
+        && learned.backbone != meta.source.sha256
+    {
+        return Err(Error::Argument(
+            "the head was learned on the features of another model: load that one, or learn it again on this"
+                .to_owned(),
+        ));
+    }
     let prefix = head::Prefix::of(meta)?;
     let head = if is_torch(file, Format::detect(file).map_err(of_head)?) {
         torch::read_head(file, &prefix, limits)
@@ -141,6 +152,12 @@ fn replace_head(model: &mut safetensors::Model, file: &[u8], limits: &Limits) ->
     meta.source.kind += &format!(", with the head {}", sha256(file));
     meta.assumed.retain(|assumption| !OF_HEAD.contains(&&*assumption.name));
     meta.assumed.extend(head.assumed);
+    if let Some(learned) = learned {
+        (meta.output, meta.is_logits) = (learned.output().map_err(of_head)?, false);
+        meta.labels = learned.labels;
+        // The features are those of the model itself.
+        meta.assumed.retain(|assumption| !OF_HEAD.contains(&&*assumption.name));
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod learn;
 mod measure;
 mod tool;
 

@@ -1,5 +1,6 @@
 // Models that are no plain classifier, as people have them: on the page, and in a worker and on the page's thread by the package.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { decompress } from 'fzstd';
@@ -143,6 +144,50 @@ test('every method of another network gives the same on the GPU and on the CPU',
       const found = gpu.values[method][index];
       assert.ok(Math.abs(found - value) < 1e-3 * largest, `${method}, value ${index}: ${found} on the GPU, ${value} on the CPU`);
     }
+  }
+  await page.close();
+});
+
+/** A head as `xception learn` writes it, of two classes that no photo tells apart. */
+function learnedHead(backbone, output = 'softmax') {
+  const description = { version: 1, labels: ['no', 'yes'], output, backbone };
+  const tensor = (shape, start, end) => ({ dtype: 'F32', shape, data_offsets: [start, end] });
+  const weights = 4 * 2 * 2048;
+  const tensors = { 'predictions.weight': tensor([2, 2048], 0, weights), 'predictions.bias': tensor([2], weights, weights + 8) };
+  const header = Buffer.from(JSON.stringify({ __metadata__: { 'xception-webgpu-head': JSON.stringify(description) }, ...tensors }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const values = Buffer.alloc(weights + 8);
+  values.writeFloatLE(1, weights + 4);
+  return [...Buffer.concat([length, header, values])];
+}
+
+test('a learned head brings its labels and its output, and knows its backbone', async () => {
+  const sha256 = createHash('sha256').update(readFileSync('models/kitchenware/kitchenware.keras')).digest('hex');
+  const heads = [learnedHead(sha256), learnedHead(sha256, 'sigmoid'), learnedHead('0'.repeat(64)), learnedHead(sha256, 'linear')];
+  const page = await emptyPage(browser, url);
+  const answers = await page.evaluate(async (heads) => {
+    const { Xception } = await import('/pkg/dist/index.js');
+    const answers = [];
+    for (const weights of ['/models/kitchenware.safetensors', '/models/kitchenware/kitchenware.keras']) {
+      for (const head of heads) {
+        const load = async () => {
+          const model = await Xception.load({ weights, head: new Uint8Array(head), backend: 'cpu', warmup: false });
+          const { predictions } = await model.classify('/models/kitchenware/photos/0009.jpg');
+          const assumed = model.info.assumed.map(({ name }) => name).filter((name) => /label|activation|pooling/.test(name));
+          await model.dispose();
+          return [model.info.output, assumed, predictions.map(({ label, score }) => `${label} ${score.toFixed(3)}`).join()];
+        };
+        answers.push(await load().catch(({ code, message }) => `${code}: ${message}`));
+      }
+    }
+    return answers;
+  }, heads);
+  for (const [softmax, sigmoid, other, linear] of [answers.slice(0, 4), answers.slice(4)]) {
+    assert.deepEqual(softmax, ['softmax', [], 'yes 0.731,no 0.269']);
+    assert.deepEqual(sigmoid, ['sigmoid', [], 'yes 0.731,no 0.500']);
+    assert.match(other, /^bad-argument: the head was learned on the features of another model/);
+    assert.match(linear, /^bad-argument: the head: .*linear is no output of a learned head/);
   }
   await page.close();
 });

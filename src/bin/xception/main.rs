@@ -5,6 +5,7 @@ mod classify;
 mod compare;
 mod evaluate;
 mod inspect;
+mod learn;
 mod losses;
 mod model;
 mod networks;
@@ -148,6 +149,13 @@ enum Command {
         #[command(flatten)]
         comparison: networks::Comparison,
     },
+    /// Learn classes of your own on the features of a model, from folders of photos, and write them as a head.
+    Learn {
+        #[command(flatten)]
+        run: Run,
+        #[command(flatten)]
+        learning: learn::Learning,
+    },
     /// Print a model's layers with shapes, parameters and multiply-accumulates.
     Inspect {
         /// The weights to read.
@@ -206,6 +214,9 @@ async fn execute(command: Command) -> Result<bool, Failure> {
         }
         Command::CompareNetworks { place, comparison } => {
             on_device!(place, device => networks::compare(&place, &device, &comparison).await.map(|()| true))
+        }
+        Command::Learn { run, learning } => {
+            on_device!(run, device => learn::learn_classes(&run, &device, &learning).await)
         }
         Command::Inspect { model, options } => inspect(&model, &options).map(|()| true),
     }

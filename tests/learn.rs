@@ -1,0 +1,83 @@
+//! Learned classes against scikit-learn's (`tools/make_learn_golden.py`).
+
+mod common;
+
+use common::assert_close;
+use safetensors::SafeTensors;
+use xception::learn::{Examples, Options, learn};
+use xception::network::Output;
+
+const SETS: [&str; 3] = ["few", "wide", "uneven"];
+
+/// A file of golden values.
+struct Golden(Vec<u8>);
+
+impl Golden {
+    fn read() -> Self {
+        Self(std::fs::read(common::data("learn.safetensors")).unwrap())
+    }
+
+    fn floats(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        let values = tensor.data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
+        (tensor.shape().to_vec(), values.collect())
+    }
+
+    fn classes(&self, name: &str) -> Vec<usize> {
+        let (_, bits) = self.floats(name);
+        bits.into_iter().map(|value| value.to_bits() as usize).collect()
+    }
+
+    fn examples(&self, name: &str) -> Examples {
+        let (shape, values) = self.floats(&format!("{name}.features"));
+        let features = values.chunks_exact(shape[1]).map(<[f32]>::to_vec).collect();
+        Examples { features, classes: self.classes(&format!("{name}.classes")) }
+    }
+}
+
+#[test]
+fn coefficients_and_predictions_are_scikit_learns() {
+    let golden = Golden::read();
+    for name in SETS {
+        let (train, test) = (golden.examples(&format!("{name}.train")), golden.examples(&format!("{name}.test")));
+        let origins: Vec<usize> = (0..train.classes.len()).collect();
+        let count = train.classes.iter().max().unwrap() + 1;
+        for (kind, output, is_balanced) in
+            [("plain", Output::Softmax, false), ("balanced", Output::Softmax, true), ("rest", Output::Sigmoid, false)]
+        {
+            let what = format!("{name}.{kind}");
+            let options = Options { output, is_balanced, holds_out: false, rounds: 10_000, ..Options::default() };
+            let learned = learn(&train, &origins, count, &options).unwrap();
+            for (part, values) in [("weights", learned.linear.weights()), ("biases", learned.linear.biases())] {
+                let (shape, expected) = golden.floats(&format!("{what}.{part}"));
+                assert_close(&format!("{what}.{part}"), &values, &expected, &shape, 2e-3, 2e-3);
+            }
+            let predicted: Vec<usize> = test.features.iter().map(|features| learned.linear.class(features)).collect();
+            assert_eq!(predicted, golden.classes(&format!("{what}.predicted")), "{what}");
+        }
+    }
+}
+
+/// With what is held out, as `xception learn` does it.
+#[test]
+fn accuracies_are_scikit_learns_within_one_example() {
+    let golden = Golden::read();
+    for name in SETS {
+        let (train, test) = (golden.examples(&format!("{name}.train")), golden.examples(&format!("{name}.test")));
+        let origins: Vec<usize> = (0..train.classes.len()).collect();
+        let count = train.classes.iter().max().unwrap() + 1;
+        let right = |predicted: &[usize]| predicted.iter().zip(&test.classes).filter(|(a, b)| a == b).count();
+        let theirs = right(&golden.classes(&format!("{name}.balanced.predicted")));
+        for seed in 1..=5 {
+            let learned = learn(&train, &origins, count, &Options { seed, ..Options::default() }).unwrap();
+            let predicted: Vec<usize> = test.features.iter().map(|features| learned.linear.class(features)).collect();
+            let ours = right(&predicted);
+            assert!(
+                ours + 1 >= theirs,
+                "{name}, seed {seed}: {ours} of {} are right, and {theirs} by scikit-learn",
+                predicted.len()
+            );
+        }
+    }
+}
