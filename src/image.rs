@@ -18,6 +18,7 @@ const MAX_PROFILE: u64 = 4 << 20;
 /// taken.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Rgba> {
     let damaged = |error: image::ImageError| Error::Decode(error.to_string());
+    limits.check_image(bytes.len() as u64)?;
     crate::photo::check(bytes, limits)?;
     // A GIF's frame may claim to be larger than the image. Colour profiles need room too, and may be compressed a thousandfold.
     let memory = |pixels: u64| {

@@ -11,7 +11,6 @@ use crate::limits::Limits;
 /// # Errors
 /// [`Error::Decode`] if there are no bytes or the end is missing, [`Error::TooLarge`] beyond the limits.
 pub fn check(bytes: &[u8], limits: &Limits) -> Result<()> {
-    limits.check_image(bytes.len() as u64)?;
     if bytes.is_empty() {
         return Err(Error::Decode("the file is empty".to_owned()));
     }
@@ -30,39 +29,18 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<()> {
 }
 
 /// Whether a PNG or WebP is to be turned or mirrored by its EXIF data, which not all browsers do. All do so with a JPEG.
+///
+/// The tag "orientation", a short number, is looked for behind the name of its chunk: what is found elsewhere is another's decoder's to tell.
 pub fn is_turned(bytes: &[u8]) -> bool {
-    let in_webp = webp_chunks(bytes).find(|(name, ..)| name == b"EXIF").map(|(_, _, data)| data);
-    // Some programs put JPEG's marker in front.
-    let tiff = in_webp.map(|data| data.strip_prefix(b"Exif\0\0").unwrap_or(data)).or_else(|| png_exif(bytes));
-    tiff.and_then(orientation).is_some_and(|orientation| (2..=8).contains(&orientation))
-}
-
-/// The EXIF data of a PNG.
-fn png_exif(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
-    loop {
-        let (&[a, b, c, d, ref name @ ..], data) = rest.split_first_chunk::<8>()?;
-        if name == b"eXIf" {
-            return Some(data);
-        }
-        // The chunk's sum follows its data.
-        rest = data.get((u32::from_be_bytes([a, b, c, d]) as usize).checked_add(4)?..)?;
-    }
-}
-
-/// The value of the tag "orientation" in the first directory of EXIF data, a TIFF.
-fn orientation(tiff: &[u8]) -> Option<u16> {
-    let is_little = tiff.starts_with(b"II");
-    let number = |at: usize, length: usize| -> Option<usize> {
-        let part = tiff.get(at..at.checked_add(length)?)?;
-        let add = |number: usize, &byte: &u8| number << 8 | usize::from(byte);
-        Some(if is_little { part.iter().rev().fold(0, add) } else { part.iter().fold(0, add) })
+    let name = match bytes {
+        [0x89, b'P', ..] => b"eXIf",
+        [b'R', b'I', ..] => b"EXIF",
+        _ => return false,
     };
-    let directory = number(4, 4)?;
-    let entries = (0..number(directory, 2)?).map(|index| directory.checked_add(2 + 12 * index));
-    let mut found = entries.map_while(|entry| entry.filter(|&entry| entry < tiff.len()));
-    let entry = found.find(|&entry| number(entry, 2) == Some(0x0112))?;
-    number(entry + 8, 2).map(|value| value as u16)
+    let chunk = bytes.windows(4).position(|window| window == name).unwrap_or(bytes.len());
+    bytes[chunk..]
+        .windows(10)
+        .any(|tag| matches!(tag, [0x12, 1, 3, 0, 1, 0, 0, 0, 2..=8, 0] | [1, 0x12, 0, 3, 0, 0, 0, 1, 0, 2..=8]))
 }
 
 /// Whether a JPEG, PNG or WebP has its end. Decoders tend to fill the missing part with grey, silently.

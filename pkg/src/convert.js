@@ -1,7 +1,7 @@
 /** Weights of other formats, by the module that reads them; it is fetched only then. */
 
 import { open, toRequest } from './download.js';
-import { checkLength } from './load.js';
+import { checkLimit } from './errors.js';
 import { ByteReader } from './reader.js';
 import { isJson, joined } from './shards.js';
 import { formats, free } from './wasm.js';
@@ -11,14 +11,14 @@ export async function convert(reader, source, job) {
   const { fromCache } = source;
   const { overrides, head, limits, onProgress, signal } = job;
   const { file, total = 0 } = isJson(await reader.atLeast(1)) ? await joined(reader, fromCache, job) : { file: reader, total: source.total };
-  checkLength(total, limits);
+  checkLimit('the weights are', total, limits, 'weightsBytes');
   const headFile = head && (await whole(head, limits, signal));
   const converter = await formats.call(({ Converter }) => new Converter(total));
   try {
     let loaded = 0;
     for await (const piece of file.rest()) {
       loaded += piece.length;
-      checkLength(loaded, limits);
+      checkLimit('the weights are', loaded, limits, 'weightsBytes');
       await formats.call(() => converter.push(piece));
     }
     onProgress({ phase: 'convert', loaded, total: loaded, fromCache: Boolean(fromCache) });
@@ -37,6 +37,6 @@ async function whole(source, limits, signal) {
   const { pieces } = await open(toRequest(source, signal) ?? source, signal);
   const bytes = await new ByteReader(pieces).atLeast(limits.weightsBytes + 1);
   await pieces.return();
-  checkLength(bytes.length, limits);
+  checkLimit('the head is', bytes.length, limits, 'weightsBytes');
   return bytes;
 }

@@ -1,4 +1,4 @@
-import { XceptionError } from './errors.js';
+import { checkLimit, XceptionError } from './errors.js';
 import { blobOf, bytesOf, isBytes } from './options.js';
 import { formats } from './wasm.js';
 
@@ -132,14 +132,11 @@ function crop({ data, width }, x, y, columns, rows) {
 }
 
 /** An encoded image; what the browser cannot decode, or would not turn upright, is decoded by the second wasm module, or refused by it. */
-async function decodeFile(blob, { pixels: most, imageBytes }, module) {
-  if (blob.size > imageBytes) {
-    const message = `the image's file has ${blob.size} bytes, more than ${imageBytes}: give a smaller one, or raise the limit \`imageBytes\``;
-    throw new XceptionError('too-large', message);
-  }
+async function decodeFile(blob, limits, module) {
+  checkLimit('the image is', blob.size, limits, 'imageBytes');
   const bytes = new Uint8Array(await blob.arrayBuffer());
   // Refused by its bytes, before the browser takes memory for the pixels.
-  const isTurned = await module.call(({ checkImage }) => checkImage(bytes, most));
+  const isTurned = await module.call(({ checkImage }) => checkImage(bytes, limits.pixels));
   // Chromium leaves EXIF data of WebP aside, WebKit that of PNG too.
   if (hasBitmaps() && !isTurned) {
     try {
@@ -148,7 +145,7 @@ async function decodeFile(blob, { pixels: most, imageBytes }, module) {
       // The other decoder may have it, or say what is wrong.
     }
   }
-  const pixels = await formats.call(({ decode }) => decode(bytes, most));
+  const pixels = await formats.call(({ decode }) => decode(bytes, limits.pixels));
   const { width, height } = pixels;
   return { data: pixels.take(), width, height };
 }

@@ -1,6 +1,6 @@
 import { clearCache, find, keyOf, save } from './cache.js';
 import { open, refusePage, toRequest } from './download.js';
-import { abortable, lazyImport, XceptionError } from './errors.js';
+import { abortable, checkLimit, lazyImport } from './errors.js';
 import { ByteReader, slices } from './reader.js';
 import { core, free } from './wasm.js';
 
@@ -71,7 +71,7 @@ async function receive(source, job, key) {
   job.saved = saving ? [saving] : [];
   const pieces = watch(source, job, saving);
   try {
-    checkLength(total ?? 0, job.limits);
+    checkLimit('the weights are', total, job.limits, 'weightsBytes');
     const reader = new ByteReader(pieces);
     if (response) refusePage(await reader.atLeast(512), response.url);
     const model = await build(reader, source, job);
@@ -87,20 +87,13 @@ async function receive(source, job, key) {
   }
 }
 
-/** Refuses weights of too many bytes. */
-export function checkLength(bytes, { weightsBytes }) {
-  if (bytes <= weightsBytes) return;
-  const message = `the weights go on beyond ${weightsBytes} bytes: an Xception has about 90 million; if this is one, raise the limit \`weightsBytes\``;
-  throw new XceptionError('too-large', message);
-}
-
 /** Passes pieces on; behind the last one it throws where the file is not the expected one. */
 async function* watch(source, { integrity, limits, onProgress, signal }, saving) {
   const hash = integrity?.hash();
   let loaded = 0;
   for await (const piece of source.pieces) {
     loaded += piece.length;
-    checkLength(loaded, limits);
+    checkLimit('the weights are', loaded, limits, 'weightsBytes');
     if (loaded > source.total) source.total = undefined;
     hash?.update(piece);
     await saving?.write(piece);

@@ -86,9 +86,9 @@ const roi = option('{ x, y, width, height } in whole pixels, inside the image', 
 /** The most that is taken from a file; the defaults. */
 export const LIMITS = { pixels: 2 ** 27, imageBytes: 2 ** 28, weightsBytes: 2 ** 30, tensors: 4000 };
 const limits = option(`numbers of at least 1: ${Object.keys(LIMITS).join(', ')}`, (given) => {
-  const named = Object.entries(that((value) => Object.prototype.toString.call(value) === '[object Object]')(given));
-  for (const [name, most] of named) that(() => name in LIMITS && typeof most === 'number' && most >= 1)(most);
-  return { ...LIMITS, ...Object.fromEntries(named) };
+  const named = { ...that((value) => typeof value === 'object')(given) };
+  for (const name in named) that((most) => LIMITS[name] && typeof most === 'number' && most >= 1)(named[name]);
+  return { ...LIMITS, ...named };
 });
 
 export const LOAD = {
