@@ -169,7 +169,7 @@ test('every option of load', async () => {
     labels: ['array'],
     worker: ['yes', 'no'],
     onProgress: ['function', 'functionProxy'],
-    limits: ['object', 'nothing', 'array', 'holes', 'map', 'date', 'pattern', 'promise', 'element', 'port', 'numberObject', 'buffer', 'weak'],
+    limits: ['object', 'nothing', 'array', 'holes', 'map', 'date', 'pattern', 'promise', 'element', 'port', 'numberObject', 'buffer', 'weak', 'throwing'],
   };
   const wrong = [];
   for (const [key, outcome] of Object.entries(weird)) {
