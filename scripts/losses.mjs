@@ -24,6 +24,7 @@ async function prepare(seed) {
     return model;
   };
   const models = [await load(false), await load(true)];
+  const any = () => models[Math.floor(2 * random())];
   const best = async (model) => (await model.classify(cup)).predictions[0].label;
   const bitmap = await createImageBitmap(await (await fetch(cup)).blob());
   const canvas = document.createElement('canvas');
@@ -37,21 +38,21 @@ async function prepare(seed) {
     },
     classify: async () => (await Promise.all(models.flatMap((model) => Array.from({ length: 4 }, () => best(model))))).join(' '),
     batch: async () => {
-      const { predictions } = await models[Math.floor(2 * random())].classifyBatch(Array(5).fill(cup), { batchSize: 2 });
+      const { predictions } = await any().classifyBatch(Array(5).fill(cup), { batchSize: 2 });
       return predictions.map(([{ label }]) => label).join(' ');
     },
     video: async () => {
       draw();
       const timer = setInterval(draw, 100);
       const labels = [];
-      for await (const { predictions } of models[Math.floor(2 * random())].video(canvas.captureStream(10).getVideoTracks()[0])) {
+      for await (const { predictions } of any().video(canvas.captureStream(10).getVideoTracks()[0])) {
         if (labels.push(predictions[0].label) === 3) break;
       }
       clearInterval(timer);
       return labels.join(' ');
     },
     profile: async () => {
-      const model = models[Math.floor(2 * random())];
+      const model = any();
       const { passes } = await model.profile(cup, { runs: 1 });
       return passes.length > 30 ? best(model) : `${passes.length} passes`;
     },

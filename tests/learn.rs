@@ -4,7 +4,7 @@ mod common;
 
 use common::assert_close;
 use safetensors::SafeTensors;
-use xception::learn::{Examples, Options, learn};
+use xception::learn::{Examples, Linear, Options, learn};
 use xception::network::Output;
 
 const SETS: [&str; 3] = ["few", "wide", "uneven"];
@@ -34,26 +34,39 @@ impl Golden {
         let features = values.chunks_exact(shape[1]).map(<[f32]>::to_vec).collect();
         Examples { features, classes: self.classes(&format!("{name}.classes")) }
     }
+
+    /// The examples to learn, and others.
+    fn set(&self, name: &str) -> (Examples, Examples) {
+        (self.examples(&format!("{name}.train")), self.examples(&format!("{name}.test")))
+    }
+}
+
+fn learned(train: &Examples, options: &Options) -> Linear {
+    let origins: Vec<usize> = (0..train.classes.len()).collect();
+    let count = train.classes.iter().max().unwrap() + 1;
+    learn(train, &origins, count, options).unwrap().linear
+}
+
+fn classes(linear: &Linear, test: &Examples) -> Vec<usize> {
+    test.features.iter().map(|features| linear.class(features)).collect()
 }
 
 #[test]
 fn coefficients_and_predictions_are_scikit_learns() {
     let golden = Golden::read();
     for name in SETS {
-        let (train, test) = (golden.examples(&format!("{name}.train")), golden.examples(&format!("{name}.test")));
-        let origins: Vec<usize> = (0..train.classes.len()).collect();
-        let count = train.classes.iter().max().unwrap() + 1;
+        let (train, test) = golden.set(name);
         for (kind, output, is_balanced) in
             [("plain", Output::Softmax, false), ("balanced", Output::Softmax, true), ("rest", Output::Sigmoid, false)]
         {
             let what = format!("{name}.{kind}");
             let options = Options { output, is_balanced, holds_out: false, rounds: 10_000, ..Options::default() };
-            let learned = learn(&train, &origins, count, &options).unwrap();
-            for (part, values) in [("weights", learned.linear.weights()), ("biases", learned.linear.biases())] {
+            let linear = learned(&train, &options);
+            for (part, values) in [("weights", linear.weights()), ("biases", linear.biases())] {
                 let (shape, expected) = golden.floats(&format!("{what}.{part}"));
                 assert_close(&format!("{what}.{part}"), &values, &expected, &shape, 2e-3, 2e-3);
             }
-            let predicted: Vec<usize> = test.features.iter().map(|features| learned.linear.class(features)).collect();
+            let predicted = classes(&linear, &test);
             assert_eq!(predicted, golden.classes(&format!("{what}.predicted")), "{what}");
         }
     }
@@ -64,14 +77,12 @@ fn coefficients_and_predictions_are_scikit_learns() {
 fn accuracies_are_scikit_learns_within_one_example() {
     let golden = Golden::read();
     for name in SETS {
-        let (train, test) = (golden.examples(&format!("{name}.train")), golden.examples(&format!("{name}.test")));
-        let origins: Vec<usize> = (0..train.classes.len()).collect();
-        let count = train.classes.iter().max().unwrap() + 1;
+        let (train, test) = golden.set(name);
         let right = |predicted: &[usize]| predicted.iter().zip(&test.classes).filter(|(a, b)| a == b).count();
         let theirs = right(&golden.classes(&format!("{name}.balanced.predicted")));
         for seed in 1..=5 {
-            let learned = learn(&train, &origins, count, &Options { seed, ..Options::default() }).unwrap();
-            let predicted: Vec<usize> = test.features.iter().map(|features| learned.linear.class(features)).collect();
+            let linear = learned(&train, &Options { seed, ..Options::default() });
+            let predicted = classes(&linear, &test);
             let ours = right(&predicted);
             assert!(
                 ours + 1 >= theirs,

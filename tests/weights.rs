@@ -379,11 +379,7 @@ fn hostile_hdf5_is_refused() {
     refused("a dense layer of rank 1", read(vector("dense")), "not a whole Xception");
     let head = Overrides { head: Some(vector("dense")), ..Overrides::default() };
     refused("a head of rank 1", convert(fixture("notop.h5"), head), "it holds /dense");
-}
-
-/// Readers disagree on which of two objects has a name.
-#[test]
-fn names_that_are_there_twice_are_refused() {
+    // Readers disagree on which of two objects has a name.
     let twice = replaced(&fixture("keras3.h5"), b"block3_sepconv1\0", b"block3_sepconv2\0");
     refused("a group twice", read(twice), "has block3_sepconv2 twice");
 }

@@ -1,11 +1,4 @@
 /** Every error of the package. `code` is for programs, `message` for people. */
-/** Refuses what has more bytes than the limit of that name. */
-export function checkLimit(what, bytes, limits, name) {
-  if (bytes > limits[name]) {
-    throw new XceptionError('too-large', `${what} larger than ${limits[name]} bytes: give a smaller file, or raise the limit \`${name}\``);
-  }
-}
-
 export class XceptionError extends Error {
   constructor(code, message, options) {
     super(message, options);
@@ -51,5 +44,12 @@ export async function abortable(signal, work) {
     throw XceptionError.from(error);
   } finally {
     settled.abort();
+  }
+}
+
+/** Refuses what has more bytes than the limit of that name. */
+export function checkLimit(what, bytes, limits, name) {
+  if (bytes > limits[name]) {
+    throw new XceptionError('too-large', `${what} larger than ${limits[name]} bytes: give a smaller file, or raise the limit \`${name}\``);
   }
 }

@@ -59,13 +59,13 @@ impl Default for Options {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Round {
-    /// What is minimised, of the examples that are learned.
+    /// The minimised function, over the examples that are learned.
     pub loss: f64,
     /// The mean loss of those that are held out.
     pub held_out: f64,
 }
 
-/// What was learned.
+/// A learned classifier, and how it came about.
 #[derive(Clone, Debug)]
 pub struct Learned {
     /// The classifier.

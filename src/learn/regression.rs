@@ -54,7 +54,7 @@ impl Linear {
 
 fn logits(values: &[f64], features: &[f32]) -> impl Iterator<Item = f64> {
     values.chunks_exact(features.len() + 1).map(|row| {
-        let (&bias, weights) = row.split_last().expect("a bias");
+        let (weights, bias) = row.split_at(features.len());
         // Four sums, in one order everywhere.
         let mut sums = [0.0; 4];
         for (weights, features) in weights.chunks(4).zip(features.chunks(4)) {
@@ -62,11 +62,11 @@ fn logits(values: &[f64], features: &[f32]) -> impl Iterator<Item = f64> {
                 *sum += weight * f64::from(feature);
             }
         }
-        bias + ((sums[0] + sums[1]) + (sums[2] + sums[3]))
+        bias[0] + ((sums[0] + sums[1]) + (sums[2] + sums[3]))
     })
 }
 
-/// What is minimised.
+/// The function to minimise.
 pub(super) struct Problem<'a> {
     pub examples: &'a Examples,
     /// The examples that count, and how much each does.
@@ -177,7 +177,7 @@ impl Problem<'_> {
                     break (next, next_loss, gradient);
                 }
                 step /= 2.0;
-                // What is left is rounding.
+                // Only rounding is left.
                 if step < 1e-12 {
                     return at;
                 }
@@ -200,7 +200,7 @@ impl Problem<'_> {
     }
 }
 
-/// Where to go: minus the gradient times the inverse of the Hessian that the memory tells.
+/// The direction of descent: minus the gradient times the inverse of the Hessian that the memory tells.
 fn direction(gradient: &[f64], memory: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) -> Vec<f64> {
     let add = |to: &mut [f64], factor: f64, values: &[f64]| {
         to.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);

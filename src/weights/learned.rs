@@ -14,7 +14,7 @@ use crate::network::Output;
 /// The entry in `__metadata__`, whose value is JSON.
 pub const ENTRY: &str = "xception-webgpu-head";
 
-/// What a learned head tells about itself.
+/// The description of a learned head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LearnedHead {
     /// The version of this description: 1.
@@ -33,7 +33,7 @@ impl LearnedHead {
         Self { version: 1, labels, output: output.to_string(), backbone: model.source.sha256.clone() }
     }
 
-    /// What a file tells, if it is such a head.
+    /// The description in a file; none of another file.
     ///
     /// # Errors
     /// [`Error::Weights`] if it is one of another version, or damaged.

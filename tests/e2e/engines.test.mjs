@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { answers, asked, BOX, COMPUTED, DECODED, FORMS, HEIGHT, jpeg, LABELS, near, pattern, photo, ROI, start, turned, WEIGHTS, WIDTH } from './answers.mjs';
 import { Demo } from './browser.mjs';
 import { firefox, webKit } from './engines.mjs';
-import { pngHeader } from './states.mjs';
+import { BAD_PHOTOS, pngHeader } from './states.mjs';
 
 /** lavapipe and WebKitGTK are only there. */
 const onLinux = process.platform === 'linux';
@@ -405,16 +405,7 @@ for (const [name, { launch, backend, threads, skip }] of Object.entries(ENGINES)
       await page.click('#predictions button');
       await page.waitForFunction(() => !document.getElementById('heat').hidden);
 
-      const png = pngHeader(64, 64);
-      const bad = {
-        'text.jpg': [Buffer.from('this is no image'), /not a readable image/],
-        'empty.png': [Buffer.alloc(0), /empty/],
-        'cut.jpg': [jpeg.subarray(0, jpeg.length / 2), /cut short/],
-        'huge.png': [pngHeader(30_000, 30_000), /30000×30000 pixels.*scale it down/],
-        'cut.png': [png, /cut short/],
-        'broken.png': [Buffer.concat([png, Buffer.from('IEND')]), /not a readable image/],
-        'photo.heic': [Buffer.from('\0\0\0\x18ftypheic\0\0\0\0heicmif1'), /this browser cannot decode HEIC/],
-      };
+      const bad = { ...BAD_PHOTOS, 'photo.heic': [Buffer.from('\0\0\0\x18ftypheic\0\0\0\0heicmif1'), /this browser cannot decode HEIC/] };
       for (const [name, [bytes, sentence]] of Object.entries(bad)) {
         const { rows, error } = await demo.classify(name, bytes);
         assert.match(error, sentence);

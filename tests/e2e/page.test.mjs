@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serve } from '../../scripts/serve.mjs';
 import { Demo, launch } from './browser.mjs';
-import { pngHeader, withoutAdapter, withoutWebGPU } from './states.mjs';
+import { BAD_PHOTOS, withoutAdapter, withoutWebGPU } from './states.mjs';
 
 const LABELS = {
   '0004': 'plate',
@@ -22,7 +22,6 @@ const LABELS = {
 };
 const photo = (name) => `/models/kitchenware/photos/${name}.jpg`;
 const weights = readFileSync('models/kitchenware.safetensors');
-const jpeg = readFileSync(`.${photo('0009')}`);
 
 let server, browser, url, scratch;
 
@@ -88,16 +87,7 @@ for (const [backend, wanted, others] of [
 test('bad photos get a sentence, and the next photo is classified', () =>
   withDemo(async (demo) => {
     await demo.open();
-    const png = pngHeader(64, 64);
-    const bad = {
-      'text.jpg': [Buffer.from('this is no image'), /not a readable image/],
-      'empty.png': [Buffer.alloc(0), /empty/],
-      'cut.jpg': [jpeg.subarray(0, jpeg.length / 2), /cut short/],
-      'huge.png': [pngHeader(30_000, 30_000), /30000×30000 pixels.*scale it down/],
-      'cut.png': [png, /cut short/],
-      'broken.png': [Buffer.concat([png, Buffer.from('IEND')]), /not a readable image/],
-    };
-    for (const [name, [bytes, sentence]] of Object.entries(bad)) {
+    for (const [name, [bytes, sentence]] of Object.entries(BAD_PHOTOS)) {
       const { rows, error } = await demo.classify(name, bytes);
       assert.match(error, sentence);
       assert.ok(error.startsWith(`${name}: `), error);

@@ -84,6 +84,16 @@ export function pngHeader(width, height) {
   return png;
 }
 
+/** Photos that are refused, and the sentences. */
+export const BAD_PHOTOS = {
+  'text.jpg': [Buffer.from('this is no image'), /not a readable image/],
+  'empty.png': [Buffer.alloc(0), /empty/],
+  'cut.jpg': [jpeg.subarray(0, jpeg.length / 2), /cut short/],
+  'huge.png': [pngHeader(30_000, 30_000), /30000×30000 pixels.*scale it down/],
+  'cut.png': [pngHeader(64, 64), /cut short/],
+  'broken.png': [Buffer.concat([pngHeader(64, 64), Buffer.from('IEND')]), /not a readable image/],
+};
+
 export const states = {
   /** A server that stops halfway. */
   async loading(demo, page) {

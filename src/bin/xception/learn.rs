@@ -251,7 +251,7 @@ async fn read<D: Device>(
                 None => drop(known.insert(hash, (class, path.clone()))),
             }
             let origin = photos.paths.len();
-            let mirrored = flip.then(|| mirror(&photo));
+            let mirrored = flip.then(|| mirror(&photo)).transpose().map_err(about(&path))?;
             for photo in [Some(photo), mirrored].into_iter().flatten() {
                 let features = match features(model, &photo).await {
                     Ok(features) => features,
@@ -272,9 +272,9 @@ async fn features<D: Device>(model: &mut Classifier<D>, photo: &Rgba) -> xceptio
 }
 
 /// A photo's mirror image.
-fn mirror(photo: &Rgba) -> Rgba {
+fn mirror(photo: &Rgba) -> xception::error::Result<Rgba> {
     let (width, height) = (photo.width(), photo.height());
     let rows = photo.data().chunks_exact(4 * width);
     let data = rows.flat_map(|row| row.chunks_exact(4).rev().flatten().copied()).collect();
-    Rgba::new(width, height, data).expect("as many pixels")
+    Rgba::new(width, height, data)
 }
