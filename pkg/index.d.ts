@@ -452,6 +452,75 @@ export interface XceptionEventMap {
   restored: CustomEvent<{ backend: 'webgpu' | 'cpu'; from: 'cache' | 'network' | 'memory' }>;
 }
 
+/** An image and the class that it shows; or its features, as `embed` gave them. */
+export type Example = { label: string; image: ImageInput } | { label: string; features: ArrayLike<number> };
+
+export interface LearnOptions {
+  /**
+   * `regression`, the default, learns a layer on the features, as scikit-learn's `LogisticRegression`. `neighbours` keeps the examples: those
+   * nearest to a photo vote, by the cosine of the angle between features, which may do better with less than about five of a class.
+   */
+  method?: 'regression' | 'neighbours';
+  /** Whether an image shows one of the classes (`softmax`, the default), or each is right or wrong by itself (`sigmoid`). */
+  output?: 'softmax' | 'sigmoid';
+  /** The penalty on the squares of the layer's weights, scikit-learn's `1 / C`: 1. */
+  penalty?: number;
+  /** Whether rare classes count as much as frequent ones: true. */
+  balanced?: boolean;
+  /** Whether mirror images are learned too: false. Of examples given as features there are none. */
+  flip?: boolean;
+  /** The seed of the choice of what is held out: 1. */
+  seed?: number;
+  /** How many neighbours vote: as many as the smallest class has examples, at most 5. */
+  neighbours?: number;
+  /** How many images go through the network at a time: 8. */
+  batchSize?: number;
+  /** Called as features are made of images, `total` in all, and then as rounds of learning are done. What it throws ends the call. */
+  onProgress?: (progress: { phase: 'features'; done: number; total: number } | { phase: 'learn'; done: number }) => void;
+  /** Ends the call: it rejects with the code `aborted`. */
+  signal?: AbortSignal;
+}
+
+/** How learning went. */
+export interface LearnReport {
+  /** The number of examples of each class. */
+  readonly photos: readonly number[];
+  /** Examples that were left out, by their place among those given, and why: no image, or the same one again. */
+  readonly leftOut: ReadonlyArray<{ readonly index: number; readonly reason: string }>;
+  /** The rounds that it took; 0 of neighbours. */
+  readonly rounds: number;
+  /** What is minimised, and the mean loss of what was held out, behind each round of learning without that; empty of neighbours. */
+  readonly curve: ReadonlyArray<{ readonly loss: number; readonly heldOut: number }>;
+  /**
+   * How many of the examples that were held out, a fifth of each class, are classified rightly; the head itself is then learned from all. Of
+   * neighbours it is each example, by the others.
+   */
+  readonly heldOut: {
+    readonly photos: number;
+    readonly right: number;
+    /** The interval in which the share of right ones lies by 95 % (Wilson). */
+    readonly interval: readonly [number, number];
+    /** How many examples of each class (rows) were taken for which (columns). */
+    readonly confusion: ReadonlyArray<readonly number[]>;
+    /** Those that are wrong, by their place among the examples given. */
+    readonly wrong: ReadonlyArray<{ readonly index: number; readonly label: string; readonly predicted: string }>;
+  };
+}
+
+/** Learned classes, for the model that learned them. */
+export interface Head {
+  /** The classes in their order, which is that of their code points. */
+  readonly labels: readonly string[];
+  readonly output: 'softmax' | 'sigmoid';
+  readonly method: 'regression' | 'neighbours';
+  /** How learning went; nothing of a head from a file. */
+  readonly report?: LearnReport;
+  /** The probability of each class, of features as `embed` gives them. Of neighbours it is their share of the votes. */
+  predict(features: Float32Array): Promise<Float32Array>;
+  /** A file for `withHead`, and for `head` of `load`, which takes none of neighbours: safetensors, 8 KB for each class. */
+  save(): Blob;
+}
+
 /** A model on the GPU or the CPU. Calls queue up and are answered in order; one that fails does not harm the next. */
 export class Xception extends EventTarget {
   private constructor();
@@ -481,6 +550,8 @@ export class Xception extends EventTarget {
    * Images of the same kind are near one another (by the cosine of the angle between them, say), whatever the classes are.
    */
   embed(image: ImageInput, options?: ViewOptions): Promise<Float32Array>;
+  /** The features of many images, in their order, which go through the network together as those of `classifyBatch`. */
+  embedBatch(images: Iterable<ImageInput>, options?: ViewOptions & { batchSize?: number }): Promise<Float32Array[]>;
   /**
    * Why an image gets a class, `classIndex`, or by default the most likely one (of a model without classes the first output): what each
    * place contributes to its logit. With one dense layer behind the mean that is the class activation map; behind other heads it is
@@ -506,6 +577,22 @@ export class Xception extends EventTarget {
    * second. It ends with the video, the track, or `signal`; `time` is the video's, in seconds.
    */
   video(source: HTMLVideoElement | MediaStreamTrack, options?: ClassifyOptions & { maxFps?: number }): AsyncIterableIterator<Classification & { time: number }>;
+  /**
+   * Learns classes from examples on the features of this model, which stays as it is. Images that cannot be read are left out, and listed in
+   * the head's `report`. Fewer than two classes, a class without images, and an image of two classes reject with `bad-argument`. The same
+   * features, in the same order, give the same head, bit for bit, as does `xception learn`. What learns is fetched with the first call.
+   */
+  learn(examples: Iterable<Example>, options?: LearnOptions): Promise<Head>;
+  /**
+   * This model with a learned head, or its file, in place of its own. Both share the weights, and this one must stay; disposing of the other
+   * frees nothing. A head that was learned on another model rejects with `bad-argument`. `timings` have no time for the head.
+   */
+  withHead(head: Head | LoadOptions['weights']): Promise<Xception>;
+  /**
+   * The model, with its head and whatever options of `load` changed, as a file of this project's format. Its weights are read again, from
+   * where they were; a Response's rejects.
+   */
+  save(options?: { signal?: AbortSignal }): Promise<Blob>;
   /** Frees the GPU's memory, after the photos that wait. Later calls reject with the code `disposed`. */
   dispose(): Promise<void>;
   /** `using model = …` disposes of it at the end of the block. */

@@ -46,7 +46,7 @@ export async function build({ keep = false } = {}) {
   });
   const made = Object.entries(metafile.outputs).map(([path, { entryPoint, inputs }]) => [entryPoint ?? Object.keys(inputs)[0], path.slice(SITE.length + 1)]);
   // Modules that few pages need are fetched on demand, and kept then.
-  const kept = shipped.map(([name]) => `${library}/${name}`).filter((name) => !/\/(formats|thread|cpu_threads)/.test(name));
+  const kept = shipped.map(([name]) => `${library}/${name}`).filter((name) => !/\/(formats|learn|thread|cpu_threads)/.test(name));
   const named = (text) => made.reduce((text, [from, to]) => text.replaceAll(`"${from.slice('www/'.length)}"`, `"${to}"`), text);
   for (const name of ['index.html', 'manifest.webmanifest']) writeFileSync(`${SITE}/${name}`, named(readFileSync(`www/${name}`, 'utf8')));
   // Scripts that are imported by others are known at once.

@@ -10,7 +10,7 @@ const SBOM = 'pkg/dist/sbom.cdx.json';
 const DOCS = 'docs/dependencies.md';
 
 /** The features of the crate that modules are made of. */
-const MODULES = ['gpu', 'cpu', 'formats'];
+const MODULES = ['gpu', 'cpu', 'formats', 'learn'];
 const TARGET = 'wasm32-unknown-unknown';
 
 const cargo = (...args) => execFileSync('cargo', args, { encoding: 'utf8', maxBuffer: 2 ** 26 });

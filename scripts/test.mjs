@@ -47,7 +47,7 @@ function native() {
   run('cargo', ['test', '--release', '--package', 'xception-webgpu', '--package', 'isa'], { env: { ...process.env, LP_NATIVE_VECTOR_WIDTH: '128' } });
   // The readers of files again with 32 bits, as browsers run them: sizes wrap round there.
   rustPart('target', 'wasm32-wasip1');
-  const wasi = ['--profile', 'checked', '--target', 'wasm32-wasip1', '--no-default-features', '--features', 'formats'];
+  const wasi = ['--profile', 'checked', '--target', 'wasm32-wasip1', '--no-default-features', '--features', 'formats,learn'];
   run('cargo', ['test', ...wasi, '--test', 'mutations', '--', '--nocapture']);
 }
 

@@ -72,7 +72,7 @@ pub mod classifier;
 pub mod dtype;
 pub mod error;
 pub mod explain;
-#[cfg(feature = "formats")]
+#[cfg(feature = "learn")]
 pub mod learn;
 pub mod limits;
 pub mod network;

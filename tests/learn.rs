@@ -4,7 +4,7 @@ mod common;
 
 use common::assert_close;
 use safetensors::SafeTensors;
-use xception::learn::{Examples, Linear, Options, learn};
+use xception::learn::{Examples, Learner, Linear, Options};
 use xception::network::Output;
 
 const SETS: [&str; 3] = ["few", "wide", "uneven"];
@@ -31,8 +31,10 @@ impl Golden {
 
     fn examples(&self, name: &str) -> Examples {
         let (shape, values) = self.floats(&format!("{name}.features"));
-        let features = values.chunks_exact(shape[1]).map(<[f32]>::to_vec).collect();
-        Examples { features, classes: self.classes(&format!("{name}.classes")) }
+        let features = values.chunks_exact(shape[1]).map(<[f32]>::to_vec);
+        let mut examples = Examples::default();
+        features.zip(self.classes(&format!("{name}.classes"))).for_each(|(row, class)| examples.push(row, class));
+        examples
     }
 
     /// The examples to learn, and others.
@@ -42,9 +44,8 @@ impl Golden {
 }
 
 fn learned(train: &Examples, options: &Options) -> Linear {
-    let origins: Vec<usize> = (0..train.classes.len()).collect();
     let count = train.classes.iter().max().unwrap() + 1;
-    learn(train, &origins, count, options).unwrap().linear
+    Learner::new(train.clone(), count, options.clone()).unwrap().finish().linear
 }
 
 fn classes(linear: &Linear, test: &Examples) -> Vec<usize> {

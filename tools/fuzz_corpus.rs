@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .into(),
         ),
         ("head", all),
+        ("learned", originals::learned()),
         ("labels", originals::labels()),
         ("image", originals::folder(&originals::data("photos"))),
     ] {

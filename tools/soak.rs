@@ -58,7 +58,7 @@ fn rare<B: Backend>(model: &mut Classifier<B>, jpeg: &[u8], random: &mut Random)
         // Nobody reads them.
         1 => drop((model.start(None, 5)?, model.start_output()?)),
         2 => drop(block_on(model.predict())?),
-        3 => drop(block_on(model.embed()?.read())?),
+        3 => drop(block_on(model.embed(None)?.read())?),
         4 => {
             block_on(model.classify(1))?;
             block_on(block_on(model.explain(random.below(6)))?.read())?;

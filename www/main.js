@@ -136,6 +136,37 @@ async function fetchPhoto(url, name) {
   }
 }
 
+/** The view in which classes are taught. */
+async function teaching() {
+  const view = await import('./teach.js');
+  view.open(fail);
+  return view;
+}
+
+/** Classifies the photos again, when other classes answer. */
+function again() {
+  showHeat();
+  for (const photo of gallery.photos) classify(photo);
+}
+
+/** Lets classes answer that were taught before. */
+async function useHead(name, head) {
+  forget();
+  try {
+    status(`Loading ${name}…`);
+    await models.teach(head);
+    status('Ready for a photo.');
+  } catch (error) {
+    status('Ready for a photo.');
+    fail(name, error);
+  }
+}
+
+/** Whether a file is a learned head. */
+async function isHead(file) {
+  return /\.safetensors$/i.test(file.name) && (await file.slice(0, 4096).text()).includes('"xception-webgpu-head"');
+}
+
 /** Weights are recognised by their file extension; the package checks the content. */
 function takeFiles(files) {
   const isWeights = ({ name }) => /\.(keras|h5|hdf5|safetensors|pth|pt|ckpt|bin|p|json)$|shard\d+of\d+$/i.test(name);
@@ -154,9 +185,10 @@ for (const input of [$('file'), $('weights')]) {
 }
 
 /** Loads a model's file; of TensorFlow.js's several files all. */
-function useWeights(files) {
+async function useWeights(files) {
   const file = files.find(({ name }) => /\.json$/i.test(name)) ?? files[0];
   if (!file) return;
+  if (await isHead(file)) return useHead(file.name, file);
   forget();
   models.use({ name: file.name, file: files.length > 1 && /\.json$/i.test(file.name) ? files : file });
 }
@@ -165,7 +197,14 @@ for (const event of ['dragenter', 'dragover', 'dragleave', 'drop']) {
   addEventListener(event, (drag) => {
     drag.preventDefault();
     document.body.classList.toggle('dragging', event === 'dragenter' || event === 'dragover');
-    if (event === 'drop') takeFiles([...drag.dataTransfer.files]);
+    if (event !== 'drop') return;
+    // To be asked at once.
+    const folders = [...drag.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry?.isDirectory);
+    if (folders.length)
+      teaching()
+        .then(({ takeFolders }) => takeFolders(folders))
+        .catch((error) => fail('Folder', error));
+    else takeFiles([...drag.dataTransfer.files]);
   });
 }
 
@@ -208,8 +247,8 @@ $('opacity').addEventListener('input', () => ($('heat').style.opacity = $('opaci
 $('heat').style.opacity = $('opacity').value;
 $('dismiss').addEventListener('click', forget);
 for (const id of ['dtype', 'backend']) $(id).addEventListener('change', forget);
-copies('copy-json', () => copyable(shown, models.current).json);
-copies('copy-code', () => copyable(shown, models.current).code);
+copies('copy-json', () => copyable(shown, models.taught ?? models.current).json);
+copies('copy-code', () => copyable(shown, models.taught ?? models.current).code);
 
 function offerSamples(samples) {
   const button = ({ url, name }) => {
@@ -240,7 +279,11 @@ const script = globalThis.trustedTypes?.createPolicy('page', { createScriptURL: 
 navigator.serviceWorker?.register(script).catch(() => {
   // Without a service worker the page works, but not offline.
 });
-await models.start(fail, offer);
+$('teach-open').addEventListener('click', () => teaching().catch((error) => fail('Teaching', error)));
+await models.start(fail, offer, again);
+// A head that somebody has published, for this model.
+const published = new URLSearchParams(location.hash.slice(1)).get('head');
+if (published) void useHead(published, published);
 const own = models.samples().map((url) => ({ url, name: url.split('/').at(-1) }));
 if (own.length) offerSamples(own);
 if (models.profiled === 'loop') loop();

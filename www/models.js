@@ -12,6 +12,9 @@ const CHOICES = ['dtype', 'backend'];
 /** The loaded model, its source (`{ name, url or file, integrity?, bytes? }`), its options and its load time. */
 export let current;
 
+/** That model with classes that were taught, while these answer in place of its own. */
+export let taught;
+
 /** The sources of all models that were loaded on this page, and their options, the last one last. */
 export const opened = new Map();
 
@@ -19,6 +22,8 @@ export const opened = new Map();
 let fail;
 /** Called when a model is loaded. */
 let arrived;
+/** Called when other classes answer than before. */
+let changed;
 let list = [];
 /** The model to fetch with the first photo: it is large, and on another site. */
 let offered;
@@ -34,8 +39,8 @@ let stop;
 let missing = { message: NONE };
 
 /** Reads the list of models and loads the first, unless that is a large download. */
-export function start(onFail, onArrive) {
-  [fail, arrived] = [onFail, onArrive];
+export function start(onFail, onArrive, onChange) {
+  [fail, arrived, changed] = [onFail, onArrive, onChange];
   started = begin();
   return started;
 }
@@ -67,13 +72,29 @@ export function use(source) {
   return loading;
 }
 
-/** The model, once it is loaded; rejects with the reason if there is none. */
+/** The model, once it is loaded, with the classes that were taught if there are any; rejects with the reason if there is none. */
 export async function ready() {
+  await own();
+  return taught ?? current;
+}
+
+/** The model with its own classes. */
+export async function own() {
   await started;
   if (offered) use(offered);
   await loading;
   if (!current) throw missing;
   return current;
+}
+
+/** Lets classes that were taught answer, a head or its file; or the model's own again. */
+export async function teach(head) {
+  const { model } = await own();
+  const other = head && (await model.withHead(head));
+  taught = other && { ...current, model: other, info: other.info, head };
+  $('own-classes').setAttribute('aria-pressed', String(Boolean(taught)));
+  void showInfo();
+  changed();
 }
 
 async function load(source, signal) {
@@ -101,6 +122,8 @@ async function load(source, signal) {
       status(detail.backend === 'cpu' ? 'The GPU was lost too often: the CPU computes now. Ready for a photo.' : 'The GPU is back. Ready for a photo.');
     });
     await current?.model.dispose();
+    taught = undefined;
+    $('own-classes').setAttribute('aria-pressed', 'false');
     current = { model, source, choices, info: model.info, loadTime: performance.now() - began };
     opened.delete(source);
     opened.set(source, where);
@@ -158,7 +181,7 @@ async function showInfo() {
   // The package has no name of a GPU that hides it; the browser may know one.
   const name = adapter.replace(/^CPU: /, '') || (await Xception.isSupported()).adapter || 'without a name';
   const parts = [
-    what(output, outputs, classes),
+    !taught && what(output, outputs, classes),
     `input ${inputSize.join('×')}`,
     size && `${megabytes(size)} of weights`,
     `${megabytes(bytes)} in memory as ${dtype}`,
@@ -168,6 +191,7 @@ async function showInfo() {
   // There is a GPU where one was lost.
   $('hint').hidden = !reason || wasLost;
   if (reason) write($('hint'), hint());
+  if (taught) parts.unshift(`${taught.info.classes} classes of your own`);
   $('model').textContent = `${source.name}: ${parts.filter(Boolean).join(', ')}`;
   const untold = assumed.map(({ name, value }) => `${name} ${value}`).join(', ');
   $('assumed').textContent = untold && `Assumed, as the file does not tell: ${untold}.`;

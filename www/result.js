@@ -79,17 +79,22 @@ const PREDICT = `console.log(await model.predict(photo));
 `;
 
 /** The copy buttons: the answer as JSON, and the code that computes it. */
-export function copyable({ name, output, predictions, values, timings }, { source, info, choices }) {
+export function copyable({ name, output, predictions, values, timings }, { source, info, choices, head }) {
   const { backend, adapter, dtype, inputSize } = info;
   const answer = values ? { features: Array.from(values) } : output === 'linear' ? { values: predictions.map(({ score }) => score) } : { predictions };
   const json = { image: name, model: source.name, ...answer, timings, backend, adapter, dtype, inputSize };
   const weights = source.url ? JSON.stringify(new URL(source.url, location.href).href) : 'file';
   const integrity = source.integrity ? `, integrity: '${source.integrity}'` : '';
   const device = choices.backend === 'auto' ? '' : `, backend: '${choices.backend}'`;
+  const taught = head
+    ? `const backbone = await Xception.load({ weights: ${weights}${integrity}${device} });
+const model = await backbone.withHead('head.safetensors');
+`
+    : `const model = await Xception.load({ weights: ${weights}${integrity}${device} });
+`;
   const code = `import { Xception } from 'xception-webgpu';
 
-const model = await Xception.load({ weights: ${weights}${integrity}${device} });
-${info.classes ? CLASSIFY : PREDICT}`;
+${taught}${info.classes ? CLASSIFY : PREDICT}`;
   return { json: JSON.stringify(json, null, 2), code };
 }
 

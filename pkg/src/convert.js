@@ -33,7 +33,7 @@ export async function convert(reader, source, job) {
 }
 
 /** The bytes of a small file, from wherever weights may be. */
-async function whole(source, limits, signal) {
+export async function whole(source, limits, signal) {
   const { pieces } = await open(toRequest(source, signal) ?? source, signal);
   const bytes = await new ByteReader(pieces).atLeast(limits.weightsBytes + 1);
   await pieces.return();

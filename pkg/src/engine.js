@@ -40,54 +40,59 @@ export class Engine {
     return engine;
   }
 
-  /** The `count` most likely classes of each image; images come as promises. With `batch` they go through the network together. */
-  async classify(images, { count, batch, roi, fit }) {
+  /** The `count` most likely classes of each image. Images come as promises; several go through the network together. */
+  async classify(images, { count, ...view }) {
+    const { values, timings } = await this.#together(images, view, (model, photos) => {
+      const start = () => this.#core(() => model.start(count, photos));
+      return this.#tracer && !photos ? this.#tracer.inference(start) : start();
+    });
+    return { predictions: values, timings };
+  }
+
+  /** The features of all images, one behind the other. */
+  embed(images, view) {
+    return this.#together(images, view, (model, photos) => this.#core(() => model.embed(photos)));
+  }
+
+  /** Brings images to the model, and waits for what `begin` starts. */
+  async #together(images, view, begin) {
+    const photos = images.length > 1 ? images.length : undefined;
     const { answer, lap, timings } = await this.#next(async (model, lap, timings) => {
-      if (batch) await this.#core(() => model.reserve(images.length));
+      if (photos) await this.#core(() => model.reserve(photos));
       timings.preprocess += lap();
-      for (const [index, image] of images.entries()) await this.#bring(model, image, { index: batch ? index : undefined, roi, fit }, lap, timings);
-      const start = () => this.#core(() => model.start(count, batch ? images.length : undefined));
-      return { answer: await (this.#tracer && !batch ? this.#tracer.inference(start) : start()), lap, timings };
+      for (const [index, image] of images.entries()) await this.#bring(model, image, { ...view, index: photos && index }, lap, timings);
+      return { answer: await begin(model, photos), lap, timings };
     }, images);
     const started = performance.now();
-    const predictions = await this.#read(answer);
+    const values = await this.#read(answer);
     this.#tracer?.step('read-back', started, performance.now());
     timings.inference = lap();
     timings.total = timings.decode + timings.preprocess + timings.inference;
-    return { predictions, timings };
+    return { values, timings };
   }
 
-  predict = (image, options) => this.#values('predict', image, options);
-  embed = (image, options) => this.#values('embed', image, options);
-
-  /** The values that a method of the model gives for an image. */
-  async #values(call, image, options) {
-    const values = await this.#next(
-      async (model, lap, timings) => {
-        await this.#bring(model, image, options, lap, timings);
-        return this.#core(() => model[call]());
-      },
-      [image],
-    );
+  /** The model's output for an image. */
+  async predict(images, view) {
+    const values = await this.#next(async (model, lap, timings) => {
+      await this.#bring(model, images[0], view, lap, timings);
+      return this.#core(() => model.predict());
+    }, images);
     return this.#read(values);
   }
 
-  explain = (image, options) => this.#interpret('explain', image, options);
-  activations = (image, options) => this.#interpret('activations', image, options);
-  profile = (image, options) => this.#interpret('profile', image, options);
+  explain = (images, options) => this.#interpret('explain', images, options);
+  activations = (images, options) => this.#interpret('activations', images, options);
+  profile = (images, options) => this.#interpret('profile', images, options);
 
-  /** Runs a diagnostic, which is loaded in its turn. */
-  #interpret(call, image, options) {
-    return this.#next(
-      async (model, lap, timings) => {
-        const insight = await lazyImport(import('./interpret.js'));
-        lap();
-        const size = await this.#bring(model, image, options, lap, timings);
-        const read = async (start) => this.#read(await this.#core(start));
-        return insight[call]({ model, info: this.info, size, read, lap, timings }, options);
-      },
-      [image],
-    );
+  /** Runs a diagnostic of an image, which is loaded in its turn. */
+  #interpret(call, images, options) {
+    return this.#next(async (model, lap, timings) => {
+      const insight = await lazyImport(import('./interpret.js'));
+      lap();
+      const size = await this.#bring(model, images[0], options, lap, timings);
+      const read = async (start) => this.#read(await this.#core(start));
+      return insight[call]({ model, info: this.info, size, read, lap, timings }, options);
+    }, images);
   }
 
   async #trace() {
@@ -130,10 +135,11 @@ export class Engine {
   }
 
   /** Decodes an image and brings it to the model; its size. */
-  async #bring(model, image, { index, roi, fit }, lap, timings) {
+  async #bring(model, image, { index, roi, fit, mirrored }, lap, timings) {
     const ready = await image;
     const began = performance.now();
-    const photo = await decode(ready, roi, this.#limits, this.#module, model.maxPhotoSide);
+    let photo = await decode(ready, roi, this.#limits, this.#module, model.maxPhotoSide);
+    if (mirrored) photo = (await lazyImport(import('./mirror.js'))).mirror(photo);
     const decoded = performance.now();
     const { width, height } = photo;
     timings.decode += lap();

@@ -9,26 +9,20 @@ import { expect } from './cache.js';
 import { Engine } from './engine.js';
 import { abortable, lazyImport, XceptionError } from './errors.js';
 import { toImage } from './image.js';
-import { BATCH, CLASSIFY, EXPLAIN, IMAGES, LAYER, LIMITS, LOAD, PROFILE, take, VIDEO, VIEW } from './options.js';
+import { load } from './load.js';
+import { BATCH, CLASSIFY, EMBED, EXPLAIN, IMAGES, LAYER, LIMITS, LOAD, PROFILE, SAVE, take, VIDEO, VIEW } from './options.js';
 import { select } from './select.js';
 import { choose, support } from './support.js';
+import { formats } from './wasm.js';
 
 export { clearCache, listCached } from './cache.js';
 export { XceptionError } from './errors.js';
 
-/** Errors of a call that no lost GPU causes. */
-const OF_THE_CALL = ['bad-argument', 'decode', 'fetch', 'cors', 'too-large', 'aborted'];
+/** What happens when a GPU is lost: fetched beside a model that has one, as there may be no network then. */
+const losses = () => lazyImport(import('./lost.js'));
 
-/** Errors of a GPU that is gone, or is not back yet. */
-const OF_THE_GPU = ['device-lost', 'no-adapter', 'gpu', 'internal'];
-
-/** The most losses within a minute; the model moves to the CPU with the last of them. */
-const LOSSES = 3;
-
-/** Milliseconds for which a call that failed waits for the news of a loss. */
-const GRACE = 1000;
-
-const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** What learns classes and predicts by them. */
+const learning = () => lazyImport(import('./learn.js'));
 
 export class Xception extends EventTarget {
   #engine;
@@ -59,7 +53,7 @@ export class Xception extends EventTarget {
         const isLost = ['device-lost', 'no-adapter'].includes(error?.code);
         if (!isLost || !options.retry || options.weights instanceof Response) throw error;
         // A GPU process that ended is soon there again.
-        await pause(500);
+        await new Promise((resolve) => setTimeout(resolve, 500));
         return start(options);
       };
       return new Xception(await start(options).catch(again), options);
@@ -69,36 +63,31 @@ export class Xception extends EventTarget {
   }
 
   async classify(image, options) {
-    const { predictions, timings } = await this.#classify([image], take(options, CLASSIFY), false);
+    const { predictions, timings } = await this.#classify([image], take(options, CLASSIFY));
     return { predictions: predictions[0], timings };
   }
 
   async classifyBatch(images, options) {
     const { images: all } = take({ images }, IMAGES);
-    const { batchSize = 8, ...chosen } = take(options, BATCH);
-    const answers = [];
-    let before;
-    for (let at = 0; at < all.length; ) {
-      // The next batch is decoded while the GPU computes this one; later batches are not in memory yet.
-      const images = all.slice(at, at + Math.min(batchSize, this.#most));
-      at += images.length;
-      const answer = this.#together(images, chosen);
-      answer.catch(() => {});
-      if (before) answers.push(await before);
-      before = answer;
-    }
-    if (before) answers.push(await before);
-    return joined(answers);
+    const { batchSize, ...chosen } = take(options, BATCH);
+    const answers = await this.#inBatches(all, batchSize, (images) => this.#classify(images, chosen));
+    const sum = (step) => answers.reduce((total, { timings }) => total + timings[step], 0);
+    const timings = Object.fromEntries(['decode', 'preprocess', 'inference', 'total'].map((step) => [step, sum(step)]));
+    return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
   }
 
   async predict(image, options) {
     const { signal, ...view } = take(options, VIEW);
-    return this.#run([image], signal, (engine, [ready]) => engine.predict(ready, view));
+    return this.#run([image], signal, (engine, ready) => engine.predict(ready, view));
   }
 
   async embed(image, options) {
-    const { signal, ...view } = take(options, VIEW);
-    return this.#run([image], signal, (engine, [ready]) => engine.embed(ready, view));
+    return (await this.#embed([image], take(options, VIEW))).values;
+  }
+
+  async embedBatch(images, options) {
+    const { images: all } = take({ images }, IMAGES);
+    return this.#embedAll(all, take(options, EMBED));
   }
 
   async explain(image, options) {
@@ -107,7 +96,7 @@ export class Xception extends EventTarget {
     if (output === 'features') throw new XceptionError('bad-argument', 'the model has no output but its features: there is nothing to explain');
     const count = classes || outputs;
     if (chosen.classIndex >= count) throw new XceptionError('bad-argument', `classIndex must be the number of a class or output, less than ${count}`);
-    return this.#run([image], signal, async (engine, [ready]) => {
+    return this.#run([image], signal, async (engine, ready) => {
       const [map, { heat }] = await Promise.all([engine.explain(ready, chosen), lazyImport(import('./heat.js'))]);
       return { ...map, image: heat(map) };
     });
@@ -116,12 +105,26 @@ export class Xception extends EventTarget {
   async activations(image, layer, options) {
     const { signal, ...view } = take(options, VIEW);
     const named = take({ layer }, LAYER);
-    return this.#run([image], signal, (engine, [ready]) => engine.activations(ready, { ...named, ...view }));
+    return this.#run([image], signal, (engine, ready) => engine.activations(ready, { ...named, ...view }));
   }
 
   async profile(image, options) {
     const { signal, runs = 5, ...view } = take(options, PROFILE);
-    return this.#run([image], signal, (engine, [ready]) => engine.profile(ready, { runs, ...view }));
+    return this.#run([image], signal, (engine, ready) => engine.profile(ready, { runs, ...view }));
+  }
+
+  async learn(examples, options) {
+    return (await learning()).learn(this.info, (images, options) => this.#embedAll(images, options), examples, options);
+  }
+
+  async withHead(head) {
+    const run = (images, work) => this.#run(images, undefined, work);
+    const { engine, blob } = await (await learning()).wear(this.info, head, run, this.#options.limits);
+    return new Xception(engine, { ...this.#options, labels: undefined, activation: undefined, head: blob, retry: false });
+  }
+
+  async save(options) {
+    return load({ module: formats, loaderFor: undefined }, { ...this.#options, ...take(options, SAVE) });
   }
 
   async *video(source, options) {
@@ -148,27 +151,55 @@ export class Xception extends EventTarget {
     return this.dispose();
   }
 
-  /** Classifies images together, or in halves where the GPU has no memory for all. */
-  async #together(images, options) {
+  /** What `run` gives for some images at a time; the next ones are decoded while the GPU computes, later ones are not in memory yet. */
+  async #inBatches(all, size = 8, run) {
+    const answers = [];
+    let before;
+    for (let at = 0; at < all.length; ) {
+      const images = all.slice(at, at + Math.min(size, this.#most));
+      at += images.length;
+      const answer = this.#together(images, run);
+      answer.catch(() => {});
+      if (before) answers.push(...(await before));
+      before = answer;
+    }
+    if (before) answers.push(...(await before));
+    return answers;
+  }
+
+  /** What `run` gives for images together, or for halves of them where the GPU has no memory for all. */
+  async #together(images, run) {
     try {
-      // One by itself takes the least.
-      return await this.#classify(images, options, images.length > 1);
+      return [await run(images)];
     } catch (error) {
       if (error.code !== 'out-of-memory' || images.length === 1) throw error;
       const half = Math.ceil(images.length / 2);
       this.#most = Math.min(this.#most, half);
-      return joined([await this.#together(images.slice(0, half), options), await this.#together(images.slice(half), options)]);
+      return [...(await this.#together(images.slice(0, half), run)), ...(await this.#together(images.slice(half), run))];
     }
   }
 
-  async #classify(images, { roi, fit, signal, ...chosen }, batch) {
+  async #classify(images, { roi, fit, signal, ...chosen }) {
     const { classes, output } = this.info;
     if (!classes) throw new XceptionError('bad-argument', `the model has no classes, its output is ${output}: call predict()`);
     const { count, choose } = select(/** @type {any} */ (chosen), this.info);
     return this.#run(images, signal, async (engine, ready) => {
-      const { predictions, timings } = await engine.classify(ready, { count, batch, roi, fit });
+      const { predictions, timings } = await engine.classify(ready, { count, roi, fit });
       return { predictions: predictions.map(choose), timings };
     });
+  }
+
+  async #embedAll(all, options) {
+    const answers = await this.#inBatches(all, options.batchSize, async (images) => {
+      const { values } = await this.#embed(images, options);
+      const length = values.length / images.length;
+      return images.map((_, index) => values.slice(index * length, (index + 1) * length));
+    });
+    return answers.flat();
+  }
+
+  #embed(images, { signal, ...view }) {
+    return this.#run(images, signal, (engine, ready) => engine.embed(ready, view));
   }
 
   /** Runs `work` with the engine and images. Failures become XceptionErrors; `signal` rejects at once. */
@@ -193,12 +224,10 @@ export class Xception extends EventTarget {
     try {
       return await work(engine);
     } catch (error) {
-      if (engine.info.backend === 'cpu' || OF_THE_CALL.includes(error?.code)) throw error;
-      // The loss may be told after the call has failed.
-      const reason = await Promise.race([engine.lost, pause(GRACE)]);
-      if (reason === undefined || this.#disposed) throw error;
+      const loss = engine.info.backend !== 'cpu' && (await (await losses()).lossOf(engine, error));
+      if (!loss || this.#disposed) throw error;
       if (retries > 0) return this.#attempt(work, retries - 1);
-      throw new XceptionError('device-lost', `the GPU was lost (${reason}) during this call: call again, the model comes back`, { cause: error });
+      throw loss;
     }
   }
 
@@ -206,13 +235,14 @@ export class Xception extends EventTarget {
     this.info = Object.freeze(engine.info);
     this.#most = engine.info.maxBatch;
     this.#engine = Promise.resolve(engine);
+    if (engine.info.backend !== 'cpu') losses().catch(() => {});
     engine.lost.then((reason) => this.#restore(engine, reason));
   }
 
   /** Brings the model back after its device was lost; calls queue behind that. */
   async #restore(engine, reason) {
     if (this.#disposed) return;
-    const restored = engine.dispose().then(() => this.#again(reason));
+    const restored = engine.dispose().then(async () => (await losses()).restore(start, this.#options, this.#losses, reason));
     this.#engine = restored.then(({ engine }) => engine);
     this.#engine.catch(() => {});
     this.#tell('devicelost', { reason });
@@ -222,43 +252,9 @@ export class Xception extends EventTarget {
     this.#tell('restored', { backend: this.info.backend, from: again.from });
   }
 
-  /** Loads the model again, on the CPU after too many losses; resolves with the engine, and with `from`, as `restored` has it. */
-  async #again(reason) {
-    const { weights } = this.#options;
-    const isFetched = typeof weights === 'string' || weights instanceof URL || weights instanceof Request;
-    for (;;) {
-      const now = performance.now();
-      this.#losses = [...this.#losses.filter((time) => now - time < 60_000), now];
-      const isEnough = this.#losses.length >= LOSSES;
-      let from = 'memory';
-      const onProgress = ({ phase, fromCache }) => {
-        if (isFetched && phase === 'weights') from = fromCache ? 'cache' : 'network';
-      };
-      const options = { ...this.#options, onProgress, ...(isEnough && { backend: 'cpu' }) };
-      const why = isEnough ? `the GPU was lost ${LOSSES} times within a minute (${reason})` : undefined;
-      try {
-        return { engine: await start(options, why), from };
-      } catch (cause) {
-        if (!isEnough && OF_THE_GPU.includes(cause?.code)) {
-          // A browser whose GPU process ended needs a moment.
-          await pause(500 * this.#losses.length);
-          continue;
-        }
-        throw new XceptionError('device-lost', `the GPU was lost (${reason}) and the model could not be loaded again: ${cause.message}`, { cause });
-      }
-    }
-  }
-
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-/** Answers of several batches as one. */
-function joined(answers) {
-  const sum = (step) => answers.reduce((total, { timings }) => total + timings[step], 0);
-  const timings = Object.fromEntries(['decode', 'preprocess', 'inference', 'total'].map((step) => [step, sum(step)]));
-  return { predictions: answers.flatMap(({ predictions }) => predictions), timings };
 }
 
 /**

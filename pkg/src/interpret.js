@@ -5,12 +5,22 @@
 
 import { lazyImport, XceptionError } from './errors.js';
 
-/** A class activation map: `ClassMap` without its colours. */
-export async function explain({ model, info, size, read, lap, timings }, { classIndex, fit }) {
-  const [height, width] = info.features;
-  const predictions = info.classes ? (await read(() => model.start(info.classes)))[0] : await outputs(model, info, read);
-  const prediction = predictions.find(({ index }) => index === (classIndex ?? index));
-  const values = await read(() => model.explain(prediction.index));
+/**
+ * A class activation map: `ClassMap` without its colours; with a `layer` and the `weights` of its channels
+ * that of a class of a learned head, whose owner adds the prediction.
+ */
+export async function explain({ model, info, size, read, lap, timings }, { classIndex, fit, layer, weights }) {
+  const [height, width, channels] = info.features;
+  let prediction, values;
+  if (weights) {
+    const activation = await read(() => model.activations(layer));
+    const weigh = (_, place) => weights.reduce((sum, weight, channel) => sum + weight * activation[place * channels + channel], 0);
+    values = Float32Array.from({ length: height * width }, weigh);
+  } else {
+    const predictions = info.classes ? (await read(() => model.start(info.classes)))[0] : await outputs(model, info, read);
+    prediction = predictions.find(({ index }) => index === (classIndex ?? index));
+    values = await read(() => model.explain(prediction.index));
+  }
   timings.inference = lap();
   timings.total = timings.decode + timings.preprocess + timings.inference;
   return { prediction, exact: model.isExact(), width, height, values, region: model.region(size.width, size.height, fit), timings };

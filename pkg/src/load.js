@@ -7,7 +7,10 @@ import { core, free } from './wasm.js';
 /** Errors after which a cached file is fetched anew. */
 const BAD_FILE = ['integrity', 'bad-weights', 'unsupported-format'];
 
-/** Brings weights to where `module` computes, by `loaderFor`, and returns its model. The options are described in index.d.ts. */
+/**
+ * Brings weights to where `module` computes, by `loaderFor`, and returns its model; without `loaderFor` the file of this project's format that they
+ * become. The options are described in index.d.ts.
+ */
 export async function load({ module, loaderFor }, options) {
   const { weights, wasm, integrity, dtype = 'auto', tune = 'auto', cache = true, warmup = true, onProgress = () => {} } = options;
   // A Request may bring its own signal.
@@ -106,12 +109,15 @@ async function* watch(source, { integrity, limits, onProgress, signal }, saving)
 
 /** Makes a model of a file of any kind. */
 async function build(reader, source, job) {
-  const header = await headerOf(reader, job.module);
-  const own = header.length > 0 && (await job.module.call(({ isOwnFormat }) => isOwnFormat(header)));
-  if (own && job.overrides === '{}' && !job.head) return stream(reader, source, job);
+  if (job.loaderFor) {
+    const header = await headerOf(reader, job.module);
+    const own = header.length > 0 && (await job.module.call(({ isOwnFormat }) => isOwnFormat(header)));
+    if (own && job.overrides === '{}' && !job.head) return stream(reader, source, job);
+  }
   const { convert } = await lazyImport(import('./convert.js'));
   const converted = await convert(reader, source, job);
   try {
+    if (!job.loaderFor) return new Blob([...slices(converted)]);
     return await stream(new ByteReader(slices(converted)), {}, job);
   } finally {
     free(converted);

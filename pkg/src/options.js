@@ -6,28 +6,28 @@
 import { XceptionError } from './errors.js';
 
 /** An option: what it must be, what copies it and throws where it is something else, and which values leave it out. */
-const option = (must, copy, leftOut = (value) => value === undefined || value === null) => ({ must, copy, leftOut });
+export const option = (must, copy, leftOut = (value) => value === undefined || value === null) => ({ must, copy, leftOut });
 const isUndefined = (value) => value === undefined;
-const required = () => false;
+export const required = () => false;
 
-const that = (test) => (value) => {
+export const that = (test) => (value) => {
   if (!test(value)) throw new TypeError('this is another value');
   return value;
 };
-const text = that((value) => typeof value === 'string');
-const either = (...values) =>
+export const text = that((value) => typeof value === 'string');
+export const either = (...values) =>
   option(
     `${values.slice(0, -1).join(', ')} or ${values.at(-1)}`,
     that((value) => values.includes(value)),
   );
 const isList = (values) => typeof values === 'object' && !(values instanceof String) && values[Symbol.iterator];
-const list = (item) => (values) => Array.from(that(isList)(values), item);
+export const list = (item) => (values) => Array.from(that(isList)(values), item);
 
-const positive = option(
+export const positive = option(
   'an integer of at least 1',
   that((value) => Number.isInteger(value) && value > 0),
 );
-const flag = option('true or false', Boolean, isUndefined);
+export const flag = option('true or false', Boolean, isUndefined);
 const fit = either('squash', 'crop');
 const share = (value) => typeof value === 'number' && value > 0 && value <= 1;
 const isSide = (value) => Number.isInteger(value) && value > 0;
@@ -36,7 +36,7 @@ const byChannel = option('a number, or an array of three: red, green, blue', (va
   const numbers = typeof value === 'number' ? [value, value, value] : Array.from(that(isList)(value), that(Number.isFinite));
   return that(() => numbers.length === 3 && numbers.every(Number.isFinite))(numbers);
 });
-const signal = option(
+export const signal = option(
   'an AbortSignal',
   that((value) => AbortSignal.any([value])),
 );
@@ -63,7 +63,7 @@ export function blobOf(value) {
 }
 
 /** Anything that holds weights. A proxy throws where a property of the real object is read. */
-const source = option('a URL, File, Blob, Response or ArrayBuffer', (value) => {
+export const source = option('a URL, File, Blob, Response or ArrayBuffer', (value) => {
   if (value instanceof URL) return value.href;
   if (isBytes(value)) return bytesOf(value);
   const real = (value instanceof Request && value.url) || (value instanceof Response && value.headers);
@@ -156,6 +156,7 @@ export const CLASSIFY = {
   deny: classes,
 };
 export const BATCH = { ...CLASSIFY, batchSize: positive };
+export const EMBED = { ...VIEW, batchSize: positive };
 export const VIDEO = {
   ...CLASSIFY,
   maxFps: option(
@@ -163,6 +164,8 @@ export const VIDEO = {
     that((value) => typeof value === 'number' && value > 0),
   ),
 };
+
+export const SAVE = { signal };
 
 /** Values that methods take besides an image and options. */
 export const IMAGES = { images: option('an array of images', list(), required) };

@@ -95,20 +95,16 @@ export class Remote {
     worker.postMessage({ xception: port2, lock }, [port2]);
   }
 
-  async classify(images, options) {
+  classify = (images, options) => this.#on('classify', images, options);
+  predict = (images, options) => this.#on('predict', images, options);
+  embed = (images, options) => this.#on('embed', images, options);
+  explain = (images, options) => this.#on('explain', images, options);
+  profile = (images, options) => this.#on('profile', images, options);
+  activations = (images, options) => this.#on('activations', images, options);
+
+  async #on(call, images, options) {
     const ready = await this.#inTurn(images);
-    return this.#call('classify', [ready, options], this.#transfer(ready));
-  }
-
-  predict = (image, options) => this.#one('predict', image, options);
-  embed = (image, options) => this.#one('embed', image, options);
-  explain = (image, options) => this.#one('explain', image, options);
-  profile = (image, options) => this.#one('profile', image, options);
-  activations = (image, options) => this.#one('activations', image, options);
-
-  async #one(call, image, options) {
-    const ready = await this.#inTurn([image]);
-    return this.#call(call, [...ready, options], this.#transfer(ready));
+    return this.#call(call, [ready, options], this.#transfer(ready));
   }
 
   async dispose() {

@@ -26,9 +26,9 @@ async function serve(port, lock) {
   let loaded;
   let release = () => {};
 
-  /** A call with one image; `parts` of what it gives are handed over. */
-  const one = (call, parts) => async (image, options) => {
-    const value = await using([image], ([ready]) => engine[call](ready, options));
+  /** A call with images; `parts` of what it gives are handed over. */
+  const on = (call, parts) => async (images, options) => {
+    const value = await using(images, (ready) => engine[call](ready, options));
     return { value, transfer: parts(value) };
   };
 
@@ -43,12 +43,12 @@ async function serve(port, lock) {
     },
     /** Answers when what was loaded is in the cache. */
     written: async () => void (await written()),
-    classify: async (images, options) => ({ value: await using(images, (ready) => engine.classify(ready, options)) }),
-    predict: one('predict', (values) => [values.buffer]),
-    embed: one('embed', (values) => [values.buffer]),
-    explain: one('explain', ({ values }) => [values.buffer]),
-    activations: one('activations', ({ values }) => [values.buffer]),
-    profile: one('profile', () => []),
+    classify: on('classify', () => []),
+    predict: on('predict', (values) => [values.buffer]),
+    embed: on('embed', ({ values }) => [values.buffer]),
+    explain: on('explain', ({ values }) => [values.buffer]),
+    activations: on('activations', ({ values }) => [values.buffer]),
+    profile: on('profile', () => []),
     /** Ends a load, too. */
     async dispose() {
       ended.abort();

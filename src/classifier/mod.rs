@@ -249,12 +249,17 @@ impl<B: Backend> Classifier<B> {
         Ok(Output { values, skip })
     }
 
+    /// The engine for the photo that was uploaded last, or for the first ones that were reserved.
+    fn reserved(&self, photos: Option<usize>) -> Result<&B::Engine> {
+        match (photos, &self.many) {
+            (None, _) => Ok(&self.single),
+            (Some(photos), Some(many)) if photos <= many.plan().batch => Ok(many),
+            (Some(photos), _) => Err(unreserved(photos)),
+        }
+    }
+
     fn run(&self, photos: Option<usize>, top: usize) -> Result<Answer<ReadbackOf<B>>> {
-        let engine = match (photos, &self.many) {
-            (None, _) => &self.single,
-            (Some(photos), Some(many)) if photos <= many.plan().batch => many,
-            (Some(photos), _) => return Err(unreserved(photos)),
-        };
+        let engine = self.reserved(photos)?;
         let plan = engine.plan();
         // The ranked classes come first, which do for one photo.
         let (photos, len) = match photos {
@@ -340,15 +345,18 @@ impl<B: Backend> Classifier<B> {
         Ok(predictions)
     }
 
-    /// Starts the network up to its first vector, on the photo that was uploaded last: its embedding, by which photos of the same
-    /// kind are near one another. That is what pooling or Flatten gives, 2048 values of the mean; without either the last activation.
+    /// Starts the network up to its first vector, on the photo that was uploaded last, or on the first `photos` that were reserved: the
+    /// embedding of each, by which photos of the same kind are near one another. That is what pooling or Flatten gives, 2048 values of the mean;
+    /// without either the last activation.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
-    pub fn embed(&self) -> Result<ReadbackOf<B>> {
-        let plan = self.plan();
+    /// [`Error::Argument`] if fewer photos were reserved; [`Error::DeviceLost`] or [`Error::Gpu`] if the device failed.
+    pub fn embed(&self, photos: Option<usize>) -> Result<ReadbackOf<B>> {
+        let engine = self.reserved(photos)?;
+        let plan = engine.plan();
         let (pass, len) = plan.embedding_pass();
-        self.single.submit(0..pass + 1, 1, plan.embedding, len)
+        let photos = photos.unwrap_or(1);
+        engine.submit(0..pass + 1, photos, plan.embedding, photos * len)
     }
 
     /// Runs the network on the photo that was uploaded last: its last layer's values, such as logits, before softmax or sigmoid.

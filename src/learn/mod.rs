@@ -1,36 +1,25 @@
-//! New classes from examples: a layer of softmax or sigmoids is learned on the features of a backbone, which stays as it is.
+//! New classes from examples: a layer of softmax or sigmoids is learned on the features of a backbone, which stays as it is; or the examples
+//! themselves are the classifier, by the nearest of them.
 //!
 //! A fifth of each class's examples is held out first. Where their loss was clearly less before the end of learning, by more than its standard error,
 //! learning stops there. It is then repeated with all examples. The result depends on examples, options and seed alone, bit for bit.
 
+mod accuracy;
+mod examples;
+mod head;
+mod neighbours;
 mod regression;
 
+pub use accuracy::Accuracy;
+pub use examples::Examples;
+pub use head::Head;
+pub use neighbours::Neighbours;
 pub use regression::Linear;
-use regression::Problem;
+use regression::{Descent, Problem};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::network::Output;
-
-/// The slope at which learning ends.
-const TOLERANCE: f64 = 1e-6;
-
-/// Features and their classes.
-#[derive(Clone, Debug, Default)]
-pub struct Examples {
-    /// The features of each example.
-    pub features: Vec<Vec<f32>>,
-    /// The class of each.
-    pub classes: Vec<usize>,
-}
-
-impl Examples {
-    /// Adds an example.
-    pub fn push(&mut self, features: Vec<f32>, class: usize) {
-        self.features.push(features);
-        self.classes.push(class);
-    }
-}
 
 /// How classes are learned.
 #[derive(Clone, Debug)]
@@ -78,126 +67,139 @@ pub struct Learned {
     pub held_out: Vec<(usize, usize)>,
 }
 
-/// Learns `count` classes. Mirror images and other additions are examples whose `origins` have the number of another: they are held out with it.
-///
-/// # Errors
-/// [`Error::Argument`] if there are fewer than two classes, one of them has no example, features have different lengths or are no
-/// numbers, or an option is out of range.
-pub fn learn(examples: &Examples, origins: &[usize], count: usize, options: &Options) -> Result<Learned> {
-    check(examples, count, options)?;
-    let all: Vec<usize> = (0..examples.classes.len()).collect();
-    let held = if options.holds_out { held_out(examples, origins, count, options.seed) } else { Vec::new() };
-    let start = || Linear::new(count, examples.features[0].len());
-    let problem = |of: Vec<usize>| {
-        let shares = shares(examples, of, count, options.is_balanced);
-        Problem { examples, shares, penalty: options.penalty, output: options.output }
-    };
-    let (mut curve, mut rounds, mut answers) = (Vec::new(), options.rounds, Vec::new());
-    if !held.is_empty() {
-        let is_held = |index: &usize| held.contains(&origins[*index]);
-        let learned = problem(all.iter().copied().filter(|index| !is_held(index)).collect());
-        let others = problem(held.clone());
-        let mut best = (f64::INFINITY, start(), 0);
-        let mut end = learned.minimise(start(), options.rounds, TOLERANCE, |loss, at| {
-            let held_out = mean(&others.each_loss(at));
-            curve.push(Round { loss, held_out });
-            if held_out < best.0 {
-                best = (held_out, at.clone(), curve.len());
-            }
-            true
-        });
-        if is_less(&others.each_loss(&best.1), &others.each_loss(&end)) {
-            (end, rounds) = (best.1, best.2);
-        }
-        answers = held.iter().map(|&index| (index, end.class(&examples.features[index]))).collect();
-    }
-    let mut taken = 0;
-    let linear = problem(all).minimise(start(), rounds, TOLERANCE, |_, _| {
-        taken += 1;
-        true
-    });
-    Ok(Learned { linear, rounds: taken, curve, held_out: answers })
+/// Learning, round by round.
+#[derive(Clone, Debug)]
+pub struct Learner {
+    examples: Examples,
+    options: Options,
+    /// The examples of each part, and how much each counts.
+    all: Vec<(usize, f64)>,
+    learned: Vec<(usize, f64)>,
+    held: Vec<(usize, f64)>,
+    /// Learning without what is held out, until its end.
+    trial: Option<Trial>,
+    curve: Vec<Round>,
+    predicted: Vec<(usize, usize)>,
+    /// Learning of all examples, the rounds that it took, and the most.
+    descent: Descent,
+    taken: usize,
+    rounds: usize,
 }
 
-fn mean(values: &[f64]) -> f64 {
+/// Learning without what is held out.
+#[derive(Clone, Debug)]
+struct Trial {
+    descent: Descent,
+    /// The least loss of what is held out, where that was, and behind how many rounds.
+    best: (f64, Linear, usize),
+}
+
+impl Learner {
+    /// Begins to learn `count` classes.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there are fewer than two classes, one of them has no example, features have different lengths or are no
+    /// numbers, or an option is out of range.
+    pub fn new(examples: Examples, count: usize, options: Options) -> Result<Self> {
+        examples.check(count)?;
+        if !matches!(options.output, Output::Softmax | Output::Sigmoid) {
+            let output = options.output;
+            return Err(Error::Argument(format!("{output} is no output of classes: give softmax or sigmoid")));
+        }
+        if !(options.penalty > 0.0 && options.penalty.is_finite()) {
+            return Err(Error::Argument(format!("the penalty is {}, and must be above 0", options.penalty)));
+        }
+        let held = if options.holds_out { examples.held_out(count, options.seed) } else { Vec::new() };
+        let is_learned = |&index: &usize| !held.contains(&examples.origins[index]);
+        let every = 0..examples.classes.len();
+        let shares = |of| examples.shares(of, count, options.is_balanced);
+        let (all, learned) = (shares(every.clone().collect()), shares(every.filter(is_learned).collect()));
+        let held = shares(held);
+        let begin = |shares| Descent::new(&problem(&examples, &options, shares), count);
+        let descent = begin(&all);
+        let trial = (!held.is_empty()).then(|| {
+            let descent = begin(&learned);
+            Trial { best: (f64::INFINITY, descent.at.clone(), 0), descent }
+        });
+        let (curve, predicted, taken, rounds) = (Vec::new(), Vec::new(), 0, options.rounds);
+        Ok(Self { examples, options, all, learned, held, trial, curve, predicted, descent, taken, rounds })
+    }
+
+    fn problem<'a>(&'a self, shares: &'a [(usize, f64)]) -> Problem<'a> {
+        problem(&self.examples, &self.options, shares)
+    }
+
+    /// Goes on for a round; false behind the last.
+    pub fn step(&mut self) -> bool {
+        let Some(mut trial) = self.trial.take() else {
+            let problem = problem(&self.examples, &self.options, &self.all);
+            let goes_on = self.taken < self.rounds && self.descent.round(&problem);
+            self.taken += usize::from(goes_on);
+            return goes_on;
+        };
+        let rounds = self.curve.len();
+        if rounds == self.options.rounds || !trial.descent.round(&self.problem(&self.learned)) {
+            self.decide(trial);
+            return true;
+        }
+        let held_out = mean_of(&self.problem(&self.held).each_loss(&trial.descent.at));
+        self.curve.push(Round { loss: trial.descent.loss, held_out });
+        if held_out < trial.best.0 {
+            trial.best = (held_out, trial.descent.at.clone(), rounds + 1);
+        }
+        self.trial = Some(trial);
+        true
+    }
+
+    /// Decides how many rounds all examples get, and predicts what is held out.
+    fn decide(&mut self, trial: Trial) {
+        let (_, best, rounds) = trial.best;
+        let mut end = trial.descent.at;
+        let problem = self.problem(&self.held);
+        if is_less(&problem.each_loss(&best), &problem.each_loss(&end)) {
+            (end, self.rounds) = (best, rounds);
+        }
+        let predict = |&(index, _): &(usize, f64)| (index, end.class(&self.examples.features[index]));
+        self.predicted = self.held.iter().map(predict).collect();
+    }
+
+    /// The losses of the rounds without what is held out, so far.
+    pub fn curve(&self) -> &[Round] {
+        &self.curve
+    }
+
+    /// How many rounds all examples had so far.
+    pub fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// Takes the rounds that are left, and gives the result.
+    pub fn finish(mut self) -> Learned {
+        while self.step() {}
+        Learned { linear: self.descent.at, rounds: self.taken, curve: self.curve, held_out: self.predicted }
+    }
+}
+
+fn problem<'a>(examples: &'a Examples, options: &Options, shares: &'a [(usize, f64)]) -> Problem<'a> {
+    Problem { examples, shares, penalty: options.penalty, output: options.output }
+}
+
+/// The mean of each channel of an activation, `[places][channels]`.
+pub fn mean(values: &[f32], places: usize, channels: usize) -> Vec<f32> {
+    let sum = |channel: usize| values.iter().skip(channel).step_by(channels).sum::<f32>();
+    (0..channels).map(|channel| sum(channel) / places as f32).collect()
+}
+
+fn mean_of(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// Whether losses are less than others of the same examples, by more than the standard error of the mean difference.
 fn is_less(losses: &[f64], others: &[f64]) -> bool {
     let gains: Vec<f64> = losses.iter().zip(others).map(|(loss, other)| other - loss).collect();
-    let gain = mean(&gains);
+    let gain = mean_of(&gains);
     let squares: Vec<f64> = gains.iter().map(|one| (one - gain) * (one - gain)).collect();
-    gains.len() > 1 && gain > (mean(&squares) / (gains.len() - 1) as f64).sqrt()
-}
-
-fn check(examples: &Examples, count: usize, options: &Options) -> Result<()> {
-    let refuse = |message: String| Err(Error::Argument(message));
-    if count < 2 {
-        return refuse(format!("there are {count} classes to learn: give examples of at least two"));
-    }
-    if let Some(class) = (0..count).find(|class| !examples.classes.contains(class)) {
-        return refuse(format!("class {class} has no example"));
-    }
-    let length = examples.features[0].len();
-    if examples.classes.iter().any(|&class| class >= count) || examples.classes.len() != examples.features.len() {
-        return refuse(format!("there are classes beyond the {count} that are to be learned"));
-    }
-    if examples.features.iter().any(|features| features.len() != length || !features.iter().all(|x| x.is_finite())) {
-        return refuse("examples have features of different numbers, or such as are no numbers".to_owned());
-    }
-    if !matches!(options.output, Output::Softmax | Output::Sigmoid) {
-        return refuse(format!("{} is no output of classes: give softmax or sigmoid", options.output));
-    }
-    if !(options.penalty > 0.0 && options.penalty.is_finite()) {
-        return refuse(format!("the penalty is {}, and must be above 0", options.penalty));
-    }
-    Ok(())
-}
-
-/// How much each of some examples counts: alike, or so that all classes do.
-fn shares(examples: &Examples, of: Vec<usize>, count: usize, is_balanced: bool) -> Vec<(usize, f64)> {
-    let mut sizes = vec![0.0_f64; count];
-    of.iter().for_each(|&index| sizes[examples.classes[index]] += 1.0);
-    let total = of.len() as f64;
-    let share = |index: usize| {
-        if is_balanced { total / (count as f64 * sizes[examples.classes[index]]) } else { 1.0 }
-    };
-    of.into_iter().map(|index| (index, share(index))).collect()
-}
-
-/// A fifth of each class, at least one of two or more.
-fn held_out(examples: &Examples, origins: &[usize], count: usize, seed: u64) -> Vec<usize> {
-    let mut state = seed;
-    // SplitMix64.
-    let mut below = |end: usize| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % end as u64) as usize
-    };
-    let mut held = Vec::new();
-    for class in 0..count {
-        let is_own = |&index: &usize| examples.classes[index] == class && origins[index] == index;
-        let mut own: Vec<usize> = (0..examples.classes.len()).filter(is_own).collect();
-        let part = if own.len() < 2 { 0 } else { (own.len() / 5).max(1) };
-        for place in 0..part {
-            let other = place + below(own.len() - place);
-            own.swap(place, other);
-        }
-        held.extend(&own[..part]);
-    }
-    held.sort_unstable();
-    held
-}
-
-/// The interval in which the share of successes lies by 95 %, after Wilson (1927).
-pub fn interval(successes: usize, count: usize) -> [f64; 2] {
-    let (n, z) = (count.max(1) as f64, 1.959_963_984_540_054);
-    let share = successes as f64 / n;
-    let middle = share + z * z / (2.0 * n);
-    let width = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
-    [middle - width, middle + width].map(|bound| (bound / (1.0 + z * z / n)).clamp(0.0, 1.0))
+    gains.len() > 1 && gain > (mean_of(&squares) / (gains.len() - 1) as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -205,7 +207,7 @@ mod tests {
     use super::*;
 
     /// Points around the corners of a triangle.
-    fn triangle(each: usize) -> (Examples, Vec<usize>) {
+    fn triangle(each: usize) -> Examples {
         let mut examples = Examples::default();
         for index in 0..3 * each {
             let noise = |factor: usize| ((index * factor) % 17) as f32 / 40.0;
@@ -213,42 +215,45 @@ mod tests {
             features[index % 3] += 1.0;
             examples.push(features, index % 3);
         }
-        (examples, (0..3 * each).collect())
+        examples
+    }
+
+    fn learn(examples: &Examples, options: &Options) -> Result<Learned> {
+        Learner::new(examples.clone(), 3, options.clone()).map(Learner::finish)
     }
 
     #[test]
     fn classes_that_lie_apart_are_learned_and_the_same_bits_come_again() {
         for output in [Output::Softmax, Output::Sigmoid] {
-            let (examples, origins) = triangle(10);
+            let examples = triangle(10);
             let options = Options { output, ..Options::default() };
-            let learned = learn(&examples, &origins, 3, &options).unwrap();
+            let learned = learn(&examples, &options).unwrap();
             let right = |index: &usize| learned.linear.class(&examples.features[*index]) == examples.classes[*index];
             assert_eq!((0..30).filter(right).count(), 30);
             assert_eq!(learned.held_out.len(), 6);
             assert!(learned.held_out.iter().all(|&(index, class)| class == examples.classes[index]));
             assert!(learned.curve.len() > 3 && learned.curve[0].loss > learned.curve[3].loss);
-            let again = learn(&examples, &origins, 3, &options).unwrap();
+            let again = learn(&examples, &options).unwrap();
             assert_eq!(again.linear, learned.linear);
         }
     }
 
     #[test]
     fn mirror_images_are_held_out_with_their_origin() {
-        let (mut examples, mut origins) = triangle(5);
+        let mut examples = triangle(5);
         for index in 0..15 {
-            examples.push(examples.features[index].clone(), examples.classes[index]);
-            origins.push(index);
+            examples.push_variant(examples.features[index].clone(), index);
         }
-        let learned = learn(&examples, &origins, 3, &Options::default()).unwrap();
+        let learned = learn(&examples, &Options::default()).unwrap();
         assert_eq!(learned.held_out.len(), 3);
         assert!(learned.held_out.iter().all(|&(index, _)| index < 15));
     }
 
     #[test]
     fn what_cannot_be_learned_is_refused() {
-        let (examples, origins) = triangle(2);
+        let examples = triangle(2);
         let refused = |examples: &Examples, count, options: &Options, word: &str| {
-            let error = learn(examples, &origins, count, options).unwrap_err().to_string();
+            let error = Learner::new(examples.clone(), count, options.clone()).unwrap_err().to_string();
             assert!(error.contains(word), "{error} does not mention {word}");
         };
         let options = Options::default();
@@ -262,13 +267,5 @@ mod tests {
         refused(&odd, 3, &options, "different numbers");
         odd.features[2] = vec![f32::NAN; 3];
         refused(&odd, 3, &options, "no numbers");
-    }
-
-    #[test]
-    fn intervals_are_wilsons() {
-        let [low, high] = interval(8, 10);
-        assert!((low - 0.490_16).abs() < 1e-4 && (high - 0.943_32).abs() < 1e-4, "{low} {high}");
-        assert_eq!(interval(0, 0)[0], 0.0);
-        assert!(interval(10, 10)[1] > 0.999_999 && (interval(10, 10)[0] - 0.722_46).abs() < 1e-4);
     }
 }

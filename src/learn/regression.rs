@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 use super::Examples;
 use crate::network::Output;
 
+/// The slope at which learning ends.
+const TOLERANCE: f64 = 1e-6;
+
 /// The pairs of steps and changes of the gradient that L-BFGS remembers.
 const MEMORY: usize = 10;
 
@@ -24,7 +27,7 @@ pub struct Linear {
 
 impl Linear {
     /// Zeros.
-    pub(super) fn new(classes: usize, features: usize) -> Self {
+    fn new(classes: usize, features: usize) -> Self {
         Self { values: vec![0.0; classes * (features + 1)], features }
     }
 
@@ -70,7 +73,7 @@ fn logits(values: &[f64], features: &[f32]) -> impl Iterator<Item = f64> {
 pub(super) struct Problem<'a> {
     pub examples: &'a Examples,
     /// The examples that count, and how much each does.
-    pub shares: Vec<(usize, f64)>,
+    pub shares: &'a [(usize, f64)],
     pub penalty: f64,
     /// Softmax, or sigmoids of one class against all others.
     pub output: Output,
@@ -80,7 +83,7 @@ impl Problem<'_> {
     /// The mean loss of the examples, without the penalty; `each` gets an example, its share and the slopes of its logits.
     fn losses(&self, at: &Linear, mut each: impl FnMut(usize, f64, &[f64])) -> f64 {
         let mut sum = 0.0;
-        for &(index, share) in &self.shares {
+        for &(index, share) in self.shares {
             let class = self.examples.classes[index];
             let mut slopes = at.logits(&self.examples.features[index]);
             sum += share * self.loss(&mut slopes, class);
@@ -149,54 +152,61 @@ impl Problem<'_> {
         }
         mean + 0.5 * factor * squares
     }
+}
 
-    /// Goes down from `at` for at most `rounds`, until no slope is above `tolerance`, or `each`, which gets `F` and where it is, returns false.
-    pub(super) fn minimise(
-        &self,
-        mut at: Linear,
-        rounds: usize,
-        tolerance: f64,
-        mut each: impl FnMut(f64, &Linear) -> bool,
-    ) -> Linear {
+/// The way down to the least `F`, round by round.
+#[derive(Clone, Debug)]
+pub(super) struct Descent {
+    /// Where it is.
+    pub at: Linear,
+    /// `F` there.
+    pub loss: f64,
+    gradient: Vec<f64>,
+    memory: VecDeque<(Vec<f64>, Vec<f64>, f64)>,
+}
+
+impl Descent {
+    /// Begins at zeros.
+    pub(super) fn new(problem: &Problem<'_>, classes: usize) -> Self {
+        let at = Linear::new(classes, problem.examples.features[0].len());
         let mut gradient = vec![0.0; at.values.len()];
-        let mut loss = self.evaluate(&at, &mut gradient);
-        let mut memory: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
-        for _ in 0..rounds {
-            if gradient.iter().all(|slope| slope.abs() <= tolerance) {
-                break;
+        let loss = problem.evaluate(&at, &mut gradient);
+        Self { at, loss, gradient, memory: VecDeque::new() }
+    }
+
+    /// Goes a round down; false at the bottom, where no slope is above [`TOLERANCE`], or only rounding is left.
+    pub(super) fn round(&mut self, problem: &Problem<'_>) -> bool {
+        let Self { at, loss, gradient, memory } = self;
+        if gradient.iter().all(|slope| slope.abs() <= TOLERANCE) {
+            return false;
+        }
+        let direction = direction(gradient, memory);
+        let slope = dot(gradient, &direction);
+        let mut step = if memory.is_empty() { 1.0 / dot(gradient, gradient).sqrt().max(1.0) } else { 1.0 };
+        let (next, next_loss, next_gradient) = loop {
+            let mut next = at.clone();
+            next.values.iter_mut().zip(&direction).for_each(|(value, direction)| *value += step * direction);
+            let mut gradient = vec![0.0; gradient.len()];
+            let next_loss = problem.evaluate(&next, &mut gradient);
+            if next_loss <= *loss + DECREASE * step * slope {
+                break (next, next_loss, gradient);
             }
-            let direction = direction(&gradient, &memory);
-            let slope = dot(&gradient, &direction);
-            let mut step = if memory.is_empty() { 1.0 / dot(&gradient, &gradient).sqrt().max(1.0) } else { 1.0 };
-            let (next, next_loss, next_gradient) = loop {
-                let mut next = at.clone();
-                next.values.iter_mut().zip(&direction).for_each(|(value, direction)| *value += step * direction);
-                let mut gradient = vec![0.0; gradient.len()];
-                let next_loss = self.evaluate(&next, &mut gradient);
-                if next_loss <= loss + DECREASE * step * slope {
-                    break (next, next_loss, gradient);
-                }
-                step /= 2.0;
-                // Only rounding is left.
-                if step < 1e-12 {
-                    return at;
-                }
-            };
-            let minus = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
-            let (moved, turned) = (minus(&next.values, &at.values), minus(&next_gradient, &gradient));
-            let curvature = dot(&moved, &turned);
-            if curvature > 0.0 {
-                memory.push_back((moved, turned, curvature));
-                if memory.len() > MEMORY {
-                    memory.pop_front();
-                }
+            step /= 2.0;
+            if step < 1e-12 {
+                return false;
             }
-            (at, loss, gradient) = (next, next_loss, next_gradient);
-            if !each(loss, &at) {
-                break;
+        };
+        let minus = |a: &[f64], b: &[f64]| -> Vec<f64> { a.iter().zip(b).map(|(a, b)| a - b).collect() };
+        let (moved, turned) = (minus(&next.values, &at.values), minus(&next_gradient, gradient));
+        let curvature = dot(&moved, &turned);
+        if curvature > 0.0 {
+            memory.push_back((moved, turned, curvature));
+            if memory.len() > MEMORY {
+                memory.pop_front();
             }
         }
-        at
+        (*at, *loss, *gradient) = (next, next_loss, next_gradient);
+        true
     }
 }
 

@@ -1,7 +1,7 @@
 //! The wasm modules of this crate, which `pkg/src` wraps into the public API.
 //!
 //! The core (feature `gpu`) loads the project's own weights and classifies on the GPU; where there is none, another (feature `cpu`)
-//! does the same without. A third (feature `formats`) converts other weights and is fetched only then.
+//! does the same without. A third (feature `formats`) converts other weights, a fourth (feature `learn`) learns classes; they are fetched only then.
 
 #[cfg(any(feature = "gpu", feature = "cpu"))]
 mod common;
@@ -11,6 +11,8 @@ mod cpu;
 mod formats;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(all(feature = "learn", not(any(feature = "gpu", feature = "cpu"))))]
+mod learn;
 #[cfg(any(feature = "gpu", feature = "cpu"))]
 mod model;
 
@@ -20,6 +22,7 @@ use js_sys::{Error as JsError, Function, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
+#[cfg(any(feature = "gpu", feature = "cpu", feature = "formats"))]
 use crate::limits::Limits;
 
 /// A JavaScript `Error` with the code of ours.
@@ -30,6 +33,7 @@ fn throw(error: &Error) -> JsValue {
     thrown.into()
 }
 
+#[cfg(any(feature = "gpu", feature = "cpu", feature = "formats"))]
 /// The limits of an image. JavaScript looks at its file's length before it is read.
 fn image_limits(pixels: f64) -> Limits {
     Limits { pixels: pixels as u64, image_bytes: u64::MAX, ..Limits::default() }

@@ -127,9 +127,9 @@ impl WebModel {
         self.classifier.start_output().map(|output| WebOutput { output }).map_err(|error| throw(&error))
     }
 
-    /// Starts the network up to its first vector on the photo that was uploaded last.
-    pub fn embed(&self) -> Result<WebValues, JsValue> {
-        WebValues::of(self.classifier.embed())
+    /// Starts the network up to its first vector on the photo that was uploaded last, or on the first `photos` that were reserved.
+    pub fn embed(&self, photos: Option<usize>) -> Result<WebValues, JsValue> {
+        WebValues::of(self.classifier.embed(photos))
     }
 
     /// Whether explanations are exact, or else gradients.

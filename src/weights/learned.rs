@@ -1,5 +1,6 @@
 //! Heads that were learned here: safetensors with `predictions.weight`, `[classes][features]`, and `predictions.bias`, as PyTorch's linear layers have
-//! them, and what else a head needs in the entry [`ENTRY`] of the metadata.
+//! them; or of neighbours `neighbours.features`, `[examples][features]`, and `neighbours.classes`, a number for each. What else a head needs is in
+//! the entry [`ENTRY`] of the metadata.
 
 use std::collections::HashMap;
 
@@ -7,7 +8,6 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
-use super::safetensors::Meta;
 use crate::error::{Error, Result};
 use crate::network::Output;
 
@@ -25,19 +25,34 @@ pub struct LearnedHead {
     pub output: String,
     /// SHA-256 of the file with the backbone whose features were learned.
     pub backbone: String,
+    /// How many neighbours vote, where the head is examples and no layer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<usize>,
 }
 
 impl LearnedHead {
-    /// A head on the features of a model.
-    pub fn new(model: &Meta, labels: Vec<String>, output: Output) -> Self {
-        Self { version: 1, labels, output: output.to_string(), backbone: model.source.sha256.clone() }
+    /// A layer on the features of the backbone with this SHA-256.
+    pub fn new(backbone: String, labels: Vec<String>, output: Output) -> Self {
+        Self { version: 1, labels, output: output.to_string(), backbone, neighbours: None }
+    }
+
+    /// Refuses the features of another backbone.
+    ///
+    /// # Errors
+    /// [`Error::Argument`].
+    pub fn check(&self, backbone: &str) -> Result<()> {
+        if self.backbone == backbone {
+            return Ok(());
+        }
+        let message = "the head was learned on the features of another model: load that one, or learn it again on this";
+        Err(Error::Argument(message.to_owned()))
     }
 
     /// The description in a file; none of another file.
     ///
     /// # Errors
     /// [`Error::Weights`] if it is one of another version, or damaged.
-    pub(super) fn read(file: &[u8]) -> Result<Option<Self>> {
+    pub fn read(file: &[u8]) -> Result<Option<Self>> {
         let Ok((_, header)) = SafeTensors::read_metadata(file) else { return Ok(None) };
         let Some(text) = header.metadata().as_ref().and_then(|metadata| metadata.get(ENTRY)) else { return Ok(None) };
         let damaged =
@@ -47,28 +62,25 @@ impl LearnedHead {
     }
 
     /// The kind of its output.
-    pub(super) fn output(&self) -> Result<Output> {
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if it is none of classes.
+    pub fn output(&self) -> Result<Output> {
         match self.output.parse()? {
             output @ (Output::Softmax | Output::Sigmoid) => Ok(output),
             other => Err(Error::Weights(format!("{other} is no output of a learned head"))),
         }
     }
 
-    /// The bytes of its file, with weights `[classes][features]` and biases `[classes]`.
+    /// The bytes of its file, with two tensors: name, shape, values.
     ///
     /// # Errors
-    /// [`Error::Argument`] if they are not as many as the labels.
-    pub fn serialize(&self, weights: &[f32], biases: &[f32]) -> Result<Vec<u8>> {
-        let classes = self.labels.len();
-        if biases.len() != classes || !weights.len().is_multiple_of(classes.max(1)) {
-            return Err(Error::Argument(format!("there are {classes} labels for {} outputs", biases.len())));
-        }
-        let shapes = [vec![classes, weights.len() / classes.max(1)], vec![classes]];
-        let views = ["predictions.weight", "predictions.bias"].into_iter().zip(shapes).zip([weights, biases]);
-        let views = views.map(|((name, shape), values)| {
+    /// [`Error::Weights`] if a tensor has not the values of its shape.
+    pub fn serialize(&self, tensors: [(&str, Vec<usize>, &[f32]); 2]) -> Result<Vec<u8>> {
+        let refused = |error: safetensors::SafeTensorError| Error::Weights(error.to_string());
+        let views = tensors.into_iter().map(|(name, shape, values)| {
             TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values)).map(|view| (name, view))
         });
-        let refused = |error: safetensors::SafeTensorError| Error::Weights(error.to_string());
         let views = views.collect::<std::result::Result<Vec<_>, _>>().map_err(refused)?;
         let text = serde_json::to_string(self).map_err(|error| Error::Weights(error.to_string()))?;
         serialize(views, Some(HashMap::from([(ENTRY.to_owned(), text)]))).map_err(refused)

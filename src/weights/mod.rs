@@ -17,7 +17,7 @@ pub mod head;
 pub mod keras;
 #[cfg(feature = "formats")]
 pub mod labels;
-#[cfg(feature = "formats")]
+#[cfg(any(feature = "formats", feature = "learn"))]
 pub mod learned;
 #[cfg(feature = "formats")]
 mod overrides;
@@ -130,13 +130,13 @@ fn replace_head(model: &mut safetensors::Model, file: &[u8], limits: &Limits) ->
     };
     limits.check_weights(file.len() as u64)?;
     let learned = learned::LearnedHead::read(file).map_err(of_head)?;
-    if let Some(learned) = &learned
-        && learned.backbone != meta.source.sha256
-    {
-        return Err(Error::Argument(
-            "the head was learned on the features of another model: load that one, or learn it again on this"
-                .to_owned(),
-        ));
+    if let Some(learned) = &learned {
+        learned.check(&meta.source.sha256)?;
+        if learned.neighbours.is_some() {
+            let message =
+                "the head is examples, of which the nearest vote, and no layer: give it to `withHead` in JavaScript";
+            return Err(Error::Argument(message.to_owned()));
+        }
     }
     let prefix = head::Prefix::of(meta)?;
     let head = if is_torch(file, Format::detect(file).map_err(of_head)?) {

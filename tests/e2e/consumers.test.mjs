@@ -85,7 +85,7 @@ const compressed = ({ bodies }) => bodies.reduce((sum, body) => sum + brotliComp
 
 /** Copies the package's files beside the output of bundlers that do not emit them. */
 function copyWasm(folder) {
-  for (const name of ['xception', 'formats', 'cpu', 'cpu_relaxed', 'cpu_threads', 'cpu_threads_relaxed'])
+  for (const name of ['xception', 'formats', 'learn', 'cpu', 'cpu_relaxed', 'cpu_threads', 'cpu_threads_relaxed'])
     cpSync(join(packed, `dist/${name}_bg.wasm`), join(folder, `${name}_bg.wasm`));
   writeFileSync(join(folder, 'index.html'), html('./own.js'));
 }
@@ -159,6 +159,7 @@ test('what is packed is what is used, and resolves everywhere', async () => {
       'dist/cpu_threads_bg.wasm',
       'dist/cpu_threads_relaxed_bg.wasm',
       'dist/formats_bg.wasm',
+      'dist/learn_bg.wasm',
     ].every((name) => files.includes(name)),
   );
   assert.deepEqual(

@@ -37,6 +37,20 @@ async function answered(demo, page, query) {
   await says(page, 'status', /^0009\.jpg: cup$/);
 }
 
+/** Three classes that are taught by some photos. */
+async function teaching(demo, page) {
+  await ready(demo, page);
+  await page.click('#teach-open');
+  const classes = { cutlery: ['0207', '0412'], drink: ['0009', '0020', '0299', '0403'], plate: ['0004', '0026'] };
+  for (const [index, [name, photos]] of Object.entries(classes).entries()) {
+    await page.fill('#class-name', name);
+    await page.press('#class-name', 'Enter');
+    await page.locator('#classes input').nth(index).setInputFiles(photos.map(photo));
+  }
+  await says(page, 'kept', /^8 photos/);
+  await says(page, 'lesson-status', /^$/);
+}
+
 /** A photo, answered by a worker with a GPU, whose port `lose` finds. */
 async function answeredByWorker(demo, page) {
   await page.addInitScript(() => {
@@ -207,6 +221,20 @@ export const states = {
     await says(page, 'model', /CPU.*: the GPU was lost 3 times within a minute \(the driver was updated\)$/);
     assert.equal(await page.isVisible('#hint'), false, 'there is a GPU');
     await page.waitForSelector('#time:disabled');
+  },
+  /** Classes with photos, and one without. */
+  async teaching(demo, page) {
+    await teaching(demo, page);
+    await page.fill('#class-name', 'a class with a rather long name');
+    await page.press('#class-name', 'Enter');
+    await page.click('#lesson summary');
+  },
+  async taught(demo, page) {
+    await teaching(demo, page);
+    await page.click('#learn');
+    await says(page, 'lesson-status', /^Learned/);
+    await page.setInputFiles('#file', photo('0013'));
+    await says(page, 'status', /^0013\.jpg: cutlery$/);
   },
   noImage: refused('text.jpg', Buffer.from('this is no image'), /^text\.jpg: .*not a readable image/),
   heic: refused('photo.heic', Buffer.from('\0\0\0\x18ftypheic\0\0\0\0heicmif1'), /^photo\.heic: this browser cannot decode HEIC/),

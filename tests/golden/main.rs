@@ -210,7 +210,7 @@ fn answer_seventeen_thousand_classes<B: Backend>(backend: &B, how: Options) {
     assert_eq!(parts > 1, storage == Dtype::F32, "{parts} passes of the dense layer as {storage}");
     classifier.upload_pixels(&pattern(71, 71)).unwrap();
     let logits = block_on(classifier.logits()).unwrap();
-    let features = read(classifier.embed());
+    let features = read(classifier.embed(None));
     let [weight, bias] = &model.tensors[backbone..] else { panic!("no head") };
     let weight = storage.decode(&storage.encode(weight));
     let rows = weight.chunks_exact(2048).zip(bias);

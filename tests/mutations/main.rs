@@ -15,7 +15,7 @@ mod watch;
 use std::sync::LazyLock;
 
 use originals::Files;
-use readers::{CONFIG, FOREIGN, HEAD, HEADER, IMAGE, LABELS, OWN, Reader};
+use readers::{CONFIG, FOREIGN, HEAD, HEADER, IMAGE, LABELS, LEARNED, OWN, Reader};
 use watch::{Run, watched};
 use zip::CompressionMethod;
 
@@ -124,6 +124,11 @@ fn small_heads() {
     files.push(originals::small_safetensors());
     files.push(originals::small_json());
     run("small_heads", HEAD, 10_000, 40, files);
+}
+
+#[test]
+fn learned_heads() {
+    run("learned_heads", LEARNED, 10_000, 40, originals::learned());
 }
 
 /// Damaged configs in an otherwise valid archive.

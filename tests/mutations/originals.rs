@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use hdf5_pure::{AttrValue, FileBuilder};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
+use xception::learn::{Examples, Head, Learner, Neighbours, Options};
+use xception::network::Output;
+use xception::weights::learned::LearnedHead;
 use xception::weights::safetensors::{Header, Model};
 use xception::weights::{Overrides, convert};
 use zip::write::SimpleFileOptions;
@@ -114,6 +117,22 @@ pub fn small_safetensors() -> (String, Vec<u8>) {
     let view = |shape: &[usize], values| TensorView::new(Dtype::F32, shape.to_vec(), bytemuck::cast_slice(values));
     let views = [("fc.weight", view(&[3, 2048], &kernel).unwrap()), ("fc.bias", view(&[3], &bias).unwrap())];
     ("small.safetensors".to_owned(), serialize(views, None::<HashMap<_, _>>).unwrap())
+}
+
+/// Learned heads of both kinds, on three features.
+pub fn learned() -> Files {
+    let mut examples = Examples::default();
+    for index in 0..8 {
+        examples.push(vec![1.0, (index % 2) as f32, index as f32 / 8.0], index % 2);
+    }
+    let labels = vec!["no".to_owned(), "yes".to_owned()];
+    let description = LearnedHead::new("0".repeat(64), labels, Output::Softmax);
+    let linear = Learner::new(examples.clone(), 2, Options::default()).unwrap().finish().linear;
+    let neighbours = Neighbours::new(examples, 2, None).unwrap().0;
+    vec![
+        ("linear".to_owned(), Head::of_linear(&description, &linear).unwrap()),
+        ("neighbours".to_owned(), Head::of_neighbours(description, &neighbours).unwrap()),
+    ]
 }
 
 /// A small TensorFlow.js model of a head: its JSON, and its arrays behind it, one of them in bytes.

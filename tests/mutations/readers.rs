@@ -6,6 +6,7 @@ use ::image::{ImageDecoder, ImageReader};
 use xception::dtype::Dtype;
 use xception::error::{Error, Result};
 use xception::explain::Explanation;
+use xception::learn;
 use xception::limits::Limits;
 use xception::network::layer::Shape;
 use xception::plan::Plan;
@@ -92,6 +93,15 @@ pub const HEAD: Reader = Reader {
         }
     },
     limit: |file| 8 * file.len() + PATHS + BASE,
+};
+
+/// A head that was learned here: its description becomes strings, each of a letter maybe, its tensors lists.
+pub const LEARNED: Reader = Reader {
+    read: |file| {
+        let head = learn::Head::read(file)?;
+        head.predict(&[0.5; 3]).map(drop)
+    },
+    limit: |file| 32 * file.len() + BASE,
 };
 
 /// Labels: a line of one letter becomes a string of its own.

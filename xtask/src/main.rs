@@ -84,18 +84,28 @@ const fn small(name: &'static str, feature: &'static str) -> Module {
     Module { name, feature, folder: "wasm", rustflags: &SIMD, config: &[], threads: false, optimize: &SMALL }
 }
 
-const fn fast(name: &'static str, folder: &'static str, rustflags: &'static [&'static str], threads: bool) -> Module {
-    Module { name, feature: "cpu", folder, rustflags, config: &KERNELS, threads, optimize: &FAST }
+const fn fast(
+    name: &'static str,
+    feature: &'static str,
+    folder: &'static str,
+    rustflags: &'static [&'static str],
+    threads: bool,
+) -> Module {
+    Module { name, feature, folder, rustflags, config: &KERNELS, threads, optimize: &FAST }
 }
 
+/// How many modules a first photo may need.
+const FIRST: usize = 4;
+
 /// All modules, those that a first photo needs first.
-const MODULES: [Module; 6] = [
+const MODULES: [Module; 7] = [
     small("xception", "gpu"),
     small("formats", "formats"),
-    fast("cpu", "wasm", &SIMD, false),
-    fast("cpu_relaxed", "cpu_relaxed", &RELAXED, false),
-    fast("cpu_threads", "cpu_threads", &SIMD, true),
-    fast("cpu_threads_relaxed", "cpu_threads_relaxed", &RELAXED, true),
+    fast("cpu", "cpu", "wasm", &SIMD, false),
+    fast("learn", "learn", "wasm", &SIMD, false),
+    fast("cpu_relaxed", "cpu", "cpu_relaxed", &RELAXED, false),
+    fast("cpu_threads", "cpu", "cpu_threads", &SIMD, true),
+    fast("cpu_threads_relaxed", "cpu", "cpu_threads_relaxed", &RELAXED, true),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -107,7 +117,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["isa", ..] => return isa(&arguments[1..]),
         _ => return Err("usage: cargo xtask wasm [first], or cargo xtask isa [--help]".into()),
     };
-    let modules = if first { &MODULES[..3] } else { &MODULES };
+    let modules = if first { &MODULES[..FIRST] } else { &MODULES };
     // The end of each compilation has one thread: modules of two folders at once take two thirds of the time.
     let (next, changed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let folders: Vec<&[Module]> = modules.chunk_by(|one, other| one.folder == other.folder).collect();
@@ -125,7 +135,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     if first && changed.into_inner() {
         // The others are of an earlier version until they are built.
-        MODULES[3..].iter().for_each(Module::forget);
+        MODULES[FIRST..].iter().for_each(Module::forget);
     }
     scripts()?;
     imagenet()?;

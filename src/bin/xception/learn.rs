@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 use xception::backend::Readback;
 use xception::classifier::Classifier;
-use xception::learn::{Examples, Learned, Options, interval, learn};
+use xception::learn::{Accuracy, Examples, Head, Learned, Learner, Options, mean};
 use xception::network::Output;
+use xception::network::layer::Shape;
 use xception::resize::Rgba;
 use xception::weights::learned::LearnedHead;
 
@@ -51,20 +51,15 @@ pub struct Learning {
 struct Photos {
     paths: Vec<PathBuf>,
     examples: Examples,
-    origins: Vec<usize>,
     /// How many files were none, or were there already.
     left_out: usize,
 }
 
 /// How many photos were classified rightly, and which were not.
 #[derive(Serialize)]
-struct Accuracy {
-    photos: usize,
-    right: usize,
-    /// The interval of the share by 95 %.
-    interval: [f64; 2],
-    /// How many photos of each class (rows) were taken for which (columns).
-    confusion: Vec<Vec<usize>>,
+struct Answers {
+    #[serde(flatten)]
+    accuracy: Accuracy,
     wrong: Vec<Wrong>,
 }
 
@@ -75,25 +70,24 @@ struct Wrong {
     predicted: String,
 }
 
-impl Accuracy {
-    fn new(labels: &[String], answers: impl IntoIterator<Item = (PathBuf, usize, usize)>) -> Self {
-        let mut confusion = vec![vec![0; labels.len()]; labels.len()];
-        let (mut photos, mut wrong) = (0, Vec::new());
-        for (path, class, predicted) in answers {
-            photos += 1;
-            confusion[class][predicted] += 1;
-            if class != predicted {
-                let [class, predicted] = [class, predicted].map(|class| labels[class].clone());
-                wrong.push(Wrong { file: path.display().to_string(), class, predicted });
-            }
-        }
-        let right = photos - wrong.len();
-        Self { photos, right, interval: interval(right, photos), confusion, wrong }
+impl Photos {
+    /// How good predictions of some of the photos are.
+    fn answers(&self, labels: &[String], predicted: impl IntoIterator<Item = (usize, usize)>) -> Answers {
+        let answers = predicted.into_iter().map(|(photo, class)| (photo, self.examples.classes[photo], class));
+        let mut accuracy = Accuracy::new(labels.len(), answers);
+        let name = |(photo, class, predicted): (usize, usize, usize)| {
+            let [class, predicted] = [class, predicted].map(|class| labels[class].clone());
+            Wrong { file: self.paths[photo].display().to_string(), class, predicted }
+        };
+        let wrong = std::mem::take(&mut accuracy.wrong).into_iter().map(name).collect();
+        Answers { accuracy, wrong }
     }
+}
 
+impl Answers {
     /// Lines of text, `what` in front.
     fn text(&self, what: &str, labels: &[String]) -> String {
-        let Self { photos, right, interval: [low, high], .. } = *self;
+        let Accuracy { photos, right, interval: [low, high], ref confusion, .. } = self.accuracy;
         let share = 100.0 * right as f64 / photos.max(1) as f64;
         let mut lines = vec![format!(
             "{what:<12}{right} of {photos} right ({share:.1} %, by 95 % between {:.1} and {:.1} %)",
@@ -101,7 +95,7 @@ impl Accuracy {
             100.0 * high
         )];
         let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(5);
-        for (label, row) in labels.iter().zip(&self.confusion) {
+        for (label, row) in labels.iter().zip(confusion) {
             let cells: String = row.iter().map(|count| format!("{count:>6}")).collect();
             lines.push(format!("  {label:<width$}{cells}"));
         }
@@ -139,11 +133,9 @@ pub async fn learn_classes<D: Device>(run: &Run, device: &D, learning: &Learning
         seed: learning.seed,
         ..Options::default()
     };
-    let Learned { linear, rounds, curve, held_out } =
-        learn(&photos.examples, &photos.origins, labels.len(), &options).map_err(|error| error.to_string())?;
-    let answers =
-        held_out.into_iter().map(|(at, class)| (photos.paths[at].clone(), photos.examples.classes[at], class));
-    let held_out = Accuracy::new(&labels, answers);
+    let learner = Learner::new(photos.examples.clone(), labels.len(), options).map_err(|error| error.to_string())?;
+    let Learned { linear, rounds, curve, held_out } = learner.finish();
+    let held_out = photos.answers(&labels, held_out);
     let validated = match &learning.validate {
         Some(folder) => {
             let mut others = self::folders(folder)?;
@@ -152,19 +144,15 @@ pub async fn learn_classes<D: Device>(run: &Run, device: &D, learning: &Learning
             }
             let known = labels.iter().map(|label| (label.clone(), others.remove(label).unwrap_or_default())).collect();
             let photos = read(run, &mut model, known, false).await?;
-            let Examples { features, classes } = &photos.examples;
-            let class = |at: usize| (photos.paths[at].clone(), classes[at], linear.class(&features[at]));
-            Some(Accuracy::new(&labels, (0..classes.len()).map(class)))
+            let predicted = photos.examples.features.iter().map(|features| linear.class(features)).enumerate();
+            Some(photos.answers(&labels, predicted))
         }
         None => None,
     };
-    let head = LearnedHead::new(model.meta(), labels.clone(), output);
-    let file = head.serialize(&linear.weights(), &linear.biases()).map_err(|error| error.to_string())?;
+    let description = LearnedHead::new(model.meta().source.sha256.clone(), labels.clone(), output);
+    let file = Head::of_linear(&description, &linear).map_err(|error| error.to_string())?;
     fs::write(&learning.output, &file).map_err(about(&learning.output))?;
-    let mut counts = vec![0; labels.len()];
-    for (at, &class) in photos.examples.classes.iter().enumerate() {
-        counts[class] += usize::from(photos.origins[at] == at);
-    }
+    let counts = photos.examples.counts(labels.len());
     print(&if run.json {
         json!({
             "labels": labels, "photos": counts, "leftOut": photos.left_out, "rounds": rounds, "curve": curve,
@@ -221,7 +209,6 @@ async fn read<D: Device>(
     flip: bool,
 ) -> Result<Photos, Failure> {
     let mut photos = Photos::default();
-    let mut known: BTreeMap<Vec<u8>, (usize, PathBuf)> = BTreeMap::new();
     let count = folders.values().map(Vec::len).sum::<usize>();
     let progress = Progress::new(Some(count as u64), "looking at {wide_bar} {pos}/{len} {elapsed}");
     for (class, paths) in folders.into_values().enumerate() {
@@ -235,40 +222,42 @@ async fn read<D: Device>(
                     continue;
                 }
             };
-            let hash = Sha256::digest(photo.data()).to_vec();
-            match known.get(&hash) {
-                Some((other, first)) if *other != class => {
-                    let message = format!("this is the photo {} of another class: remove one of them", first.display());
+            let mut look = async |photo: &Rgba| match features(model, photo).await {
+                Ok(features) => Ok(features),
+                Err(error) => Err(lost(model.backend()).unwrap_or_else(|| about(&path)(error))),
+            };
+            let own = look(&photo).await?;
+            if let Some(first) = photos.examples.find(&own) {
+                let name = photos.paths[first].display();
+                if photos.examples.classes[first] != class {
+                    let message = format!("this is the photo {name} of another class: remove one of them");
                     return Err(about(&path)(message));
                 }
                 // The same photo twice would be in both parts.
-                Some((_, first)) => {
-                    let message = format!("this is the photo {} again: left out", first.display());
-                    progress.bar.suspend(|| report(&about(&path)(message)));
-                    photos.left_out += 1;
-                    continue;
-                }
-                None => drop(known.insert(hash, (class, path.clone()))),
+                progress.bar.suspend(|| report(&about(&path)(format!("this is the photo {name} again: left out"))));
+                photos.left_out += 1;
+                continue;
             }
             let origin = photos.paths.len();
-            let mirrored = flip.then(|| mirror(&photo)).transpose().map_err(about(&path))?;
-            for photo in [Some(photo), mirrored].into_iter().flatten() {
-                let features = match features(model, &photo).await {
-                    Ok(features) => features,
-                    Err(error) => return Err(lost(model.backend()).unwrap_or_else(|| about(&path)(error))),
-                };
-                photos.examples.push(features, class);
+            photos.examples.push(own, class);
+            if flip {
+                let mirrored = look(&mirror(&photo).map_err(about(&path))?).await?;
+                photos.examples.push_variant(mirrored, origin);
                 photos.paths.push(path.clone());
-                photos.origins.push(origin);
             }
+            photos.paths.push(path);
         }
     }
     Ok(photos)
 }
 
+/// The features of a photo: the first vector, or the mean of the last activation where that is none.
 async fn features<D: Device>(model: &mut Classifier<D>, photo: &Rgba) -> xception::error::Result<Vec<f32>> {
     model.upload(photo).await?;
-    model.embed()?.read().await
+    let values = model.embed(None)?.read().await?;
+    let Shape { height, width, channels } = model.network().features();
+    let has_vector = model.meta().head.iter().any(|layer| layer.operation.makes_vector());
+    Ok(if has_vector { values } else { mean(&values, height * width, channels) })
 }
 
 /// A photo's mirror image.

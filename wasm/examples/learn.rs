@@ -1,0 +1,3 @@
+//! The module `learn`.
+
+pub use xception::*;
