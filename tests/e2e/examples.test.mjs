@@ -74,6 +74,21 @@ test('keras', async () => {
   await page.close();
 });
 
+test('teach', async () => {
+  const { page, text } = await open('teach');
+  await text('answer', /^Choose/);
+  const photos = (names) => names.map((name) => `models/kitchenware/photos/${name}.jpg`);
+  await page.setInputFiles('#one', photos(['0009', '0020', '0299']));
+  await page.click('#learn');
+  await text('answer', /^there are 1 classes to learn/);
+  await page.setInputFiles('#other', photos(['0207', '0412', '0013']));
+  await page.click('#learn');
+  await text('answer', /^Learned: [56] of 6 are right\. The file of it has \d+ bytes\.$/);
+  await page.setInputFiles('#photo', photos(['0403']));
+  await text('answer', /^one (67|100) %/);
+  await page.close();
+});
+
 test('offline', async () => {
   const { page, text } = await open('offline');
   await text('answer', /1 file of weights kept/);
@@ -88,5 +103,5 @@ test('offline', async () => {
 
 test('each example is here', () => {
   const pages = readdirSync('examples').filter((name) => name.endsWith('.html'));
-  assert.deepEqual(pages, ['camera.html', 'drop.html', 'keras.html', 'offline.html', 'search.html']);
+  assert.deepEqual(pages, ['camera.html', 'drop.html', 'keras.html', 'offline.html', 'search.html', 'teach.html']);
 });
