@@ -4,10 +4,14 @@ mod common;
 
 use common::assert_close;
 use safetensors::SafeTensors;
-use xception::learn::{Examples, Learner, Linear, Options};
+use xception::learn::{Examples, Learner, Linear, Neighbours, Options};
 use xception::network::Output;
 
+/// Points whose classes overlap.
 const SETS: [&str; 3] = ["few", "wide", "uneven"];
+
+/// The features of photos.
+const PHOTOS: [&str; 3] = ["kitchenware", "pictures", "light"];
 
 /// A file of golden values.
 struct Golden(Vec<u8>);
@@ -77,11 +81,11 @@ fn coefficients_and_predictions_are_scikit_learns() {
 #[test]
 fn accuracies_are_scikit_learns_within_one_example() {
     let golden = Golden::read();
-    for name in SETS {
+    for name in SETS.into_iter().chain(PHOTOS) {
         let (train, test) = golden.set(name);
         let right = |predicted: &[usize]| predicted.iter().zip(&test.classes).filter(|(a, b)| a == b).count();
         let theirs = right(&golden.classes(&format!("{name}.balanced.predicted")));
-        for seed in 1..=5 {
+        for seed in 1..=20 {
             let linear = learned(&train, &Options { seed, ..Options::default() });
             let predicted = classes(&linear, &test);
             let ours = right(&predicted);
@@ -91,5 +95,22 @@ fn accuracies_are_scikit_learns_within_one_example() {
                 predicted.len()
             );
         }
+    }
+}
+
+/// Predictions of the nearest examples; of equally near ones each may be the fifth.
+#[test]
+fn neighbours_predict_what_scikit_learns_do() {
+    let golden = Golden::read();
+    for name in PHOTOS {
+        let (train, test) = golden.set(name);
+        let count = train.classes.iter().max().unwrap() + 1;
+        let (neighbours, _) = Neighbours::new(train, count, Some(5)).unwrap();
+        let class = |features: &Vec<f32>| {
+            let shares = neighbours.shares(features, count);
+            (0..count).rev().max_by(|&a, &b| shares[a].total_cmp(&shares[b])).unwrap()
+        };
+        let predicted: Vec<usize> = test.features.iter().map(class).collect();
+        assert_eq!(predicted, golden.classes(&format!("{name}.neighbours.predicted")), "{name}");
     }
 }

@@ -1,8 +1,8 @@
 //! New classes from examples: a layer of softmax or sigmoids is learned on the features of a backbone, which stays as it is; or the examples
 //! themselves are the classifier, by the nearest of them.
 //!
-//! A fifth of each class's examples is held out first. Where their loss was clearly less before the end of learning, by more than its standard error,
-//! learning stops there. It is then repeated with all examples. The result depends on examples, options and seed alone, bit for bit.
+//! A fifth of each class's examples is held out first. Where their loss was clearly less before the end of learning, by more than two standard
+//! errors, learning stops there: by one alone photos lost up to 5 of 36 right answers (tests/learn.rs). It is then repeated with all examples. The result depends on examples, options and seed alone, bit for bit.
 
 mod accuracy;
 mod examples;
@@ -194,12 +194,12 @@ fn mean_of(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Whether losses are less than others of the same examples, by more than the standard error of the mean difference.
+/// Whether losses are less than others of the same examples, by more than two standard errors of the mean difference.
 fn is_less(losses: &[f64], others: &[f64]) -> bool {
     let gains: Vec<f64> = losses.iter().zip(others).map(|(loss, other)| other - loss).collect();
     let gain = mean_of(&gains);
     let squares: Vec<f64> = gains.iter().map(|one| (one - gain) * (one - gain)).collect();
-    gains.len() > 1 && gain > (mean_of(&squares) / (gains.len() - 1) as f64).sqrt()
+    gains.len() > 1 && gain > 2.0 * (mean_of(&squares) / (gains.len() - 1) as f64).sqrt()
 }
 
 #[cfg(test)]
