@@ -6,6 +6,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use super::common;
 use super::tool::{model, photo, refused, scratch, stdout, xception};
 
 const LEARNED: [(&str, &[&str]); 3] =
@@ -68,6 +69,19 @@ fn learned_classes_answer_and_the_same_photos_give_the_same_bytes() {
     let other = scratch("other_head.safetensors", &file);
     let output = xception(&["inspect", &model(), "--head", &other]);
     refused(&output, 1, &["learned on the features of another model"]);
+}
+
+/// "Notop" weights: the head is learned on the mean of their last activation.
+#[test]
+fn weights_without_a_head_learn_one() {
+    let images = folders("notop", &LEARNED).display().to_string();
+    let weights = scratch("notop.h5", &common::fixture("notop.h5"));
+    let head = scratch("notop_head.safetensors", b"");
+    let model = ["--backend", "cpu", "--model", &weights, "--size", "71", "--json"];
+    json(&xception(&[&["learn", "--images", &images, "--output", &head], &model[..]].concat()));
+    assert_eq!(fs::read(&head).unwrap().len() / 8192, 3);
+    let output = xception(&[&["classify", &photo("0009.jpg"), "--head", &head], &model[..]].concat());
+    assert_eq!(json(&output)["predictions"].as_array().unwrap().len(), 3);
 }
 
 #[test]

@@ -99,11 +99,12 @@ export class Demo {
 
   /** Drops files together, each with its name. */
   async dropAll(files) {
-    const plain = files.map(([name, content]) => [name, typeof content === 'string' ? content : [...content]]);
+    // Numbers one by one would take 20 µs each.
+    const plain = files.map(([name, content]) => (typeof content === 'string' ? [name, content] : [name, undefined, Buffer.from(content).toString('base64')]));
     await this.page.evaluate(async (files) => {
       const transfer = new DataTransfer();
-      for (const [name, bytes] of files) {
-        const data = typeof bytes === 'string' ? await (await fetch(bytes)).blob() : new Uint8Array(bytes);
+      for (const [name, path, base64] of files) {
+        const data = path ? await (await fetch(path)).blob() : Uint8Array.from(atob(base64), (letter) => letter.charCodeAt());
         transfer.items.add(new File([data], name));
       }
       document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));

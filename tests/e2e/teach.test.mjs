@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { decompress } from 'fzstd';
 import { Demo, FAKE_CAMERA, launch, packagePage } from './browser.mjs';
 import { serveWithModel } from './models.mjs';
 import { says } from './states.mjs';
@@ -28,20 +29,22 @@ async function makePhotos(page, to, count, seed) {
         const photos = [];
         for (let index = 0; index < count; index++) {
           const canvas = new OffscreenCanvas(96 + Math.floor(64 * random()), 96 + Math.floor(64 * random()));
-          const context = canvas.getContext('2d');
+          const context = canvas.getContext('2d', { willReadFrequently: true });
           const [width, height] = [bitmap.width, bitmap.height].map((side) => side * (0.5 + 0.4 * random()));
           if (random() > 0.5) context.setTransform(-1, 0, 0, 1, canvas.width, 0);
-          context.filter = `brightness(${0.8 + 0.4 * random()})`;
           const at = [(bitmap.width - width) * random(), (bitmap.height - height) * random()];
           context.drawImage(bitmap, ...at, width, height, 0, 0, canvas.width, canvas.height);
-          photos.push([...new Uint8Array(await (await canvas.convertToBlob({ type: 'image/png' })).arrayBuffer())]);
+          context.fillStyle = `rgb(${random() > 0.5 ? '255 255 255' : '0 0 0'} / ${0.2 * random()})`;
+          context.fillRect(0, 0, canvas.width, canvas.height);
+          const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: 'image/png' })).arrayBuffer());
+          photos.push(btoa(String.fromCharCode(...bytes)));
         }
         return photos;
       },
       [name, count, seed + label.length],
     );
     mkdirSync(join(to, label), { recursive: true });
-    for (const [index, bytes] of photos.entries()) writeFileSync(join(to, label, `${label} ${index}.png`), Buffer.from(bytes));
+    for (const [index, base64] of photos.entries()) writeFileSync(join(to, label, `${label} ${index}.png`), Buffer.from(base64, 'base64'));
   }
 }
 
@@ -125,7 +128,7 @@ test('the page learns three classes of ten photos, answers others, saves them, a
   await demo.open();
   await page.click('#teach-open');
   await page.waitForFunction(() => document.querySelectorAll('#classes > li').length === 3);
-  await demo.drop('head.safetensors', [...head]);
+  await demo.drop('head.safetensors', head);
   await says(page, 'model', /^Kitchenware: 3 classes of your own/);
   assert.deepEqual(await answers(page), taught);
   // Another document: a new fragment alone loads nothing.
@@ -286,5 +289,26 @@ test('the package learns, and a model with what it learned answers as one that w
   const { aborted, later, damaged, disposed, ...bad } = refused;
   assert.deepEqual([aborted, later, damaged, disposed], ['aborted', 'aborted', 'bad-weights', 'disposed']);
   for (const [what, code] of Object.entries(bad)) assert.equal(code, 'bad-argument', what);
+  await page.close();
+});
+
+test('weights without a head are taught on the mean of their last activation', async () => {
+  writeFileSync(join(folder, 'notop.h5'), decompress(readFileSync('tests/data/notop.h5.zst')));
+  const page = await packagePage(browser, url);
+  const [mine, loaded, length, again] = await page.evaluate(async () => {
+    const options = { weights: '/photos/notop.h5', inputSize: 71, backend: 'cpu' };
+    const model = await Xception.load(options);
+    const examples = ['cat', 'drink'].flatMap((label) => [0, 1, 2].map((index) => ({ label, image: `/photos/train/${label}/${label} ${index}.png` })));
+    const head = await model.learn(examples);
+    const other = '/photos/others/cat/cat 0.png';
+    const mine = await model.withHead(head);
+    const loaded = await Xception.load({ ...options, head: head.save() });
+    const answers = await Promise.all([mine, loaded].map(async (model) => [...(await model.predict(other)), ...(await model.explain(other)).values]));
+    // Features are those of the mean also for what is learned on top of that.
+    return [...answers, (await mine.embed(other)).length, (await mine.learn(examples)).labels];
+  });
+  assert.deepEqual([mine.length, length, again], [2 + 9, 2048, ['cat', 'drink']]);
+  const largest = Math.max(...loaded.map(Math.abs));
+  for (const [index, value] of mine.entries()) assert.ok(Math.abs(value - loaded[index]) < 1e-4 * largest, `${value}, loaded ${loaded[index]}`);
   await page.close();
 });
