@@ -12,3 +12,9 @@ declare module '*.txt' {
 declare const GPUBufferUsage: Record<'COPY_SRC' | 'COPY_DST' | 'MAP_READ' | 'QUERY_RESOLVE' | 'STORAGE', number>;
 declare const GPUMapMode: Record<'READ', number>;
 declare const GPUShaderStage: Record<'COMPUTE', number>;
+
+// React is the caller's.
+declare module 'react' {
+  export function useEffect(effect: () => undefined | (() => void), dependencies: unknown[]): void;
+  export function useState<State>(initial: State): [State, (change: State | ((state: State) => State)) => void];
+}

@@ -246,7 +246,7 @@ impl<B: Backend> Classifier<B> {
         let is_answer = !self.meta.is_logits;
         let (slot, skip) = if is_answer { (plan.answer, 2 * plan.top) } else { (plan.logits, 0) };
         let values = self.single.submit(0..plan.passes.len(), 1, slot, skip + plan.outputs)?;
-        Ok(Output { values, skip })
+        Ok(Output { values, skip, is_checked: true })
     }
 
     /// The engine for the photo that was uploaded last, or for the first ones that were reserved.

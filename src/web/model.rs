@@ -123,13 +123,13 @@ impl WebModel {
     }
 
     /// Starts the network for the model's own output of the photo that was uploaded last.
-    pub fn predict(&self) -> Result<WebOutput, JsValue> {
-        self.classifier.start_output().map(|output| WebOutput { output }).map_err(|error| throw(&error))
+    pub fn predict(&self) -> Result<WebValues, JsValue> {
+        WebValues::of(self.classifier.start_output())
     }
 
     /// Starts the network up to its first vector on the photo that was uploaded last, or on the first `photos` that were reserved.
     pub fn embed(&self, photos: Option<usize>) -> Result<WebValues, JsValue> {
-        WebValues::of(self.classifier.embed(photos))
+        WebValues::of(self.classifier.embed(photos).map(Output::from))
     }
 
     /// Whether explanations are exact, or else gradients.
@@ -141,12 +141,12 @@ impl WebModel {
     /// Starts to explain a class of the photo that was answered last by itself: what each pixel of the last activation
     /// contributes to its logit, row by row.
     pub async fn explain(&mut self, class: usize) -> Result<WebValues, JsValue> {
-        WebValues::of(self.classifier.explain(class).await)
+        WebValues::of(self.classifier.explain(class).await.map(Output::from))
     }
 
     /// Starts the network up to a layer on the photo that was uploaded last.
     pub fn activations(&self, layer: &str) -> Result<WebValues, JsValue> {
-        WebValues::of(self.classifier.activations(layer))
+        WebValues::of(self.classifier.activations(layer).map(Output::from))
     }
 
     /// The part of a photo of this size that the network sees: `ClassMap.region` of index.d.ts.
@@ -160,11 +160,11 @@ impl WebModel {
 /// Values that the backend will have.
 #[wasm_bindgen(js_name = Values)]
 pub struct WebValues {
-    values: ReadbackOf<Device>,
+    values: Output<ReadbackOf<Device>>,
 }
 
 impl WebValues {
-    fn of(values: crate::error::Result<ReadbackOf<Device>>) -> Result<Self, JsValue> {
+    fn of(values: crate::error::Result<Output<ReadbackOf<Device>>>) -> Result<Self, JsValue> {
         values.map(|values| Self { values }).map_err(|error| throw(&error))
     }
 }
@@ -188,20 +188,6 @@ impl WebAnswer {
     /// The most likely classes of each photo: arrays of `Prediction` of index.d.ts.
     pub async fn read(self) -> Result<JsValue, JsValue> {
         self.answer.read().await.map(predictions).map_err(|error| throw(&error))
-    }
-}
-
-/// The model's own output that the backend will have.
-#[wasm_bindgen(js_name = Output)]
-pub struct WebOutput {
-    output: Output<ReadbackOf<Device>>,
-}
-
-#[wasm_bindgen(js_class = Output)]
-impl WebOutput {
-    /// The output.
-    pub async fn read(self) -> Result<Vec<f32>, JsValue> {
-        self.output.read().await.map_err(|error| throw(&error))
     }
 }
 

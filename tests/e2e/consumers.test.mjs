@@ -1,21 +1,18 @@
 // The packed package as users get it: its contents, its types for every resolver, built by each bundler and served with a strict CSP, and in
 // Node and Deno. `tests/consumers` has the tools.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, test } from 'node:test';
-import { pathToFileURL } from 'node:url';
 import { brotliCompressSync } from 'node:zlib';
 import { dependencies, sbom, table } from '../../scripts/sbom.mjs';
 import { serve } from '../../scripts/serve.mjs';
 import { launch } from './browser.mjs';
+import { pack, tool, tools } from './packed.mjs';
 
-const tools = resolve('tests/consumers/node_modules');
-const tool = (name) => import(pathToFileURL(join(tools, name)));
 const app = resolve('test-results/consumers');
-const packed = join(app, 'node_modules/xception-webgpu');
-let tarball, server, browser, url;
+let packed, tarball, server, browser, url;
 
 /** The page of every consumer: its address sets the backend and whether a worker is used. */
 const main = (worker) => `
@@ -36,13 +33,7 @@ const policy =
 const html = (script) => `<!doctype html><script type="module" src="${script}"></script>`;
 
 before(async () => {
-  rmSync(app, { recursive: true, force: true });
-  mkdirSync(app, { recursive: true });
-  const [{ filename }] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', app], { cwd: 'pkg', encoding: 'utf8' }));
-  tarball = join(app, filename);
-  mkdirSync(packed, { recursive: true });
-  execFileSync('tar', ['xzf', tarball, '--strip-components=1', '-C', packed]);
-  writeFileSync(join(app, 'package.json'), JSON.stringify({ type: 'module', dependencies: { 'xception-webgpu': '*' } }));
+  ({ packed, tarball } = pack(app));
   writeFileSync(join(app, 'main.js'), main('true'));
   // Rollup and esbuild do not bundle workers: the worker is a separate entry.
   const own = "trustedTypes.createPolicy('bundler', { createScriptURL: String }).createScriptURL(new URL('./worker.js', import.meta.url))";

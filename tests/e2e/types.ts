@@ -1,6 +1,7 @@
 // Compiled, never run: how TypeScript users call the package.
+import type { XceptionClassifierElement } from '../../pkg/element.js';
 import imagenet from '../../pkg/imagenet.js';
-import type { Assumption, Classification, ClassMap, Prediction, Progress } from '../../pkg/index.js';
+import type { Assumption, Classification, ClassMap, Example, Head, Prediction, Progress } from '../../pkg/index.js';
 import { clearCache, listCached, Xception, XceptionError } from '../../pkg/index.js';
 
 export async function classify(photo: File | ImageBitmap | HTMLVideoElement, signal: AbortSignal): Promise<string> {
@@ -49,6 +50,26 @@ export async function classify(photo: File | ImageBitmap | HTMLVideoElement, sig
   }
 }
 
+export async function teach(model: Xception, photo: File): Promise<string> {
+  const examples: Example[] = [
+    { label: 'one', image: photo },
+    { label: 'other', features: new Float32Array(2048) },
+  ];
+  const head: Head = await model.learn(examples, { method: 'neighbours', onProgress: ({ phase, done }) => console.log(phase, done) });
+  const [own, blob]: [Xception, Blob] = [await model.withHead(head), head.save()];
+  const [low, high] = head.report?.heldOut.interval ?? [0, 1];
+  const [features]: Float32Array[] = await model.embedBatch([photo], { batchSize: 2 });
+  return `${own.info.labels} ${blob.size} ${(await own.save()).size} ${low} ${high} ${await head.predict(features)}`;
+}
+
+export function listen(element: XceptionClassifierElement): void {
+  element.addEventListener('classified', ({ detail }) => console.log(detail.predictions[0].label));
+  element.addEventListener('failed', ({ detail: { code } }) => console.log(code));
+}
+
+// @ts-expect-error: an example has an image or features.
+const nothing: Example = { label: 'one' };
+void nothing;
 // @ts-expect-error: the GPU stores floats.
 void Xception.load({ weights: '', dtype: 'i8' });
 // @ts-expect-error: weights are needed.

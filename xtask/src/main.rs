@@ -284,6 +284,7 @@ fn scripts() -> Result<(), Box<dyn Error>> {
         run(tool("esbuild/bin/esbuild")?.args(entries).args(&options).arg("--outdir=pkg/dist").args(more))
     };
     bundle(&["pkg/src/index.js", "pkg/src/worker.js"], &["--splitting"])?;
+    bundle(&["pkg/src/react.js", "pkg/src/element.js"], &["--external:./index.js", "--external:react"])?;
     // Shared chunks would be one file more for every page, also without threads.
     bundle(&["pkg/src/thread.js"], &[])
 }
