@@ -71,6 +71,9 @@ test('the package asks for its own files, the weights and the photos that it is 
   const load = async (options) => {
     globalThis.model = await Xception.load({ weights: '/models/kitchenware.safetensors', ...options });
     await listCached();
+    // What is fetched beside a model on the GPU has come, too.
+    const isThere = () => performance.getEntriesByType('resource').some(({ name }) => /\/lost-\w+\.js$/.test(name));
+    while (options.backend === 'webgpu' && !isThere()) await new Promise((resolve) => setTimeout(resolve, 20));
     return model.info.adapter;
   };
   const [adapter, loaded] = await during(load, { backend: 'cpu', threads: 2 });
@@ -91,6 +94,13 @@ test('the package asks for its own files, the weights and the photos that it is 
     [async () => void (await model.classify(bytes)), []],
     [async () => void (await model.classifyBatch([bytes, bytes, bytes], { batchSize: 2 })), []],
     [async () => void (await model.embed(bytes)), []],
+    [
+      async () => {
+        const examples = ['no', 'yes'].flatMap((label, bit) => [0, 1].map((other) => ({ label, features: [bit, other] })));
+        await model.learn(examples);
+      },
+      ['learn.js', 'learn_bg.wasm'],
+    ],
     [async () => void (await model.explain(bytes)), ['heat.js', 'interpret.js']],
     [async () => void (await model.activations(bytes, 'block1_conv1')), []],
     [
@@ -118,7 +128,7 @@ test('the package asks for its own files, the weights and the photos that it is 
   const [, gpu] = await during(load, { backend: 'webgpu', warmup: false, profile: true });
   assert.deepEqual(
     gpu.filter((path) => !scripts.includes(path)),
-    ['gpu.js', 'profile.js', 'xception.js', 'xception_bg.wasm'],
+    ['gpu.js', 'lost.js', 'profile.js', 'xception.js', 'xception_bg.wasm'],
   );
   const [, converted] = await during(load, { weights: '/models/kitchenware/kitchenware.keras', backend: 'cpu', worker: false });
   assert.deepEqual(
