@@ -9,5 +9,5 @@ export function lint() {
   run('node', ['node_modules/typescript/bin/tsc', '-p', 'pkg']);
   run('cargo', ['fmt', '--check']);
   run('cargo', ['clippy', '--release', '--workspace', '--all-targets', '--', '-D', 'warnings']);
-  for (const features of ['gpu,formats', 'cpu']) run('cargo', ['clippy', ...wasm, features, '--', '-D', 'warnings']);
+  for (const features of ['gpu,formats', 'cpu', 'learn']) run('cargo', ['clippy', ...wasm, features, '--', '-D', 'warnings']);
 }

@@ -4,7 +4,7 @@ use js_sys::Object;
 
 use super::common::{array, object, parse_fit, storage, text};
 use super::*;
-use crate::backend::{Backend as _, Readback as _};
+use crate::backend::Backend as _;
 use crate::classifier::{Answer, Classifier, Loader, Options, Output, ReadbackOf};
 use crate::network::Network;
 use crate::network::layer::Shape;
