@@ -103,5 +103,5 @@ test('offline', async () => {
 
 test('each example is here', () => {
   const pages = readdirSync('examples').filter((name) => name.endsWith('.html'));
-  assert.deepEqual(pages, ['camera.html', 'drop.html', 'keras.html', 'offline.html', 'search.html', 'teach.html']);
+  assert.deepEqual(pages, ['camera.html', 'drop.html', 'element.html', 'keras.html', 'offline.html', 'search.html', 'teach.html']);
 });
