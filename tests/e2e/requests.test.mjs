@@ -150,7 +150,7 @@ test('the page asks for itself and its model once, and for nothing with a photo'
   const site = readdirSync('site', { recursive: true, withFileTypes: true }).filter((file) => file.isFile() && file.name !== 'index.html');
   const files = site.map(({ parentPath, name }) => `${parentPath}/${name}`.replace('site/', ''));
   // Modules that few pages need are fetched on demand.
-  const unused = files.filter((name) => /\/(formats|cpu_threads_bg)/.test(name));
+  const unused = files.filter((name) => /\/(formats|learn|cpu_threads_bg)/.test(name));
   const expected = files.filter((name) => !unused.includes(name)).concat('', '?backend=cpu', WEIGHTS);
   assert.deepEqual([...new Set(log.splice(0))].sort(), expected.sort());
 

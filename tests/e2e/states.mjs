@@ -233,8 +233,8 @@ export const states = {
     await teaching(demo, page);
     await page.click('#learn');
     await says(page, 'lesson-status', /^Learned/);
-    await page.setInputFiles('#file', photo('0013'));
-    await says(page, 'status', /^0013\.jpg: cutlery$/);
+    await page.setInputFiles('#file', photo('0422'));
+    await says(page, 'status', /^0422\.jpg: drink$/);
   },
   noImage: refused('text.jpg', Buffer.from('this is no image'), /^text\.jpg: .*not a readable image/),
   heic: refused('photo.heic', Buffer.from('\0\0\0\x18ftypheic\0\0\0\0heicmif1'), /^photo\.heic: this browser cannot decode HEIC/),
