@@ -91,10 +91,14 @@ export async function own() {
 export async function teach(head) {
   const { model } = await own();
   const other = head && (await model.withHead(head));
-  taught = other && { ...current, model: other, info: other.info, head };
-  $('own-classes').setAttribute('aria-pressed', String(Boolean(taught)));
+  answerBy(other && { ...current, model: other, info: other.info, head });
   void showInfo();
   changed();
+}
+
+function answerBy(other) {
+  taught = other;
+  $('own-classes').setAttribute('aria-pressed', String(Boolean(taught)));
 }
 
 async function load(source, signal) {
@@ -122,8 +126,7 @@ async function load(source, signal) {
       status(detail.backend === 'cpu' ? 'The GPU was lost too often: the CPU computes now. Ready for a photo.' : 'The GPU is back. Ready for a photo.');
     });
     await current?.model.dispose();
-    taught = undefined;
-    $('own-classes').setAttribute('aria-pressed', 'false');
+    answerBy(undefined);
     current = { model, source, choices, info: model.info, loadTime: performance.now() - began };
     opened.delete(source);
     opened.set(source, where);

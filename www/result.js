@@ -86,14 +86,10 @@ export function copyable({ name, output, predictions, values, timings }, { sourc
   const weights = source.url ? JSON.stringify(new URL(source.url, location.href).href) : 'file';
   const integrity = source.integrity ? `, integrity: '${source.integrity}'` : '';
   const device = choices.backend === 'auto' ? '' : `, backend: '${choices.backend}'`;
-  const taught = head
-    ? `const backbone = await Xception.load({ weights: ${weights}${integrity}${device} });
-const model = await backbone.withHead('head.safetensors');
-`
-    : `const model = await Xception.load({ weights: ${weights}${integrity}${device} });
-`;
+  const [own, taught] = head ? ['backbone', "const model = await backbone.withHead('head.safetensors');\n"] : ['model', ''];
   const code = `import { Xception } from 'xception-webgpu';
 
+const ${own} = await Xception.load({ weights: ${weights}${integrity}${device} });
 ${taught}${info.classes ? CLASSIFY : PREDICT}`;
   return { json: JSON.stringify(json, null, 2), code };
 }

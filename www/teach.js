@@ -54,7 +54,7 @@ function show() {
 function row(label) {
   const photos = lesson.of(label);
   const files = element('input', { type: 'file', accept: 'image/*', multiple: true });
-  files.addEventListener('change', () => add(label, [...files.files]));
+  files.addEventListener('change', () => addFiles(label, [...files.files]));
   files.dataset.key = `${label}/files`;
   const button = (text, work, name) => {
     const made = element('button', { type: 'button', className: 'small', textContent: text });
@@ -83,7 +83,7 @@ function row(label) {
     drag.preventDefault();
     drag.stopPropagation();
     document.body.classList.remove('dragging');
-    void add(label, [...drag.dataTransfer.files]);
+    void addFiles(label, [...drag.dataTransfer.files]);
   });
   return item;
 }
@@ -112,24 +112,25 @@ function thumbnail({ blob, name }) {
   return image;
 }
 
-async function add(label, files) {
-  for (const file of files) await lesson.add(label, file, file.name);
+/** Adds photos, each `{ label, blob, name }`, and lets the model look at them. */
+async function add(photos) {
+  for (const { label, blob, name } of photos) await lesson.add(label, blob, name);
   show();
   await look();
 }
 
+const addFiles = (label, files) => add(files.map((blob) => ({ label, blob, name: blob.name })));
+
 /** Adds folders, each of a class: files with the names of their folders. */
 async function addFolders(files) {
-  const photos = files.filter(({ file, label }) => label && PHOTO.test(file.name));
-  if (!photos.length) return say('There is no photo in that folder.');
-  for (const { file, label } of photos) await lesson.add(label, file, file.name);
-  show();
-  await look();
+  const photos = files.filter(({ blob, label }) => label && PHOTO.test(blob.name));
+  if (photos.length) await add(photos.map((photo) => ({ ...photo, name: photo.blob.name })));
+  else say('There is no photo in that folder.');
 }
 
 /** The files in dropped folders, with the names of the folders that they lie in. */
 async function filesOf(entry, label) {
-  if (entry.isFile) return [{ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), label }];
+  if (entry.isFile) return [{ blob: await new Promise((resolve, reject) => entry.file(resolve, reject)), label }];
   const reader = entry.createReader();
   const files = [];
   for (;;) {
@@ -165,9 +166,7 @@ async function look() {
 async function burst(label) {
   try {
     const taken = await camera.burst(label, $('burst'));
-    for (const { blob, name } of taken) await lesson.add(label, blob, name);
-    show();
-    await look();
+    await add(taken.map((photo) => ({ label, ...photo })));
   } catch (error) {
     fail('Camera', error);
   }
@@ -264,7 +263,7 @@ $('new-class').addEventListener('submit', (event) => {
   show();
 });
 $('folders').addEventListener('change', () => {
-  const files = [...$('folders').files].map((file) => ({ file, label: file.webkitRelativePath.split('/').at(-2) }));
+  const files = [...$('folders').files].map((blob) => ({ blob, label: blob.webkitRelativePath.split('/').at(-2) }));
   $('folders').value = '';
   void addFolders(files);
 });

@@ -18,10 +18,10 @@ import { formats } from './wasm.js';
 export { clearCache, listCached } from './cache.js';
 export { XceptionError } from './errors.js';
 
-/** What happens when a GPU is lost: fetched beside a model that has one, as there may be no network then. */
+/** The way back from a lost GPU: fetched beside a model on one, as there may be no network then. */
 const losses = () => lazyImport(import('./lost.js'));
 
-/** What learns classes and predicts by them. */
+/** Learned classes, fetched on demand. */
 const learning = () => lazyImport(import('./learn.js'));
 
 export class Xception extends EventTarget {

@@ -1,7 +1,7 @@
 /** Classes of one's own: learned from examples by a wasm module of its own, and models with a learned head. Fetched on demand. */
 
 import { abortable, lazyImport, XceptionError } from './errors.js';
-import { either, flag, list, option, positive, required, signal, source, take, text, that } from './options.js';
+import { either, flag, LOAD, list, option, positive, required, signal, source, take, text, that } from './options.js';
 import { Module } from './wasm.js';
 
 const learner = new Module(() => import('../glue/learn.js'), '../dist/learn_bg.wasm');
@@ -13,10 +13,6 @@ const OF_AN_IMAGE = ['decode', 'fetch', 'cors', 'too-large'];
 const SLICE = 30;
 
 const isAbove0 = (value) => Number.isFinite(value) && value > 0;
-const onProgress = option(
-  'a function',
-  that((value) => typeof value === 'function'),
-);
 const LEARN = {
   method: either('regression', 'neighbours'),
   output: either('softmax', 'sigmoid'),
@@ -29,7 +25,7 @@ const LEARN = {
   ),
   neighbours: positive,
   batchSize: positive,
-  onProgress,
+  onProgress: LOAD.onProgress,
   signal,
 };
 const EXAMPLE = { label: option('a text', text, required) };
@@ -246,7 +242,7 @@ class Headed {
     const prediction = ranked.find(({ index }) => index === (classIndex ?? index));
     const weights = await learner.call(() => this.#head.own.weights(prediction.index));
     const { features, layers } = this.#base;
-    // What the mean is of.
+    // The layer in front of the mean.
     const layer = layers.findLast(({ shape }) => String(shape) === String(features))?.name;
     if (!layer || weights?.length !== features[2]) {
       throw new XceptionError('bad-argument', 'only a head of layers on the mean of the last activation can be explained: learn one by regression');

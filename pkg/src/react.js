@@ -88,7 +88,7 @@ export function useXception(options) {
       leave();
     };
   }, [key]);
-  // What is left of other options is not shown.
+  // Other options' state is not shown.
   const { model, error, progress } = state.key === key ? state : {};
   return { model, error, progress };
 }

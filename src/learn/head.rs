@@ -1,4 +1,4 @@
-//! What was learned, as its file has it.
+//! Learned classifiers and their files.
 
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
