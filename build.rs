@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 const INCLUDE: &str = "// #include ";
 
+/// How a shader declares a number that it reads from its last but one buffer.
+const NUMBER: &str = "var<private> ";
+
 /// Placeholder of the storage types: the precision of a pipeline chooses one of `shared/storage_*.wgsl`.
 const STORAGE: &str = "storage.wgsl";
 
@@ -107,9 +110,12 @@ impl Parts {
         let mut bindings = text.lines().filter(|line| line.starts_with("@group(0) @binding("));
         let reads = bindings.clone().count() - 1;
         let reads_texture = bindings.any(|line| line.contains("texture_2d"));
+        let lines = parts.iter().flat_map(|part| self.sources[part].lines());
+        let numbers: Vec<&str> = lines.filter_map(|line| line.strip_prefix(NUMBER)?.split(':').next()).collect();
         let parts: Vec<String> = parts.iter().map(|part| format!("&{}_PART", constant(part))).collect();
         format!(
-            "{doc}pub static {}: Kernel = Kernel {{ name: {:?}, reads: {reads}, reads_texture: {reads_texture}, stored: {stored}, parts: &[{}] }};\n",
+            "{doc}pub static {}: Kernel = Kernel {{ name: {:?}, reads: {reads}, reads_texture: {reads_texture}, \
+             numbers: &{numbers:?}, stored: {stored}, parts: &[{}] }};\n",
             constant(file),
             file.trim_end_matches(".wgsl"),
             parts.join(", ")

@@ -12,6 +12,7 @@
 // weight    [KERNEL_HEIGHT][KERNEL_WIDTH][IN_CHANNELS][OUT_CHANNELS/4] vec4
 // bias      [OUT_CHANNELS/4] vec4, twice where SCALED
 // residual  [PIXELS][OUT_CHANNELS/4] vec4, or where POOL [images][IN_HEIGHT][IN_WIDTH][OUT_CHANNELS/4]
+// numbers   the shapes
 // output    [PIXELS][ALL/4] vec4, OUT_CHANNELS from FIRST on, all images' pixels; r is ReLU where RELU_AFTER, else the identity
 //
 // One invocation computes a register tile of 16 pixels × 8 channels, straight from storage: each step over four k
@@ -20,22 +21,24 @@
 // of 8 in every layer; ragged pixels are computed from the last one and not stored. The sums are named because
 // compilers keep indexed local arrays out of registers. This suits CPUs: sepconv.wgsl is for GPUs.
 
+// #include "product_numbers.wgsl"
 // #include "product.wgsl"
 
 @group(0) @binding(0) var<storage, read> input: array<Stored>;
 @group(0) @binding(1) var<storage, read> weight: array<Stored>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(3) var<storage, read> residual: array<Stored>;
-@group(0) @binding(4) var<storage, read_write> output: array<Stored>;
+@group(0) @binding(4) var<storage, read> numbers: array<u32>;
+@group(0) @binding(5) var<storage, read_write> output: array<Stored>;
 
-// The weights of a channel group, from vec4 w on.
+// The weights of a channel group, from vec4 w on; an image has no fourth channel.
 fn weights(w: u32) -> mat4x4f {
     let row = OUT_CHANNELS / 4;
     return mat4x4f(
         unpack(weight[w]),
         unpack(weight[w + row]),
         unpack(weight[w + 2 * row]),
-        unpack(last(w + 3 * row)),
+        select(unpack(weight[w + 3 * row]), vec4f(), IN_CHANNELS == 3),
     );
 }
 
@@ -50,6 +53,7 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
+    read_numbers();
     let n = id.x * 2;
     let m = (group.z * groups.y + group.y) * 16;
     let n_count = OUT_CHANNELS / 4;

@@ -23,6 +23,7 @@
 // SPLIT_K slices of invocations (z) take turns along k; their sums are added up in the end. Sums are f32 and named because
 // compilers keep indexed local arrays out of registers.
 
+// #include "product_constants.wgsl"
 // #include "product.wgsl"
 
 override DEPTHWISE: bool;
@@ -50,6 +51,14 @@ override SUMS: u32;
 // Four pixels by chunk, four pixels of the workgroup and channel group: what an invocation multiplies with has constant places in it.
 var<workgroup> a_tile: array<array<Operand, 4>, A_TILE_LEN>;
 var<workgroup> sums: array<vec4f, SUMS>;
+
+// The weights of a channel group's fourth channel, from vec4 w on; an image has none.
+fn last(w: u32) -> Stored {
+    if IN_CHANNELS == 3 {
+        return Stored();
+    }
+    return weight[w];
+}
 
 // The left matrix: pixel m of the result, channel group c.
 fn column(m: u32, c: u32) -> vec4f {

@@ -144,17 +144,18 @@ impl Plan {
         Self::new(&network, storage, &tuning, batch)
     }
 
-    /// The pipelines of some passes, one for each operation, and which of them each pass has.
+    /// The pipelines of some passes, each made once, and which of them each pass has.
     pub fn pipelines(&self, passes: &[Pass]) -> (Vec<PipelineDescriptor>, Vec<usize>) {
-        let mut ops: Vec<Op> = Vec::new();
-        let mut pipelines = Vec::new();
+        let mut pipelines: Vec<PipelineDescriptor> = Vec::new();
         let mut of_pass = Vec::new();
         for &Pass { ref label, op, .. } in passes {
-            of_pass.push(ops.iter().position(|&other| other == op).unwrap_or(ops.len()));
-            if of_pass.last() == Some(&ops.len()) {
-                ops.push(op);
-                let (kernel, precision, constants) =
-                    (op.kernel(), op.precision(self.storage), op.constants(self.batch));
+            let (kernel, precision) = (op.kernel(), op.precision(self.storage));
+            let (constants, _) = kernel.split(op.constants(self.batch));
+            let is_it = |other: &PipelineDescriptor| {
+                (other.kernel.name, other.precision, &other.constants) == (kernel.name, precision, &constants)
+            };
+            of_pass.push(pipelines.iter().position(is_it).unwrap_or(pipelines.len()));
+            if of_pass.last() == Some(&pipelines.len()) {
                 pipelines.push(PipelineDescriptor { label: label.clone(), kernel, precision, constants });
             }
         }

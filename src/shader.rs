@@ -2,7 +2,8 @@
 //!
 //! Every kernel reads and writes storage buffers (a resize of a photo a texture) bound in the order its operation lists
 //! them, the result last. Sizes reach the shader as pipeline-overridable constants without defaults, so that a
-//! forgotten one fails when the pipeline is made.
+//! forgotten one fails when the pipeline is made; a kernel for software adapters reads most of them from a buffer, because pipelines take
+//! long there, and layers of other sizes share one.
 //!
 //! A kernel is a file of `shaders/` behind the files of `shaders/shared/` that it includes. build.rs finds these;
 //! [`Kernel::source`] puts the text together.
@@ -24,6 +25,8 @@ pub struct Kernel {
     pub reads: usize,
     /// Whether what it reads first is a texture.
     pub reads_texture: bool,
+    /// Those of an operation's constants that it reads from a buffer, the last one before the result; the others are the pipeline's.
+    pub numbers: &'static [&'static str],
     /// Whether a [`Precision`] changes it.
     stored: bool,
     /// The files it is assembled from, its own last.
@@ -54,6 +57,14 @@ impl Kernel {
     /// The module with some precision: valid WGSL by itself.
     pub fn source(&self, precision: Precision) -> String {
         self.parts(precision).map(|part| part.source).collect()
+    }
+
+    /// An operation's constants as this kernel takes them: those of its pipeline, and its numbers.
+    pub fn split(&self, constants: Constants) -> (Constants, Vec<u32>) {
+        let (numbers, constants): (Constants, _) =
+            constants.into_iter().partition(|(name, _)| self.numbers.contains(name));
+        let number = |&wanted| numbers.iter().find(|(name, _)| *name == wanted).map_or(0, |&(_, value)| value as u32);
+        (constants, self.numbers.iter().map(number).collect())
     }
 
     /// The file of `shaders/` that a line of [`Self::source`] comes from, and the line there; both count from 1.

@@ -79,11 +79,15 @@ fn uses() -> Vec<(&'static Kernel, Precision, Constants)> {
     let ops = ops();
     let passes = [Dtype::F32, Dtype::F16]
         .into_iter()
-        .flat_map(|storage| ops.iter().map(move |op| (op.kernel(), op.precision(storage), op.constants(1))));
+        .flat_map(|storage| ops.iter().map(move |op| (op.kernel(), op.precision(storage), pipeline_constants(op))));
     let others = others.into_iter().flat_map(|(kernel, constants)| {
         [Precision::Single, Precision::Stored].map(|precision| (kernel, precision, constants.clone()))
     });
     passes.chain(others).collect()
+}
+
+fn pipeline_constants(op: &Op) -> Constants {
+    op.kernel().split(op.constants(1)).0
 }
 
 fn parse(kernel: &Kernel, precision: Precision) -> (Module, ModuleInfo) {
@@ -197,6 +201,20 @@ fn a_missing_constant_is_an_error() {
 }
 
 #[test]
+fn operations_have_the_numbers_that_kernels_read() {
+    for op in ops() {
+        let (kernel, constants) = (op.kernel(), op.constants(1));
+        for number in kernel.numbers {
+            assert!(constants.iter().any(|(name, _)| name == number), "{op:?} has no {number}");
+        }
+        assert!(
+            kernel.numbers.is_empty() || kernel.source(Precision::Single).contains("    read_numbers();"),
+            "{op:?}"
+        );
+    }
+}
+
+#[test]
 fn bindings_are_what_is_read_and_then_the_result() {
     for kernel in KERNELS {
         let (name, reads) = (kernel.name, kernel.reads as u32);
@@ -219,7 +237,7 @@ fn bindings_are_what_is_read_and_then_the_result() {
 fn the_grid_covers_the_output_and_no_more() {
     for op in ops() {
         let (work, grid) = (op.work(1), op.grid(1).map(|groups| groups as usize));
-        let size = workgroup_size(op.kernel(), &op.constants(1)).map(|size| size as usize);
+        let size = workgroup_size(op.kernel(), &pipeline_constants(&op)).map(|size| size as usize);
         assert_eq!(size, work.workgroup, "{op:?}");
         let groups: [usize; 3] =
             std::array::from_fn(|axis| work.extent[axis].div_ceil(size[axis] * work.invocation[axis]));

@@ -99,7 +99,7 @@ impl Driver {
     pub fn report(&self, op: Op, arguments: &Arguments, name: &str) -> Result<Report, Box<dyn Error>> {
         let kernel = op.kernel();
         let source = kernel.source(op.precision(arguments.dtype));
-        let words = spirv::compile(&source, &op.constants(arguments.batch), arguments.bounded)?;
+        let words = spirv::compile(&source, &kernel.split(op.constants(arguments.batch)).0, arguments.bounded)?;
         // SAFETY: as above; the module is valid SPIR-V.
         let (statistics, assembly) = unsafe { self.compile(&words, kernel.reads)? };
         if let Some(folder) = &arguments.assembly {

@@ -1,25 +1,14 @@
-// Shapes, windows and epilogue of a product over the values of windows.
-//
-// PIXELS counts the output pixels of all images; results are channels FIRST.. of ALL ones. A kernel binds `input`, `weight`, `bias` and
-// `residual`.
+// Windows and epilogue of a product over the values of windows. A kernel includes its numbers, as constants or from a buffer, and binds
+// `input`, `weight`, `bias` and `residual`.
 
 // #include "storage.wgsl"
-// #include "strides.wgsl"
 
-override PIXELS: u32;
+override SAME_PIXEL: bool;
+override PADDED: bool;
 override ADD: bool;
 override SCALED: bool;
 override POOL: bool;
-override PAD_TOP: u32;
-override PAD_LEFT: u32;
 override RELU_AFTER: bool;
-override KERNEL_HEIGHT: u32;
-override KERNEL_WIDTH: u32;
-override WINDOW_TOP: u32;
-override WINDOW_LEFT: u32;
-override PADDED: bool;
-override FIRST: u32;
-override ALL: u32;
 
 // Channel groups of an input pixel, of which an image of three channels has one.
 fn in_count() -> u32 {
@@ -35,7 +24,7 @@ struct Source {
 // The source of output pixel m at a tap of its window.
 fn source(m: u32, tap: u32) -> Source {
     let pixel = min(m, PIXELS - 1);
-    if STRIDE * KERNEL_HEIGHT * KERNEL_WIDTH == 1 {
+    if SAME_PIXEL {
         return Source(pixel * in_count(), true);
     }
     let row = pixel / OUT_WIDTH;
@@ -49,14 +38,6 @@ fn source(m: u32, tap: u32) -> Source {
 // The weights of a window's k-th channel group, row by row: an image of three channels has three rows.
 fn weight_row(k: u32) -> u32 {
     return k * min(IN_CHANNELS, 4);
-}
-
-// The weights of a channel group's fourth channel, from vec4 w on; an image has none.
-fn last(w: u32) -> Stored {
-    if IN_CHANNELS == 3 {
-        return Stored();
-    }
-    return weight[w];
 }
 
 // Channel group c of a source; zeros outside of the input.

@@ -85,6 +85,7 @@ impl Product {
             n("KERNEL_WIDTH", window.kernel[1]),
             n("WINDOW_TOP", window.padding[0][0]),
             n("WINDOW_LEFT", window.padding[1][0]),
+            flag("SAME_PIXEL", window == Window::valid(1, 1)),
             flag("PADDED", window.padding != [[0; 2]; 2]),
             flag("ADD", matches!(add, Add::Residual | Add::Scaled)),
             flag("SCALED", add == Add::Scaled),

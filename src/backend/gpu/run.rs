@@ -36,6 +36,8 @@ struct Dispatch {
     label: String,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
+    /// What the kernel reads from a buffer of its own, freed with the rest.
+    _numbers: Option<Buffer>,
     op: Op,
 }
 
@@ -152,12 +154,22 @@ impl Runner {
                 })
             }
         };
-        let bindings = pass.reads.iter().chain([&Binding::Slot(pass.writes)]).map(buffer).collect();
+        let kernel = pass.op.kernel();
+        let (_, numbers) = kernel.split(pass.op.constants(plan.batch));
+        let numbers = (!numbers.is_empty()).then(|| {
+            let buffer = self.gpu.buffer(&pass.label, size_of_val(&*numbers) as u64);
+            self.gpu.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&numbers));
+            buffer
+        });
+        let mut bindings: Vec<_> = pass.reads.iter().map(buffer).collect();
+        bindings.extend(numbers.as_ref().map(|numbers| numbers.as_entire_binding()));
+        bindings.push(self.slots[pass.writes].as_entire_binding());
         Dispatch {
             #[cfg(not(target_arch = "wasm32"))]
             label: pass.label.clone(),
             pipeline: pipeline.clone(),
             bind_group: self.gpu.bind_group(&pass.label, pipeline, bindings),
+            _numbers: numbers,
             op: pass.op,
         }
     }
