@@ -45,22 +45,21 @@ export class Lesson {
     this.#empty.add(label);
   }
 
-  /** Adds a photo of a class. */
-  async add(label, blob, name) {
-    const photo = { id: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`, label, name, blob, features: {} };
-    this.photos.push(photo);
-    await this.#kept(() => store.keep(photo));
-    return photo;
+  /** Adds photos, each `{ label, blob, name }`: they are there at once, and kept when this resolves. */
+  async add(photos) {
+    const added = photos.map((photo) => ({ id: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`, ...photo, features: {} }));
+    this.photos.push(...added);
+    await this.#kept(() => store.keep(added));
   }
 
-  async remove(photo) {
-    this.photos = this.photos.filter((other) => other !== photo);
-    await this.#kept(() => store.remove(photo.id));
+  async remove(...gone) {
+    this.photos = this.photos.filter((photo) => !gone.includes(photo));
+    await this.#kept(() => store.remove(gone));
   }
 
   async removeClass(label) {
     this.#empty.delete(label);
-    for (const photo of this.of(label)) await this.remove(photo);
+    await this.remove(...this.of(label));
   }
 
   async clear() {
@@ -83,10 +82,9 @@ export class Lesson {
     const see = async (photos) => {
       try {
         const features = await model.embedBatch(photos.map(({ blob }) => blob));
-        for (const [index, photo] of photos.entries()) {
-          photo.features[key] = features[index];
-          await this.#kept(() => this.photos.includes(photo) && store.keep(photo));
-        }
+        for (const [index, photo] of photos.entries()) photo.features[key] = features[index];
+        const there = photos.filter((photo) => this.photos.includes(photo));
+        await this.#kept(() => store.keepFeatures(there));
       } catch (error) {
         if (!['decode', 'too-large'].includes(error.code)) throw error;
         if (photos.length > 1) {

@@ -1,6 +1,8 @@
 // The photos of taught classes, in the browser's own database: they are there again when the page is opened again.
 
-const [DATABASE, STORE] = ['xception-lesson', 'photos'];
+const DATABASE = 'xception-lesson';
+/** Photos are written once, their features when a model has looked at them. */
+const STORES = ['photos', 'features'];
 
 let opened;
 
@@ -8,29 +10,38 @@ let opened;
 function database() {
   opened ??= new Promise((resolve, reject) => {
     const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: 'id' });
+    request.onupgradeneeded = () => {
+      for (const name of STORES) request.result.createObjectStore(name, { keyPath: 'id' });
+    };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
   });
   return opened;
 }
 
-/** Does `work` with the photos; resolves with its request's result when all is written. */
+/** Does `work` with the two stores, all of it or nothing; resolves with its requests' results when it is written. */
 async function change(work) {
-  const transaction = (await database()).transaction(STORE, 'readwrite');
+  const transaction = (await database()).transaction(STORES, 'readwrite');
   return new Promise((resolve, reject) => {
-    const request = work(transaction.objectStore(STORE));
-    transaction.oncomplete = () => resolve(request.result);
+    const requests = work(...STORES.map((name) => transaction.objectStore(name)));
+    transaction.oncomplete = () => resolve(requests.map(({ result }) => result));
     transaction.onabort = () => reject(transaction.error);
   });
 }
 
 /** All photos: `{ id, label, name, blob, features }`. */
-export const all = () => change((photos) => photos.getAll());
+export async function all() {
+  const [kept, looked] = await change((photos, features) => [photos.getAll(), features.getAll()]);
+  const features = new Map(looked.map((photo) => [photo.id, photo.features]));
+  return kept.map((photo) => ({ ...photo, features: features.get(photo.id) ?? {} }));
+}
 
-/** Keeps a photo, or what has changed of it. */
-export const keep = ({ id, label, name, blob, features }) => change((photos) => photos.put({ id, label, name, blob, features }));
+/** Keeps new photos. */
+export const keep = (added) => change((photos) => added.map(({ id, label, name, blob }) => photos.put({ id, label, name, blob })));
 
-export const remove = (id) => change((photos) => photos.delete(id));
+/** Keeps the features of photos. */
+export const keepFeatures = (looked) => change((_, features) => looked.map((photo) => features.put({ id: photo.id, features: photo.features })));
 
-export const clear = () => change((photos) => photos.clear());
+export const remove = (gone) => change((...stores) => gone.flatMap(({ id }) => stores.map((store) => store.delete(id))));
+
+export const clear = () => change((...stores) => stores.map((store) => store.clear()));

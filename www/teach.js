@@ -114,8 +114,9 @@ function thumbnail({ blob, name }) {
 
 /** Adds photos, each `{ label, blob, name }`, and lets the model look at them. */
 async function add(photos) {
-  for (const { label, blob, name } of photos) await lesson.add(label, blob, name);
+  const kept = lesson.add(photos);
   show();
+  await kept;
   await look();
 }
 

@@ -16,8 +16,8 @@ export const findChromium = () => PATHS.find((path) => path && existsSync(path))
 /** Chromium's options for a camera that shows a pattern, and needs no leave. */
 export const FAKE_CAMERA = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'];
 
-export function launch(...more) {
-  return chromium.launch({
+export async function launch(...more) {
+  const browser = await chromium.launch({
     executablePath: findChromium(),
     args: [
       '--no-sandbox',
@@ -31,6 +31,14 @@ export function launch(...more) {
       ...more,
     ],
   });
+  // Busy machines are slow; Playwright's own limit is half a minute. New pages have a context of their own, made here too.
+  const newContext = browser.newContext.bind(browser);
+  browser.newContext = async (options) => {
+    const context = await newContext(options);
+    context.setDefaultTimeout(90_000);
+    return context;
+  };
+  return browser;
 }
 
 /** A page of the server's origin with nothing on it. */
@@ -89,7 +97,7 @@ export class Demo {
 
   async settled() {
     const done = () => /^(Ready|No model|This browser)/.test(document.getElementById('status').textContent);
-    await this.page.waitForFunction(done, null, { timeout: 90_000 });
+    await this.page.waitForFunction(done);
   }
 
   /** Drops a file on the page: its bytes, or the path on the server that has them. */
@@ -119,7 +127,7 @@ export class Demo {
       const answered = document.getElementById('status').textContent.startsWith(`${name}: `);
       return answered || (!error.hidden && error.textContent.startsWith(name));
     };
-    await this.page.waitForFunction(done, name, { timeout: 90_000 });
+    await this.page.waitForFunction(done, name);
     return { rows: await this.rows(), error: await this.error() };
   }
 

@@ -84,7 +84,7 @@ async function answers(page) {
 
 /** Clicks a button and reads the file that is saved. */
 async function saved(page, button) {
-  const [download] = await Promise.all([page.waitForEvent('download', { timeout: 90_000 }), page.click(button)]);
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click(button)]);
   return readFileSync(await download.path());
 }
 
@@ -116,7 +116,7 @@ test('the page learns three classes of ten photos, answers others, saves them, a
 
   // The model's own classes, and back.
   await page.click('#own-classes');
-  await page.waitForFunction(() => document.querySelectorAll('#predictions button').length === 5, null, { timeout: 90_000 });
+  await page.waitForFunction(() => document.querySelectorAll('#predictions button').length === 5);
 
   // The command line, by the same instructions and photos.
   const output = join(folder, 'head.safetensors');
@@ -180,7 +180,7 @@ test('what cannot be taught is said on the page, and the camera gives ten photos
   await page.locator('#classes .thumbnail').nth(3).click();
   await page.locator('#classes button', { hasText: 'Camera' }).nth(1).click();
   await page.click('#take');
-  await page.waitForFunction(() => document.querySelectorAll('#classes > li')[1].querySelector('.soft').textContent === '10 photos', null, { timeout: 90_000 });
+  await page.waitForFunction(() => document.querySelectorAll('#classes > li')[1].querySelector('.soft').textContent === '10 photos');
   await says(page, 'lesson-status', /^$/);
   await page.selectOption('#method', 'neighbours', { force: true });
   await page.click('#learn');
