@@ -47,7 +47,7 @@ async function answer(options, sent = {}) {
   page.on('console', (message) => complaints.push(message.text()));
   await page.goto(`${own.url}cdn/index.html`);
   await page
-    .waitForFunction(() => document.title, null, { timeout: 90_000 })
+    .waitForFunction(() => document.title)
     .catch((cause) => {
       throw new Error(`no answer: ${complaints}`, { cause });
     });

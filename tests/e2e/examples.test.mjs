@@ -24,7 +24,7 @@ async function open(name) {
   await page.goto(`${url}examples/${name}.html`);
   const text = async (id, pattern) => {
     const found = ([id, pattern]) => new RegExp(pattern).test(document.getElementById(id)?.textContent);
-    await page.waitForFunction(found, [id, pattern.source], { timeout: 60_000 }).catch(async (error) => {
+    await page.waitForFunction(found, [id, pattern.source]).catch(async (error) => {
       throw new Error(`#${id} says: ${await page.textContent(`#${id}`)}`, { cause: error });
     });
   };

@@ -60,7 +60,7 @@ async function openPage(path) {
   await page.goto(`${url}${path}`);
   const says = (pattern) =>
     page
-      .waitForFunction((source) => new RegExp(source).test(document.getElementById('answer')?.textContent), pattern.source, { timeout: 90_000 })
+      .waitForFunction((source) => new RegExp(source).test(document.getElementById('answer')?.textContent), pattern.source)
       .catch(async (cause) => {
         throw new Error(`${path} never said ${pattern}: ${await page.textContent('body')}; ${seen.complaints}`, { cause });
       });
@@ -104,7 +104,7 @@ test('React: what fails is an error of the hook, and nothing happens on a server
   assert.deepEqual([stdout, stderr], ['<p>[null,null,null,{&quot;isPending&quot;:false}]</p>\n', '']);
   const page = await browser.newPage();
   await page.route('**/models/kitchenware.safetensors', (route) => route.fulfill({ status: 404 }));
-  const thrown = page.waitForEvent('pageerror', { timeout: 90_000 });
+  const thrown = page.waitForEvent('pageerror');
   await page.goto(`${url}frameworks/react/index.html`);
   // The suspended component throws, and React shows nothing of the tree, as there is no boundary.
   const error = await thrown;
@@ -143,23 +143,23 @@ test('the custom element takes a photo, shows its classes, and says what is wron
       element.addEventListener(type, ({ detail }) => events.push([type, detail.code ?? detail.phase ?? detail.predictions.length]));
   });
   await page.locator('xception-classifier input').setInputFiles(photo('0009'));
-  await classes.first().waitFor({ timeout: 90_000 });
+  await classes.first().waitFor();
   assert.deepEqual([await classes.count(), (await classes.first().textContent()).startsWith('cup')], [3, true]);
   await page.locator('xception-classifier input').setInputFiles({ name: 'text.jpg', mimeType: 'image/jpeg', buffer: Buffer.from('text') });
-  await page.waitForFunction(() => events.some(([type]) => type === 'failed'), null, { timeout: 90_000 });
+  await page.waitForFunction(() => events.some(([type]) => type === 'failed'));
   assert.match(await status.textContent(), /not a readable image/);
   assert.equal(await classes.count(), 0);
   await page.evaluate(() => document.querySelector('xception-classifier').setAttribute('src', '/models/kitchenware/photos/0412.jpg'));
-  await page.waitForFunction(() => events.filter(([type]) => type === 'classified').length === 2, null, { timeout: 90_000 });
+  await page.waitForFunction(() => events.filter(([type]) => type === 'classified').length === 2);
   assert.match(await classes.first().textContent(), /^fork/);
   // Other weights, which are none: the sentence, and then good ones again.
   await page.evaluate(() => document.querySelector('xception-classifier').setAttribute('weights', '/nowhere.safetensors'));
   await page.locator('xception-classifier input').setInputFiles(photo('0013'));
-  await page.waitForFunction(() => events.filter(([type]) => type === 'failed').length === 2, null, { timeout: 90_000 });
+  await page.waitForFunction(() => events.filter(([type]) => type === 'failed').length === 2);
   assert.match(await status.textContent(), /answered 404/);
   await page.evaluate(() => document.querySelector('xception-classifier').setAttribute('weights', '/models/kitchenware.safetensors'));
   await page.locator('xception-classifier input').setInputFiles(photo('0013'));
-  await page.waitForFunction(() => events.filter(([type]) => type === 'classified').length === 3, null, { timeout: 90_000 });
+  await page.waitForFunction(() => events.filter(([type]) => type === 'classified').length === 3);
   await page.evaluate(() => document.querySelector('xception-classifier').remove());
   const events = await page.evaluate(() => [...new Set(events.map(([type, what]) => `${type} ${what}`))]);
   assert.deepEqual(events, ['loading weights', 'classified 3', 'failed decode', 'failed fetch']);

@@ -30,7 +30,7 @@ test('the page answers with bars, a number or a picture, whatever a model gives'
   await demo.open();
   const use = async (name, told) => {
     await demo.drop(name, `/forms/${name}`);
-    await page.waitForFunction((told) => document.getElementById('model').textContent.startsWith(told), `${name}: ${told}`, { timeout: 90_000 });
+    await page.waitForFunction((told) => document.getElementById('model').textContent.startsWith(told), `${name}: ${told}`);
     await demo.settled();
     return (await demo.classify('photo.jpg', '/models/kitchenware/photos/0009.jpg')).rows;
   };
@@ -42,11 +42,11 @@ test('the page answers with bars, a number or a picture, whatever a model gives'
   const [number, ...more] = await use('regression.keras', 'a number');
   assert.deepEqual([number.label, more, await page.locator('#predictions .bar').count()], ['output 0', [], 0]);
   await page.click('#predictions button');
-  await page.waitForFunction(() => !document.getElementById('heat').hidden, null, { timeout: 90_000 });
+  await page.waitForFunction(() => !document.getElementById('heat').hidden);
   assert.equal(await page.textContent('#why'), 'Class activation map of output 0');
 
   await page.click('#camera');
-  await page.waitForFunction(() => /^-?[\d.]+, [\d.]+ photos a second$/.test(document.getElementById('status').textContent), null, { timeout: 90_000 });
+  await page.waitForFunction(() => /^-?[\d.]+, [\d.]+ photos a second$/.test(document.getElementById('status').textContent));
   assert.equal(await page.locator('#predictions button').count(), 1);
   await page.click('#camera');
 

@@ -27,7 +27,7 @@ before(async () => {
       const result = {};
       try {
         const onProgress = (progress) => (result.last = progress);
-        const model = await Xception.load({ backend: 'webgpu', onProgress, warmup: Boolean(classify), ...options });
+        const model = await Xception.load({ backend: 'cpu', worker: false, onProgress, warmup: Boolean(classify), ...options });
         result.label = classify && (await model.classify(photo)).predictions[0].label;
         await model.dispose();
       } catch (error) {
@@ -305,7 +305,7 @@ test('the page never holds the file twice', { skip: !existsSync('/proc/self/clea
       writeFileSync(`/proc/${id}/clear_refs`, '5');
       return status(id, 'VmRSS');
     });
-    const { code, cached } = await page.evaluate(() => outcome({ weights: '/hostile/good', onProgress: () => gc() }));
+    const { code, cached } = await page.evaluate(() => outcome({ weights: '/hostile/good', backend: 'webgpu', onProgress: () => gc() }));
     assert.deepEqual([code, cached], [undefined, [at('good')]]);
     const growth = Math.max(...renderers.map((id, i) => status(id, 'VmHWM') - before[i]));
     context.diagnostic(`${file.length} bytes from ${source}: the page held ${growth} bytes more at most`);

@@ -148,12 +148,12 @@ test('the page takes a model of several files, and another network after it', as
   await demo.open();
   files = extract(FOLDER);
   await demo.dropAll(files.map((name) => [name, `/nsfwjs/${name}`]));
-  await page.waitForFunction(() => document.getElementById('model').textContent.includes('5 classes'), null, { timeout: 90_000 });
+  await page.waitForFunction(() => document.getElementById('model').textContent.includes('5 classes'));
   await demo.settled();
   const rows = (await demo.classify('photo.jpg', '/models/kitchenware/photos/0009.jpg')).rows;
   assert.equal(rows.length, 5);
   await demo.drop('xception41p.pth', '/nsfwjs/xception41p.pth');
-  await page.waitForFunction(() => document.getElementById('status').textContent === 'Ready for a photo.', null, { timeout: 90_000 });
+  await page.waitForFunction(() => document.getElementById('status').textContent === 'Ready for a photo.');
   assert.equal((await demo.classify('photo.jpg', '/models/kitchenware/photos/0009.jpg')).rows.length, 5);
   // All that were loaded, the page's own model too, are compared.
   await page.click('#compare');

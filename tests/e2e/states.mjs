@@ -16,7 +16,7 @@ const remote = { name: 'ImageNet, from Hugging Face', url: 'https://huggingface.
 /** Waits for text on the page. */
 async function says(page, id, pattern) {
   const found = ([id, source]) => new RegExp(source).test(document.getElementById(id).textContent) && !document.getElementById(id).closest('[hidden]');
-  await page.waitForFunction(found, [id, pattern.source], { timeout: 90_000 }).catch(async (cause) => {
+  await page.waitForFunction(found, [id, pattern.source]).catch(async (cause) => {
     const [status, error] = [await page.textContent('#status'), await page.textContent('#error')];
     throw new Error(`#${id} never said ${pattern}; status: ${status}; error: ${error}`, { cause });
   });

@@ -149,7 +149,7 @@ test('the passes can be sorted and taken away; ?profile writes photos into the p
 
   const looped = await browser.newPage({ serviceWorkers: 'block' });
   await states.answered(new Demo(looped, `${url}?profile=loop`), looped);
-  await looped.waitForFunction(() => performance.getEntriesByName('block1_conv1', 'measure').length >= 3, null, { timeout: 60_000 });
+  await looped.waitForFunction(() => performance.getEntriesByName('block1_conv1', 'measure').length >= 3);
   await looped.close();
 });
 
