@@ -44,6 +44,11 @@ export interface LoadOptions {
    * first. The files that a `model.json` names lie beside it, or come with it in an array. What follows the backbone may be any
    * list of pooling, Flatten, dense layers, batch norms and activation functions.
    *
+   * `hf:owner/name` is the weights in a repository of the Hugging Face hub, as its main branch has them now; `hf:owner/name@revision` in a
+   * branch, a tag or a commit (only a commit never changes), and either with `/file` a file of several. The hub tells the file's
+   * hash, which is checked, and the newest listing is kept beside the cached files for times without a network. A repository that is not
+   * there, private or gated, a revision that is gone and a listing without weights reject with a sentence each.
+   *
    * A download from a URL or a GET `Request` that breaks off goes on where it was, after 0.5, 1 and 2 seconds; the fourth
    * break of a file rejects with the code `fetch`, as do a server that refuses, a file that changes meanwhile, and a web
    * page in place of weights.
@@ -60,6 +65,9 @@ export interface LoadOptions {
    * with `integrity`, verified. Where the file may change, give it a URL or an `integrity` of its own with each version.
    * Nothing is cached of a Request with the cache mode `no-store`, `no-cache` or `reload`, nor of a response with
    * `Cache-Control: no-store`. Where there is no room, or no permission, weights load without the cache.
+   *
+   * Where the browser has Cross-Origin Storage, a file whose hash is known (by `integrity`, or of the hub) is kept there instead, once for
+   * all sites; `listCached` and `clearCache` do not know it.
    */
   cache?: boolean;
   /**

@@ -7,6 +7,7 @@ import { wasmModules } from './setup.mjs';
 import { npmPackages } from './shell.mjs';
 
 const SITE = 'site';
+const DEMO = 'pkg/demo';
 
 /** A hash of files' names and contents. */
 function hash(files) {
@@ -23,7 +24,7 @@ export async function build({ keep = false } = {}) {
   if (!keep) rmSync(SITE, { recursive: true, force: true });
   mkdirSync(`${SITE}/models`, { recursive: true });
   // The package's files name each other: its folder has the hash.
-  const shipped = read('pkg/dist').filter(([name]) => /\.(js|wasm)$/.test(name) && name !== 'imagenet.js');
+  const shipped = read('pkg/dist').filter(([name]) => /\.(js|wasm)$/.test(name) && !['imagenet.js', 'cli.js'].includes(name));
   const library = `xception-${hash(shipped)}`;
   for (const [name] of shipped) cpSync(`pkg/dist/${name}`, `${SITE}/${library}/${name}`);
   const alias = {
@@ -57,6 +58,9 @@ export async function build({ keep = false } = {}) {
   const contents = files.slice(1).map((name) => [name, readFileSync(`${SITE}/${name}`)]);
   const define = { FILES: JSON.stringify(files), VERSION: JSON.stringify(hash([['', readFileSync(`${SITE}/index.html`)], ...contents])) };
   await bundle({ entryPoints: ['www/sw.js'], outdir: SITE, define, minify: true, logLevel: 'warning' });
+  // For `npx xception-webgpu demo`, which has the library beside it.
+  rmSync(DEMO, { recursive: true, force: true });
+  cpSync(SITE, DEMO, { recursive: true, filter: (path) => !path.startsWith(`${SITE}/xception-`) });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

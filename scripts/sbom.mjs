@@ -80,8 +80,8 @@ function packed() {
     const { version, license, description, repository, author } = json(`node_modules/${name}/package.json`);
     const { integrity } = json('package-lock.json').packages[`node_modules/${name}`];
     const hash = { alg: 'SHA-512', content: Buffer.from(integrity.replace('sha512-', ''), 'base64').toString('hex') };
-    const url = repository.url.replace(/^git\+|\.git$/g, '');
-    const facts = { name, version, license, repository: url, by: people([author], url), unsafe: '', description, hash };
+    const url = repository.url?.replace(/^git\+|\.git$/g, '') ?? `https://github.com/${repository}`;
+    const facts = { name, version, license, repository: url, by: people([author?.name ?? author ?? ''], url), unsafe: '', description, hash };
     return { ...facts, purl: `pkg:npm/${name.replace('@', '%40')}@${version}`, modules: new Set(['scripts']), needs: new Set() };
   });
 }
@@ -137,7 +137,7 @@ export function table(all) {
   return `# What the package holds of others
 
 \`npm run sbom\` writes this, and \`npm test\` compares it with Cargo.lock. The compiled modules have ${MODULES.map((module) => `${count(module)} crates (${module})`).join(', ')},
-and Rust's standard library; the scripts have ${count('scripts')} npm package. The same is in the package as \`dist/sbom.cdx.json\` (CycloneDX). A crate may be
+and Rust's standard library; the scripts have ${count('scripts')} npm packages. The same is in the package as \`dist/sbom.cdx.json\` (CycloneDX). A crate may be
 listed for one function that the modules use, or none: what is not called is not linked. Macros and tools of the build are in no module.
 
 "unsafe" tells whether a crate's sources have such code: \`forbidden\` where the compiler refuses it.

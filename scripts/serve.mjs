@@ -4,9 +4,12 @@ import sirv from 'sirv';
 
 const folders = { '/pkg': 'pkg', '/models': 'models', '': 'site' };
 
-/** Starts a server on the first free port from `port` on (0: any) and returns it with its address. */
-export function serve(port, more = {}) {
-  const mounts = Object.entries({ ...more, ...folders }).map(([prefix, folder]) => [prefix, sirv(folder, { dev: true, etag: true })]);
+/** Serves the project's folders, and `more` by their paths. */
+export const serve = (port, more = {}) => listen(port, { ...more, ...folders });
+
+/** Starts a server of folders by their paths on the first free port from `port` on (0: any) and returns it with its address. */
+export function listen(port, folders) {
+  const mounts = Object.entries(folders).map(([prefix, folder]) => [prefix, sirv(folder, { dev: true, etag: true })]);
   const server = createServer((request, response) => {
     const missing = () => response.writeHead(404, { 'content-type': 'text/plain' }).end('not found\n');
     const mount = mounts.find(([prefix]) => request.url.startsWith(`${prefix}/`));

@@ -1,7 +1,7 @@
 /** Weights of other formats, by the module that reads them; it is fetched only then. */
 
-import { open, toRequest } from './download.js';
-import { checkLimit } from './errors.js';
+import { isOfHub, open, toRequest } from './download.js';
+import { checkLimit, lazyImport } from './errors.js';
 import { ByteReader } from './reader.js';
 import { isJson, joined } from './shards.js';
 import { formats, free } from './wasm.js';
@@ -34,7 +34,9 @@ export async function convert(reader, source, job) {
 
 /** The bytes of a small file, from wherever weights may be. */
 export async function whole(source, limits, signal) {
-  const { pieces } = await open(toRequest(source, signal) ?? source, signal);
+  const ofHub = isOfHub(source) && (await lazyImport(import('./hub.js')));
+  const where = ofHub ? (await ofHub.resolve(source, signal)).weights : source;
+  const { pieces } = await open(toRequest(where, signal) ?? where, signal);
   const bytes = await new ByteReader(pieces).atLeast(limits.weightsBytes + 1);
   await pieces.return();
   checkLimit('the head is', bytes.length, limits, 'weightsBytes');

@@ -4,9 +4,12 @@ import { slices } from './reader.js';
 /** Milliseconds before each attempt to resume a download. */
 const PAUSES = [500, 1000, 2000];
 
+/** Whether a source of weights is an address of the Hugging Face hub, which hub.js makes a URL. */
+export const isOfHub = (weights) => Boolean(weights?.startsWith?.('hf:'));
+
 /** The request for a URL or a Request; undefined for other sources. */
 export function toRequest(weights, signal) {
-  if (!(typeof weights === 'string' || weights instanceof URL || weights instanceof Request)) return undefined;
+  if (isOfHub(weights) || !(typeof weights === 'string' || weights instanceof URL || weights instanceof Request)) return undefined;
   try {
     return new Request(weights, { signal });
   } catch (error) {

@@ -1,5 +1,5 @@
 import { clearCache, find, keyOf, save } from './cache.js';
-import { open, refusePage, toRequest } from './download.js';
+import { isOfHub, open, refusePage, toRequest } from './download.js';
 import { abortable, checkLimit, lazyImport } from './errors.js';
 import { ByteReader, slices } from './reader.js';
 import { core, free } from './wasm.js';
@@ -32,9 +32,16 @@ export async function load({ module, loaderFor }, options) {
   };
   core.source ??= wasm;
   return abortable(signal, async () => {
-    if (integrity !== undefined) {
+    let hash = integrity;
+    if (isOfHub(weights)) {
+      const { resolve } = await lazyImport(import('./hub.js'));
+      const found = await resolve(weights, signal);
+      job.weights = found.weights;
+      hash ??= found.integrity;
+    }
+    if (hash !== undefined) {
       const { Integrity } = await lazyImport(import('./integrity.js'));
-      job.integrity = new Integrity(integrity);
+      job.integrity = new Integrity(hash);
     }
     return fetchModel(job);
   });
@@ -51,7 +58,11 @@ async function fetchModel(job) {
   const request = toRequest(weights, job.signal);
   job.request = request;
   const key = cache && request ? keyOf(request) : undefined;
-  const cached = key && (await find(key, job.integrity, job.signal));
+  if (key && job.integrity && globalThis.navigator?.crossOriginStorage) {
+    const { Shared } = await lazyImport(import('./shared.js'));
+    job.shared = new Shared(job.integrity);
+  }
+  const cached = key && ((await job.shared?.find(job.signal)) ?? (await find(key, job.integrity, job.signal)));
   if (cached) {
     try {
       return await receive(cached, job);
@@ -70,7 +81,7 @@ async function receive(source, job, key) {
   const { response, total } = source;
   const wanted = key && !/\bno-store\b/i.test(response.headers.get('cache-control'));
   // Another site does not tell whether its length is that of a compressed body.
-  const saving = wanted ? save(key, response.type === 'cors' ? undefined : total, job.integrity) : undefined;
+  const saving = wanted ? (job.shared?.save() ?? save(key, response.type === 'cors' ? undefined : total, job.integrity)) : undefined;
   job.saved = saving ? [saving] : [];
   const pieces = watch(source, job, saving);
   try {

@@ -9,7 +9,7 @@ pub struct Accuracy {
     pub photos: usize,
     /// How many are right.
     pub right: usize,
-    /// The interval in which the share of right ones lies by 95 %, after Wilson (1927).
+    /// The [`interval`] in which the share of right ones lies.
     pub interval: [f64; 2],
     /// How many photos of each class (rows) were taken for which (columns).
     pub confusion: Vec<Vec<usize>>,
@@ -34,8 +34,8 @@ impl Accuracy {
     }
 }
 
-/// Wilson's interval by 95 %.
-fn interval(successes: usize, count: usize) -> [f64; 2] {
+/// The interval in which a share lies by 95 %, after Wilson (1927), where `successes` of `count` were seen.
+pub fn interval(successes: usize, count: usize) -> [f64; 2] {
     let (n, z) = (count.max(1) as f64, 1.959_963_984_540_054);
     let share = successes as f64 / n;
     let middle = share + z * z / (2.0 * n);

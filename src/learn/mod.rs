@@ -10,7 +10,7 @@ mod head;
 mod neighbours;
 mod regression;
 
-pub use accuracy::Accuracy;
+pub use accuracy::{Accuracy, interval};
 pub use examples::Examples;
 pub use head::Head;
 pub use neighbours::Neighbours;

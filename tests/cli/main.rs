@@ -4,6 +4,7 @@
 mod common;
 mod learn;
 mod measure;
+mod publish;
 mod tool;
 
 use std::path::PathBuf;

@@ -262,7 +262,7 @@ impl Module {
     }
 }
 
-/// Packs the scripts into `index.js`, `worker.js`, `thread.js` and what these share or fetch on demand.
+/// Packs the scripts into `index.js`, `worker.js`, `thread.js`, what these share or fetch on demand, and the command `cli.js`.
 fn scripts() -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir("pkg/dist")? {
         let path = entry?.path();
@@ -286,7 +286,8 @@ fn scripts() -> Result<(), Box<dyn Error>> {
     bundle(&["pkg/src/index.js", "pkg/src/worker.js"], &["--splitting"])?;
     bundle(&["pkg/src/react.js", "pkg/src/element.js"], &["--external:./index.js", "--external:react"])?;
     // Shared chunks would be one file more for every page, also without threads.
-    bundle(&["pkg/src/thread.js"], &[])
+    bundle(&["pkg/src/thread.js"], &[])?;
+    bundle(&["pkg/src/cli.js"], &["--platform=node"])
 }
 
 /// The compiler's options for panics in dependencies to name `crate/src/file.rs`, and in Rust's library `library/…`, without where the

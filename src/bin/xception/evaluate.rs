@@ -22,9 +22,12 @@ pub struct Tally {
     /// Photos that were looked at, also those that could not be read.
     seen: usize,
     photos: usize,
-    labelled: usize,
-    top1: usize,
-    top5: usize,
+    /// Those whose class is known.
+    pub labelled: usize,
+    /// Those of them whose class is the most likely one.
+    pub top1: usize,
+    /// Those of them whose class is among the five most likely ones.
+    pub top5: usize,
     agree: usize,
     /// The largest difference of a probability.
     apart: f32,
@@ -58,6 +61,22 @@ pub async fn evaluate<D: Device>(
         let (classes, others) = (model.network().classes(), other.network().classes());
         return Err(about(path)(format!("it has {others} classes, and {} has {classes}", run.model.display())));
     }
+    let against = other.as_mut().map(|(_, other)| other);
+    count(run, device, &mut model, against, images, labels, tally).await?;
+    print(&tally.text(model.storage(), labels.is_some(), other.is_some(), run.json));
+    Ok(tally.all_read())
+}
+
+/// Counts the photos of a folder that `tally` has not seen yet.
+pub async fn count<D: Device>(
+    run: &Run,
+    device: &D,
+    model: &mut Classifier<D>,
+    mut other: Option<&mut Classifier<D>>,
+    images: &Path,
+    labels: Option<&Path>,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     let classes = labels.map(|path| classes(path, model.meta()).map_err(about(path))).transpose()?;
     let photos = photos(images).map_err(about(images))?;
     let progress = Progress::new(Some(photos.len() as u64), "classifying {wide_bar} {pos}/{len} {elapsed}");
@@ -65,9 +84,9 @@ pub async fn evaluate<D: Device>(
     for (name, path) in photos.iter().skip(tally.seen) {
         let outcome = async {
             let photo = read_photo(path, run.limits())?;
-            let ranked = rank(&mut model, &photo).await.map_err(about(path))?;
+            let ranked = rank(model, &photo).await.map_err(about(path))?;
             let others = match &mut other {
-                Some((_, other)) => Some(rank(other, &photo).await.map_err(about(path))?),
+                Some(other) => Some(rank(other, &photo).await.map_err(about(path))?),
                 None => None,
             };
             Ok::<_, Failure>((ranked, others))
@@ -102,11 +121,15 @@ pub async fn evaluate<D: Device>(
     if classes.is_some() && tally.labelled == 0 {
         return Err(format!("{}: none of its photos is among the labels", images.display()));
     }
-    print(&tally.text(model.storage(), classes.is_some(), other.is_some(), run.json));
-    Ok(tally.photos == tally.seen)
+    Ok(())
 }
 
 impl Tally {
+    /// Whether every photo could be read.
+    pub fn all_read(&self) -> bool {
+        self.photos == self.seen
+    }
+
     fn text(&self, dtype: Dtype, labelled: bool, compared: bool, json: bool) -> String {
         let Self { photos, labelled: known, top1, top5, agree, apart, .. } = self;
         let share = |part: &usize, whole: &usize| 100.0 * *part as f64 / (*whole).max(1) as f64;

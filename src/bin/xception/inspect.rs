@@ -24,7 +24,7 @@ pub fn outputs(network: &Network) -> String {
 }
 
 /// The normalisation of a pixel: `RGB: level · 0.0078 − 1`.
-fn normalisation(preprocessing: &Preprocessing) -> String {
+pub fn normalisation(preprocessing: &Preprocessing) -> String {
     let Preprocessing { scale, offset, bgr, .. } = preprocessing;
     let step = |c: usize| {
         let sign = if offset[c] < 0.0 { '−' } else { '+' };

@@ -13,6 +13,7 @@ mod options;
 mod predict;
 mod profile;
 mod progress;
+mod publish;
 mod tune;
 
 use std::fs;
@@ -87,6 +88,13 @@ enum Command {
         license: Option<String>,
         #[command(flatten)]
         options: Options,
+    },
+    /// Write a folder for a repository of the Hugging Face hub: weights as f16 and i8, a model card, labels, checksums.
+    Publish {
+        #[command(flatten)]
+        run: Run,
+        #[command(flatten)]
+        publication: publish::Publication,
     },
     /// Measure a model on photos whose classes are known, or against another model.
     Eval {
@@ -196,6 +204,7 @@ async fn execute(command: Command) -> Result<bool, Failure> {
         Command::Convert { input, output, dtype, labels, license, options } => {
             convert(&input, &output, dtype, labels.as_deref(), license, &options).map(|()| true)
         }
+        Command::Publish { run, publication } => publish::publish(&run, &publication).await,
         Command::Eval { run, images, labels, against } => {
             let mut tally = evaluate::Tally::default();
             on_device!(run, device => {
@@ -290,6 +299,12 @@ fn read_weights(path: &Path, limits: &Limits) -> Result<Vec<u8>, Failure> {
     Ok(file)
 }
 
+/// The names of classes in a file.
+fn labels(path: &Path) -> Result<Vec<String>, Failure> {
+    let text = fs::read_to_string(path).map_err(about(path))?;
+    weights::labels::parse(&text).map_err(about(path))
+}
+
 fn convert(
     input: &Path,
     output: &Path,
@@ -298,13 +313,7 @@ fn convert(
     license: Option<String>,
     options: &Options,
 ) -> Result<(), Failure> {
-    let labels = match labels {
-        Some(path) => {
-            let text = fs::read_to_string(path).map_err(about(path))?;
-            Some(weights::labels::parse(&text).map_err(about(path))?)
-        }
-        None => None,
-    };
+    let labels = labels.map(self::labels).transpose()?;
     let file = read_model(input, Overrides { labels, dtype, license, ..options.overrides()? })?;
     let header = Header::parse(&file).map_err(about(input))?;
     report_assumed(input, &header.meta);

@@ -270,9 +270,14 @@ impl Run {
         &self.options.limits
     }
 
+    /// Caller overrides of what the model's file says.
+    pub fn overrides(&self) -> Result<Overrides, Failure> {
+        self.options.overrides()
+    }
+
     /// The model, for up to `batch` photos at once.
     pub async fn load<D: Device>(&self, device: &D, batch: usize) -> Result<Classifier<D>, Failure> {
-        self.load_file(device, &self.model, self.options.overrides()?, None, batch).await
+        self.load_file(device, &self.model, self.overrides()?, None, batch).await
     }
 
     /// Another model; `dtype` goes before that of the options.
