@@ -36,7 +36,7 @@ export async function build({ keep = false } = {}) {
     outdir: SITE,
     entryNames: '[name]-[hash]',
     assetNames: '[name]-[hash]',
-    loader: { '.jpg': 'file', '.svg': 'copy' },
+    loader: { '.jpg': 'file', '.webp': 'file', '.svg': 'copy' },
     bundle: true,
     splitting: true,
     format: 'esm',

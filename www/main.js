@@ -251,10 +251,10 @@ copies('copy-json', () => copyable(shown, models.taught ?? models.current).json)
 copies('copy-code', () => copyable(shown, models.taught ?? models.current).code);
 
 function offerSamples(samples) {
-  const button = ({ url, name }) => {
+  const button = ({ url, small = url, name }) => {
     const item = document.createElement('li');
     const element = Object.assign(document.createElement('button'), { type: 'button' });
-    const image = Object.assign(new Image(88, 88), { src: url, alt: `Sample: ${name}`, loading: 'lazy' });
+    const image = Object.assign(new Image(88, 88), { src: small, alt: `Sample: ${name}`, loading: 'lazy' });
     element.append(image);
     element.addEventListener('click', () => fetchPhoto(url, name));
     item.append(element);

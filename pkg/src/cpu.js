@@ -15,14 +15,14 @@ const relaxed = WebAssembly.validate(new Uint8Array(RELAXED));
 const alone = new Module(
   () => import('../glue/cpu.js'),
   relaxed ? '../dist/cpu_relaxed_bg.wasm' : '../dist/cpu_bg.wasm',
-  relaxed ? new URL('cpu_relaxed_bg.wasm', import.meta.url) : undefined,
+  relaxed ? () => new URL('cpu_relaxed_bg.wasm', import.meta.url) : undefined,
 );
 
 /** The module of several threads. */
 const shared = new Module(
   () => import('../glue/cpu_threads.js'),
   relaxed ? '../dist/cpu_threads_relaxed_bg.wasm' : '../dist/cpu_threads_bg.wasm',
-  relaxed ? new URL('cpu_threads_relaxed_bg.wasm', import.meta.url) : undefined,
+  relaxed ? () => new URL('cpu_threads_relaxed_bg.wasm', import.meta.url) : undefined,
 );
 
 /** The threads of `shared`. */

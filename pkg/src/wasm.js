@@ -12,7 +12,7 @@ export class Module {
   /** The compiled code or its URL, if it is not beside the module's script. Read at the first call. */
   source;
 
-  /** `url` overrides the location that the module's script assumes. */
+  /** `url` gives the location where it is not what the module's script assumes. Cloudflare's Workers have none, and take `source` alone. */
   constructor(importer, path, url) {
     this.#importer = importer;
     this.#path = path;
@@ -35,7 +35,7 @@ export class Module {
   /** The bytes of the compiled code if this script is a local file, which Node cannot fetch. */
   #file() {
     const { promises } = globalThis.process?.getBuiltinModule?.('node:fs') ?? {};
-    return promises && import.meta.url.startsWith('file:') ? promises.readFile(new URL(this.#path, import.meta.url)) : undefined;
+    return promises && import.meta.url?.startsWith('file:') ? promises.readFile(new URL(this.#path, import.meta.url)) : undefined;
   }
 
   /** Rejects all pending calls: after a trap their promises are never settled. */
@@ -50,7 +50,7 @@ export class Module {
       const exports = await this.#importer();
       // Errors of ours are returned: what is thrown are traps, such as of a memory that cannot grow.
       exports.onThrow((error) => this.#fail(error));
-      await exports.default({ module_or_path: await (this.source ?? this.#file() ?? this.#url) });
+      await exports.default({ module_or_path: await (this.source ?? this.#file() ?? this.#url?.()) });
       // A panic throws too, but not its message.
       exports.onPanic((message) => this.#fail(message));
       return exports;

@@ -1,10 +1,11 @@
-// The packed package as users get it: its contents, its types for every resolver, built by each bundler and served with a strict CSP, and in
-// Node and Deno. `tests/consumers` has the tools.
+// The packed package as users get it: its contents, its types for every resolver, built by each bundler and served with a strict CSP, in Node,
+// Deno and Bun, as an HTTP server and in a Cloudflare Worker. `tests/consumers` has the tools.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
 import { dependencies, sbom, table } from '../../scripts/sbom.mjs';
@@ -241,13 +242,139 @@ function classify(command, args, env) {
   assert.deepEqual(labels, ['cup', 'fork'], stderr);
 }
 
-test('Node classifies files through Dawn', () => {
+/** The example with the npm package webgpu. */
+function throughDawn(command) {
   if (!existsSync(join(app, 'node_modules/webgpu'))) symlinkSync(join(tools, 'webgpu'), join(app, 'node_modules/webgpu'));
   const driver = '/usr/lib/chromium/vk_swiftshader_icd.json';
-  runtime('node', [], existsSync(driver) ? { VK_ICD_FILENAMES: driver } : {});
-});
+  runtime(command, [], existsSync(driver) ? { VK_ICD_FILENAMES: driver } : {});
+}
 
-test('Deno classifies files', () => {
-  const flags = ['run', '--allow-read', '--allow-env', '--allow-sys', '--unstable-webgpu', '--no-lock', '--node-modules-dir=manual'];
-  runtime(join(tools, '.bin/deno'), flags, {});
+test('Node classifies files through Dawn', () => throughDawn('node'));
+
+/** A program of an npm package for each platform: install scripts, which would choose it, do not run here. */
+function platformBinary(scope, path) {
+  const file = process.platform === 'win32' ? `${path}.exe` : path;
+  const folder = readdirSync(join(tools, scope)).find((folder) => existsSync(join(tools, scope, folder, file)));
+  return join(tools, scope, folder, file);
+}
+
+const deno = () => platformBinary('@deno', 'deno');
+const bun = () => platformBinary('@oven', 'bin/bun');
+const DENO_FLAGS = ['run', '--allow-read', '--allow-env', '--allow-sys', '--unstable-webgpu', '--no-lock', '--node-modules-dir=manual'];
+
+test('Deno classifies files', () => runtime(deno(), DENO_FLAGS, {}));
+
+test('Bun classifies files through Dawn', () => throughDawn(bun()));
+
+/** The first line that a program prints. */
+async function firstLine(child) {
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`${child.spawnfile} ended with ${code}`);
+  });
+  const [line] = await Promise.race([once(createInterface(child.stdout), 'line'), ended]);
+  return line;
+}
+
+/** POSTs a photo of the model's, or other bytes: the status, and the label or error. */
+async function post(address, body) {
+  const photo = typeof body === 'string' ? readFileSync(`models/kitchenware/photos/${body}.jpg`) : body;
+  const response = await fetch(address, { method: 'POST', body: photo });
+  const { predictions, error } = await response.json();
+  return [response.status, error ?? predictions.map(({ label }) => label)];
+}
+
+/** The first of the five classes that an address names for a photo. */
+async function named(address, name) {
+  const [status, labels] = await post(address, name);
+  assert.deepEqual([status, labels.length], [200, 5], String(labels));
+  return labels[0];
+}
+
+for (const [name, command, flags] of [
+  ['Node', () => 'node', []],
+  ['Deno', deno, [...DENO_FLAGS, '--allow-net']],
+  ['Bun', bun, []],
+]) {
+  test(`an HTTP server in ${name} answers photos, and says what is wrong with other bodies`, async () => {
+    cpSync('examples/server.mjs', join(app, 'server.mjs'));
+    const args = [...flags, 'server.mjs', resolve('models/kitchenware.safetensors')];
+    const child = spawn(command(), args, { cwd: app, env: { ...process.env, PORT: '0' }, stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const address = await firstLine(child);
+      assert.deepEqual(await Promise.all(['0009', '0412', '0013'].map((name) => named(address, name))), ['cup', 'fork', 'knife']);
+      for (const body of [Buffer.from('text'), Buffer.alloc(0)]) {
+        const [status, error] = await post(address, body);
+        assert.equal(status, 400);
+        assert.match(error, /^not a readable image: /);
+      }
+      assert.deepEqual(await post(address, Buffer.alloc(20 * 2 ** 20 + 1)), [413, 'the photo has more than 20971520 bytes']);
+      assert.equal((await fetch(address)).status, 405);
+      assert.equal(await named(address, '0009'), 'cup', 'it still answers');
+    } finally {
+      child.kill();
+    }
+  });
+}
+
+/** Bundles the Worker as wrangler does, by the rules of its wrangler.jsonc; wrangler itself needs a newer Node than this project. */
+async function bundleWorker(folder) {
+  cpSync('examples/cloudflare', folder, { recursive: true });
+  // Comments have lines of their own there.
+  const config = JSON.parse(readFileSync(join(folder, 'wrangler.jsonc'), 'utf8').replaceAll(/^ *\/\/.*$/gm, ''));
+  const { build } = await tool('esbuild/lib/main.js');
+  const modules = new Set();
+  const rules = {
+    name: 'rules',
+    setup(build) {
+      const filters = config.rules.flatMap(({ globs }) => globs).map((glob) => new RegExp(`${glob.replace('**', '.*')}$`));
+      build.onResolve({ filter: /./ }, async (asked) => {
+        if (asked.pluginData || !filters.some((filter) => filter.test(asked.path))) return undefined;
+        const { path, ...options } = asked;
+        const { path: file } = await build.resolve(path, { ...options, pluginData: 'found' });
+        cpSync(file, join(folder, 'built', basename(file)));
+        modules.add(basename(file));
+        return { path: `./${basename(file)}`, external: true };
+      });
+    },
+  };
+  const { main } = config;
+  const outfile = join(folder, 'built', main);
+  const conditions = ['workerd', 'worker', 'browser'];
+  await build({ entryPoints: [join(folder, main)], outfile, bundle: true, format: 'esm', conditions, plugins: [rules], logLevel: 'warning' });
+  return { modules: [...modules], ...config };
+}
+
+test('a Cloudflare Worker answers photos on the CPU, from one model', async () => {
+  const folder = join(app, 'cloudflare');
+  symlinkSync(join(tools, 'jpeg-js'), join(app, 'node_modules/jpeg-js'));
+  const { main, modules, compatibility_date: date, vars } = await bundleWorker(folder);
+  assert.deepEqual([modules, Object.keys(vars)], [['cpu_bg.wasm'], ['WEIGHTS']]);
+  let asked = 0;
+  server.on('request', ({ url }) => {
+    if (url.endsWith('kitchenware.safetensors?worker')) asked++;
+  });
+  const config = `
+    using Workerd = import "/workerd/workerd.capnp";
+    const config :Workerd.Config = (
+      services = [
+        (name = "main", worker = (
+          modules = [(name = "${main}", esModule = embed "${main}"), (name = "./${modules[0]}", wasm = embed "${modules[0]}")],
+          compatibilityDate = "${date}",
+          bindings = [(name = "WEIGHTS", text = "${url}models/kitchenware.safetensors?worker")],
+          globalOutbound = "internet")),
+        (name = "internet", network = (allow = ["private"]))],
+      sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")]);`;
+  writeFileSync(join(folder, 'built/config.capnp'), config);
+  const args = ['serve', '--control-fd=1', join(folder, 'built/config.capnp')];
+  const child = spawn(platformBinary('@cloudflare', 'bin/workerd'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const { port } = JSON.parse(await firstLine(child));
+    const address = `http://127.0.0.1:${port}/`;
+    assert.deepEqual(await Promise.all(['0009', '0412', '0013'].map((name) => named(address, name))), ['cup', 'fork', 'knife']);
+    assert.deepEqual(await post(address, Buffer.from('text')), [400, 'the photo must be a JPEG file of at most 1 megapixel']);
+    assert.equal((await fetch(address)).status, 405);
+    assert.equal(asked, 1);
+  } finally {
+    child.kill();
+  }
 });

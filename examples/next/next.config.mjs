@@ -1,0 +1,9 @@
+// The page is cross-origin isolated, so that the CPU computes with threads.
+const headers = [
+  { key: 'Cross-Origin-Opener-Policy', value: 'same-origin' },
+  { key: 'Cross-Origin-Embedder-Policy', value: 'require-corp' },
+];
+
+export default {
+  headers: async () => [{ source: '/:path*', headers }],
+};
