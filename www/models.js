@@ -48,17 +48,20 @@ export function start(onFail, onArrive, onChange) {
 async function begin() {
   // A host may answer with an HTML page where there is no list.
   const answer = fetch(LIST, { cache: 'no-cache' }).then((response) => (response.ok ? response.json() : []));
-  list = await answer.catch(() => []);
+  const found = await answer.catch(() => []);
+  // docs/models.schema.json says more.
+  list = Array.isArray(found) ? found.filter((entry) => typeof entry?.name === 'string' && addressOf(entry)) : [];
+  if (list.length !== found.length) fail(LIST, { message: 'it must be an array of models, each with its name and url: the others are left out' });
   await showList();
   if (!list.length) return status('No model: drop a weights file on this page.');
   const [first] = list;
-  const isHere = new URL(first.url, location.href).origin === location.origin || (await isKept(first));
+  const isHere = addressOf(first).origin === location.origin || (await isKept(first));
   if (isHere) {
     use(first);
     return;
   }
   offered = first;
-  status(`Ready for a photo. ${first.name} (${megabytes(first.bytes)}) is fetched from ${new URL(first.url).host} then.`);
+  status(`Ready for a photo. ${first.name} (${megabytes(first.bytes)}) is fetched from ${addressOf(first).host} then.`);
 }
 
 /** Loads a model. The previous one stays until then, and stays if loading fails. */
@@ -207,9 +210,16 @@ function what(output, outputs, classes) {
   return `${classes} classes${output === 'sigmoid' && outputs > 1 ? ', each by itself' : ''}`;
 }
 
-async function isKept({ url }) {
-  const { href } = new URL(url, location.href);
-  return (await listCached()).find((kept) => kept.url === href);
+/** The address of a model's file; of one on the hub that of its repository's files. None where it is no address. */
+function addressOf({ url }) {
+  const [, repository] = /^hf:(?:\/\/)?([^/@]+\/[^/@]+)/.exec(url) ?? [];
+  const address = repository ? `https://huggingface.co/${repository}/resolve/` : url;
+  return URL.canParse(address, location.href) && typeof url === 'string' ? new URL(address, location.href) : undefined;
+}
+
+async function isKept(source) {
+  const { href } = addressOf(source);
+  return (await listCached()).find(({ url }) => (href.endsWith('/resolve/') ? url.startsWith(href) : url === href));
 }
 
 /** The list of models, each with its size and whether it is cached. */

@@ -148,6 +148,21 @@ test('without a model the page opens, says so, and takes weights by drop', () =>
     await page.route('**/models/index.json', (route) => route.fulfill({ contentType: 'text/html', body: '<h1>Not found</h1>' }));
     await demo.open();
     assert.match(await page.textContent('#status'), /No model: drop a weights file/);
+    const entries = [null, { name: 'x' }, { url: 'x' }, { name: 'x', url: 7 }, { name: 'Hub', url: 'hf:me/kitchen@v1', bytes: 42e6 }];
+    for (const [list, status] of [
+      [{}, /No model/],
+      [entries, /^Ready for a photo\. Hub \(42\.0 MB\) is fetched from huggingface\.co then\.$/],
+    ]) {
+      await page.route('**/models/index.json', (route) => route.fulfill({ json: list }));
+      await demo.open();
+      assert.match(await page.textContent('#status'), status);
+      assert.match(await demo.error(), /^models\/index\.json: it must be an array of models, each with its name and url/);
+    }
+    await page.route('https://huggingface.co/**', (route) => route.fulfill({ status: 401, headers: { 'access-control-allow-origin': '*' } }));
+    await demo.drop('0009.jpg', photo('0009'));
+    await page.waitForFunction(() => /^Hub: hf:me\/kitchen: there is no such repository/.test(document.getElementById('error').textContent));
+    await page.route('**/models/index.json', (route) => route.fulfill({ status: 404 }));
+    await demo.open();
     const { error } = await demo.classify('0009.jpg', photo('0009'));
     assert.match(error, /no model yet/);
     await demo.drop('kitchenware.safetensors', '/models/kitchenware.safetensors');
