@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { HUGGING_FACE } from '../../scripts/model.mjs';
 import { packagePage } from './browser.mjs';
+import { tool } from './packed.mjs';
 import { browser, serveAndLaunch, url } from './served.mjs';
 
 await serveAndLaunch();
@@ -183,4 +185,15 @@ test('where sites share a storage, a file whose hash is known is there once for 
     [`/me/kitchen/resolve/${NEW}/model.safetensors`],
   );
   await close();
+});
+
+test("the schema of a gallery's models takes the lists that this project writes, and no others", async () => {
+  const { default: Ajv } = await tool('ajv/dist/2020.js');
+  const isValid = new Ajv.default().compile(JSON.parse(readFileSync('docs/models.schema.json', 'utf8')));
+  const entry = { name: 'Kitchen', url: 'hf:me/kitchen', bytes: WEIGHTS.length, integrity: HASH, license: 'mit', samples: ['cup.jpg'] };
+  for (const list of [[], [HUGGING_FACE], [entry], [{ ...entry, integrity: `sha256-${Buffer.from(HASH, 'hex').toString('base64')}` }]]) {
+    assert.ok(isValid(list), JSON.stringify(isValid.errors));
+  }
+  for (const list of [{}, [{ name: 'x' }], [{ ...entry, bytes: 0.5 }], [{ ...entry, integrity: 'sha256-x' }], [{ ...entry, size: 1 }]])
+    assert.ok(!isValid(list));
 });
