@@ -126,7 +126,7 @@ function main() {
   const [packed] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: 'pkg', encoding: 'utf8' }));
   console.log(`\nnpm: ${packed.name} ${packed.version}, ${packed.entryCount} files, ${(packed.size / 1e6).toFixed(1)} MB packed`);
   const crate = spawnSync('cargo', ['publish', '--dry-run', '--no-verify', '--allow-dirty', '--locked'], { encoding: 'utf8' });
-  console.log(`crates.io: ${crate.stderr.trim().split('\n').at(-2)?.trim() ?? ''}`);
+  console.log(`crates.io: ${/Packaged (.*)/.exec(crate.stderr)?.[1] ?? 'not packed'}`);
   if (crate.status !== 0) faults.push(`cargo publish --dry-run: ${crate.stderr.trim()}`);
 
   const repository = values.repository ?? (process.env.GITHUB_REPOSITORY && `https://github.com/${process.env.GITHUB_REPOSITORY}`);
