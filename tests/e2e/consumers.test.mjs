@@ -191,7 +191,7 @@ test('its bill of materials is CycloneDX, and docs/dependencies.md fits Cargo.lo
     reached.add(ref);
     graph.find((node) => node.ref === ref).dependsOn.forEach(follow);
   };
-  follow('pkg:npm/xception-webgpu@0.1.0');
+  follow(`pkg:npm/xception-webgpu@${JSON.parse(readFileSync('pkg/package.json', 'utf8')).version}`);
   assert.equal(reached.size, names.size + 1, 'everything is needed by something');
 });
 
