@@ -126,7 +126,7 @@ function main() {
   const [packed] = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: 'pkg', encoding: 'utf8' }));
   console.log(`\nnpm: ${packed.name} ${packed.version}, ${packed.entryCount} files, ${(packed.size / 1e6).toFixed(1)} MB packed`);
   const crate = spawnSync('cargo', ['publish', '--dry-run', '--no-verify', '--allow-dirty', '--locked'], { encoding: 'utf8' });
-  console.log(`crates.io: ${/Packaged (.*)/.exec(crate.stderr)?.[1] ?? 'not packed'}`);
+  console.log(`crate: ${/Packaged (.*)/.exec(crate.stderr)?.[1] ?? 'not packed'}`);
   if (crate.status !== 0) faults.push(`cargo publish --dry-run: ${crate.stderr.trim()}`);
 
   const repository = values.repository ?? (process.env.GITHUB_REPOSITORY && `https://github.com/${process.env.GITHUB_REPOSITORY}`);
@@ -161,7 +161,7 @@ export function formula(repository, version, folder) {
   writeFileSync(join(folder, 'xception.rb'), filled.replace(/^#.*\n/, ''));
 }
 
-/** Where the project is, for npm and crates.io, whose pages and tools (provenance, cargo binstall) need it. */
+/** Where the project is, for npm and cargo, whose pages and tools (provenance, binstall) need it. */
 export function addRepository(repository) {
   const manifest = json('pkg/package.json');
   Object.assign(manifest, {
