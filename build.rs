@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 const INCLUDE: &str = "// #include ";
 
-/// How a shader declares a number that it reads from its last but one buffer.
+/// The declaration of a number that a shader reads from its last but one buffer.
 const NUMBER: &str = "var<private> ";
 
 /// Placeholder of the storage types: the precision of a pipeline chooses one of `shared/storage_*.wgsl`.

@@ -1,5 +1,5 @@
-// npm run release: what a release would be, and what forbids it. Dry by itself; with --write it becomes the tree's state, to be committed and
-// tagged: .github/workflows/release.yml publishes a tag.
+// npm run release: checks a release and reports on it. --write prepares the tree, to be committed and tagged; .github/workflows/release.yml
+// publishes the tag.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,14 +19,14 @@ const GIVEN = /Options$|^(Example|ImageInput|Pixels|Limits|Filter|Fit)$/;
 const text = (path) => readFileSync(path, 'utf8');
 const json = (path) => JSON.parse(text(path));
 
-/** The exported names of declarations, and of the types among them. */
+/** The names of exported types. */
 function exported(declarations) {
   return [...declarations.matchAll(/^export (?:declare )?(?:interface|type|class) (\w+)/gm)].map(([, name]) => name);
 }
 
 /**
- * What code that was written for the types in the folder `before` could not do with those in `now`, as sentences of TypeScript: values, types that
- * callers give, and types that they get are assigned to one another.
+ * Breaking changes from the types in the folder `before` to those in `now`, as messages of TypeScript. New values and types that callers get must be
+ * assignable to the old ones, old types that callers give to the new ones.
  */
 export function breaks(before, now, folder = 'test-results/release') {
   rmSync(folder, { recursive: true, force: true });
@@ -48,7 +48,7 @@ export function breaks(before, now, folder = 'test-results/release') {
     }
     writeFileSync(join(folder, `${module}.ts`), lines.join('\n'));
   }
-  // What functions take is compared by the types that callers give: a model is given too, and may have new methods.
+  // Parameters are compared by the types that callers give: a model is passed too, and may have new methods.
   const options = {
     strict: true,
     strictFunctionTypes: false,
@@ -75,7 +75,7 @@ export function sizes(folder) {
   return Object.fromEntries(Object.entries(sum).sort());
 }
 
-/** What the changelog has under a version. */
+/** The changelog's section of a version, without its heading. */
 export function section(changelog, version) {
   const sections = changelog.split(/^## /m).map((text) => /^(\S+)[^\n]*\n([\s\S]*)$/.exec(text));
   return sections.find((found) => found?.[1] === version)?.[2].trim() ?? '';
@@ -84,7 +84,7 @@ export function section(changelog, version) {
 /** The notes of the next release. */
 export const notes = (changelog) => section(changelog, 'Unreleased');
 
-/** Whether notes tell of what old code cannot do any more. */
+/** Whether notes announce a breaking change. */
 export const isAnnounced = (notes) => /^### Removed$|\*\*Breaking\*\*/m.test(notes);
 
 /** Whether a version, as semver has it, comes after another one. */
@@ -96,7 +96,7 @@ export function isAfter(version, last) {
   return index >= 0 && mine[index] > other[index];
 }
 
-/** A file with its version replaced by another. */
+/** The line with the version, in each manifest. */
 const versioned = { 'Cargo.toml': /^version = ".*"$/m, 'pkg/package.json': /"version": ".*"/ };
 
 function main() {
@@ -161,7 +161,7 @@ export function formula(repository, version, folder) {
   writeFileSync(join(folder, 'xception.rb'), filled.replace(/^#.*\n/, ''));
 }
 
-/** Where the project is, for npm and cargo, whose pages and tools (provenance, binstall) need it. */
+/** Adds the repository's address to both manifests: provenance and binstall need it. */
 export function addRepository(repository) {
   const manifest = json('pkg/package.json');
   Object.assign(manifest, {

@@ -29,7 +29,7 @@ export async function resolve(address, signal) {
   return { weights, integrity: KINDS.at(-1).test(name) ? undefined : file.lfs?.sha256 };
 }
 
-/** What the hub tells of a repository; what it told last where it cannot be reached. */
+/** A repository's listing; the last one that was kept, if the hub is out of reach. */
 async function ask(repository, revision, signal) {
   const url = `${HUB}/api/models/${repository}/revision/${encodeURIComponent(decoded(revision))}?blobs=true`;
   // Beside the measurements, which are no weights either.
@@ -63,7 +63,7 @@ function decoded(revision) {
   }
 }
 
-/** Why the hub does not list a repository: it answers 401 for a private one and for none, and 404 for a revision. */
+/** The reason for a refused listing: the hub answers 401 for a private one and for none, and 404 for a revision. */
 function why({ status, statusText, headers }, revision) {
   const isRepository = [401, 403].includes(status) || headers.get('x-error-code') === 'RepoNotFound';
   if (isRepository) return 'there is no such repository, or it is private: check the name, or download the file and give that';
@@ -71,7 +71,7 @@ function why({ status, statusText, headers }, revision) {
   return `the hub answered ${status} ${statusText}`.trim();
 }
 
-/** The file of weights that is meant where none is named. */
+/** The default file of weights. */
 function choose(about, names) {
   const found = KINDS.map((kind) => names.filter((name) => !name.includes('/') && kind.test(name))).find(({ length }) => length) ?? [];
   const name = found.length === 1 ? found[0] : found.find((name) => /^(pytorch_)?model\.\w+$/.test(name));

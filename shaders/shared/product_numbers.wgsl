@@ -19,7 +19,7 @@ var<private> PAD_LEFT: u32;
 var<private> FIRST: u32;
 var<private> ALL: u32;
 
-// What a kernel does first.
+// Reads all numbers; a kernel calls it first.
 fn read_numbers() {
     IN_HEIGHT = numbers[0];
     IN_WIDTH = numbers[1];

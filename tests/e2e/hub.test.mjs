@@ -16,7 +16,7 @@ const [OLD, NEW] = ['a'.repeat(40), 'b'.repeat(40)];
 const json = (status, body, code) => ({ status, json: body, headers: { 'access-control-allow-origin': '*', 'access-control-expose-headers': '*', ...code } });
 const files = (...names) => names.map((rfilename) => ({ rfilename, ...(rfilename.endsWith('model.safetensors') && { lfs: { sha256: HASH } }) }));
 
-/** What the hub answers: repositories by name and revision. */
+/** The hub's listings, by repository and revision. */
 const LISTINGS = {
   'me/kitchen': { main: { sha: NEW, siblings: files('.gitattributes', 'README.md', 'model-i8.safetensors', 'model.safetensors') } },
   'me/one': { main: { sha: NEW, siblings: files('config.json', 'weird name.safetensors') } },

@@ -36,7 +36,7 @@ struct Dispatch {
     label: String,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    /// What the kernel reads from a buffer of its own, freed with the rest.
+    /// The kernel's numbers, if it reads any: freed with the dispatch.
     _numbers: Option<Buffer>,
     op: Op,
 }

@@ -19,7 +19,7 @@ use crate::{Failure, Run, about, labels, megabytes, print, read_model, remedy, r
 /// The files of weights: the one that is taken where none is named, and a smaller one.
 const FILES: [(&str, Dtype); 2] = [("model.safetensors", Dtype::F16), ("model-i8.safetensors", Dtype::I8)];
 
-/// What is published, and where.
+/// The published folder and repository.
 #[derive(Args)]
 pub struct Publication {
     /// The folder to write, new or empty.
@@ -68,14 +68,15 @@ pub async fn publish(run: &Run, publication: &Publication) -> Result<bool, Failu
         text("labels.txt", meta.labels.join("\n") + "\n")?;
     }
     text("SHA256SUMS", files.iter().map(|Written { name, sha256, .. }| format!("{sha256}  {name}\n")).collect())?;
-    text("models.json", format!("{:#}\n", entries(publication, meta, &files)))?;
+    let entries = entries(publication, meta, &files);
+    text("models.json", format!("{entries:#}\n"))?;
     text("README.md", card(publication, &header, &files))?;
-    let list = files.iter().map(|Written { name, bytes, .. }| format!("{name} ({} MB)", megabytes(*bytes as u64)));
     if run.json {
-        print(&entries(publication, meta, &files).to_string());
+        print(&entries.to_string());
     } else {
-        let list: Vec<String> = list.collect();
-        print(&format!("{}: {}, README.md, models.json, SHA256SUMS", folder.display(), list.join(", ")));
+        let weight = |Written { name, bytes, .. }: &Written| format!("{name} ({} MB)", megabytes(*bytes as u64));
+        let list = files.iter().map(weight).collect::<Vec<_>>().join(", ");
+        print(&format!("{}: {list}, README.md, models.json, SHA256SUMS", folder.display()));
         print(&format!("to publish it: hf upload {} {}", publication.name, folder.display()));
     }
     Ok(all_read)
@@ -148,7 +149,7 @@ fn entries(Publication { name, .. }: &Publication, meta: &Meta, files: &[Written
     files.iter().map(entry).collect()
 }
 
-/// The model card: what the hub reads, and then what people do.
+/// The model card, behind its front matter.
 fn card(publication: &Publication, header: &Header, files: &[Written]) -> String {
     let Publication { name, eval_images, .. } = publication;
     let Header { meta, network, .. } = header;
@@ -217,7 +218,7 @@ fn card(publication: &Publication, header: &Header, files: &[Written]) -> String
     lines.join("\n") + "\n"
 }
 
-/// The front matter, which the hub reads. JSON's strings are YAML's too.
+/// The card's front matter, which the hub reads. JSON strings are YAML strings.
 fn front(Publication { name, eval_images, .. }: &Publication, meta: &Meta, files: &[Written]) -> Vec<String> {
     let mut lines = vec!["---".to_owned()];
     let license = &meta.source.license;
