@@ -30,7 +30,7 @@ test('the script and the compiled code mean the same by a software adapter, and 
       const { backend, adapter } = await Xception.isSupported();
       if (found.push([backend, adapter]) <= cases.length - 2) continue;
       // Loading takes long there: both read the same file of names, so that the last two tell what the compiled code does.
-      const model = await Xception.load({ weights, backend: 'webgpu', tune: 'off', warmup: false });
+      const model = await Xception.load({ weights, backend: 'webgpu', tune: 'off', inputSize: 71, warmup: false });
       found.at(-1).push(model.info.dtype, model.info.adapter);
       await model.dispose();
     }
@@ -53,7 +53,7 @@ test('measurements of GPUs do not pile up, and go with the cached files', async 
   const result = await page.evaluate(async () => {
     const cache = await caches.open('xception-webgpu-tuning');
     for (let i = 0; i < 40; i++) await cache.put(`https://tuning.invalid/${i}`, new Response('old'));
-    await (await Xception.load({ weights, backend: 'webgpu', tune: 'again', warmup: false })).dispose();
+    await (await Xception.load({ weights, backend: 'webgpu', tune: 'again', inputSize: 71, warmup: false })).dispose();
     const keys = (await cache.keys()).map(({ url }) => new URL(url).pathname.slice(1));
     await clearCache();
     return { count: keys.length, oldest: keys[0], newest: keys.at(-1), caches: await caches.keys() };

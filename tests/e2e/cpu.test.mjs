@@ -40,7 +40,8 @@ async function open(path = 'empty', headers = {}) {
       try {
         const model = await Xception.load({ weights, cache: false, ...options });
         const { predictions, timings } = await model.classify(cup, { topK: 6 });
-        const [{ backend, reason, adapter, dtype, bytes }, profile] = [model.info, await model.profile(cup).catch(({ code }) => code)];
+        const { backend, reason, adapter, dtype, bytes } = model.info;
+        const profile = backend === 'cpu' ? await model.profile(cup).catch(({ code }) => code) : undefined;
         await model.dispose();
         return { backend, reason, adapter, dtype, bytes, predictions, timings, profile };
       } catch ({ code, message }) {

@@ -98,7 +98,7 @@ for (const backend of ['cpu', 'webgpu']) {
       const results = {};
       for (const place of ['on the page', 'in a worker']) {
         const worker = place === 'in a worker' ? ownWorker() : undefined;
-        const model = await Xception.load({ weights, backend, warmup: false, worker: worker ?? false });
+        const model = await Xception.load({ weights, backend, inputSize: 71, warmup: false, worker: worker ?? false });
         let traps = 0;
         const target = worker ?? globalThis;
         target.addEventListener('error', (event) => {
@@ -126,7 +126,7 @@ for (const backend of ['cpu', 'webgpu']) {
       const results = {};
       for (const place of ['on the page', 'in a worker']) {
         const worker = place === 'in a worker' ? ownWorker() : undefined;
-        const model = await Xception.load({ weights, backend, warmup: false, worker: worker ?? false });
+        const model = await Xception.load({ weights, backend, inputSize: 71, warmup: false, worker: worker ?? false });
         const before = await label(model);
         fill();
         worker?.postMessage('fill');
@@ -149,14 +149,14 @@ test('what the browser throws into compiled code that nobody called rejects the 
     const results = {};
     for (const place of ['on the page', 'in a worker']) {
       const worker = place === 'in a worker' ? ownWorker() : undefined;
-      const model = await Xception.load({ weights, backend: 'webgpu', warmup: false, worker: worker ?? false });
+      const model = await Xception.load({ weights, backend: 'webgpu', inputSize: 71, warmup: false, worker: worker ?? false });
       const before = await label(model);
       worker?.postMessage('refuse');
       const allow = worker ? () => {} : refuse();
       results[place] = [before, await defect(model.classify(cup)), await refusal(model.classify(cup)), await refusal(model.dispose())];
       allow();
     }
-    const another = await Xception.load({ weights, backend: 'webgpu' });
+    const another = await Xception.load({ weights, backend: 'webgpu', inputSize: 71 });
     return { ...results, another: await label(another) };
   });
   const { another, ...places } = results;

@@ -46,7 +46,8 @@ for (const backend of ['cpu', 'webgpu']) {
       worker.addEventListener('message', ({ data }) => messages.push(data));
       const chatter = () =>
         ['chat', null, undefined, 7, {}, { id: 0 }, { id: 1, call: 'dispose', values: [] }, { xception: 7 }].forEach((message) => worker.postMessage(message));
-      const load = (options) => Xception.load({ weights, worker, backend, warmup: false, ...options });
+      const inputSize = backend === 'webgpu' ? 71 : 150;
+      const load = (options) => Xception.load({ weights, worker, backend, inputSize, warmup: false, ...options });
       const reversed = () => load({ labels });
       /** Alternating calls of both models. */
       const both = (first, second) => {
