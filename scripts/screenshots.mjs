@@ -33,15 +33,17 @@ async function shoot(name, enter) {
 
 /** A photo that may be passed on, explained. */
 async function forReadme() {
-  const page = await browser.newPage({ serviceWorkers: 'block', viewport: { width: 1120, height: 740 } });
+  const page = await browser.newPage({ serviceWorkers: 'block', viewport: { width: 1120, height: 820 } });
   await states.onGPU(new Demo(page, url), page);
   await page.setInputFiles('#file', 'www/samples/coffee.jpg');
   await says(page, 'status', /^coffee\.jpg: cup$/);
   await page.click('#predictions button');
   await page.waitForFunction(() => !document.getElementById('heat').hidden);
   await page.screenshot({ path: 'docs/page.png' });
+  await page.click('nav a[href="#/profile"]');
   await page.click('#time');
-  await page.locator('#profile').screenshot({ path: 'docs/profile.png' });
+  await says(page, 'profile-summary', /passes on/);
+  await page.locator('[data-view="profile"]').screenshot({ path: 'docs/profile.png' });
   await page.close();
 }
 

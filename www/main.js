@@ -1,5 +1,5 @@
 // The demo page: photos in, answers out. It uses only the package's public API.
-import { answer, summary } from './answer.js';
+import { answer, ROWS, summary } from './answer.js';
 import { startCamera, stopCamera } from './camera.js';
 import { $, status, write } from './dom.js';
 import { Gallery } from './gallery.js';
@@ -7,6 +7,7 @@ import { cameraWords, words } from './messages.js';
 import * as models from './models.js';
 import { copies, copyable, showAnswer, showHeat, showTimings } from './result.js';
 import { SAMPLES } from './samples.js';
+import * as views from './views.js';
 
 const gallery = new Gallery(show);
 /** The photo that is shown, and the time of the first photo with a model. */
@@ -33,6 +34,7 @@ function take(photos) {
   if (!photos.length) return;
   stopCamera();
   forget();
+  views.go('photo');
   for (const photo of gallery.replace(photos)) classify(photo);
   show(gallery.photos[0]);
 }
@@ -64,6 +66,7 @@ function show(photo) {
   $('frame').hidden = Boolean(photo.failed);
   $('photo').hidden = false;
   const { name, predictions, timings } = photo;
+  isThere(predictions ? 'answer' : photo.failed ? 'nothing' : 'photo');
   showAnswer(photo, (prediction) => explain(photo, prediction));
   showTimings(timings, first.total);
   offer();
@@ -71,12 +74,23 @@ function show(photo) {
   else status(photo.failed ? 'Ready for a photo.' : `Looking at ${name}…`);
 }
 
-/** Enables the controls that the shown answer and the current model allow. */
+/** Makes room for what is there: `nothing`, a `photo` whose answer comes, or an `answer`. */
+function isThere(what) {
+  $('looking').dataset.there = what;
+}
+
+/** Enables the controls that the shown answer and the current model allow; where one is not, the text beside it tells what it needs. */
 function offer() {
+  for (const id of ['copy-json', 'copy-code']) $(id).disabled = !shown?.predictions;
+  const photo = shown?.predictions ? '' : 'Give it a photo first.';
   const onCpu = models.current?.info.backend === 'cpu';
-  for (const id of ['copy-json', 'copy-code', 'time', 'compare']) $(id).disabled = !shown?.predictions;
-  if (onCpu) $('time').disabled = true;
-  $('time').title = onCpu ? "Times a GPU's passes: choose the GPU under “Runs on” first" : '';
+  const needs = { compare: photo, time: onCpu ? "Only a GPU's passes are timed: choose the GPU under Model." : photo };
+  for (const [id, need] of Object.entries(needs)) {
+    $(id).disabled = Boolean(need);
+    $(id).nextElementSibling.textContent = need;
+  }
+  const { classes, outputs, output } = (models.taught ?? models.current)?.info ?? {};
+  $('looking').style.setProperty('--rows', output === 'linear' ? Math.min(ROWS, outputs) : Math.min(ROWS, classes || ROWS));
 }
 
 /** Shows the class activation map of a class. */
@@ -123,6 +137,8 @@ async function loop() {
 
 async function fetchPhoto(url, name) {
   forget();
+  isThere('photo');
+  showAnswer({});
   try {
     const response = await fetch(url).catch((cause) => {
       const code = 'fetch';
@@ -133,14 +149,16 @@ async function fetchPhoto(url, name) {
     take([{ name, blob: await response.blob() }]);
   } catch (error) {
     fail(name, error);
+    if (shown) show(shown);
+    else isThere('nothing');
   }
 }
 
 /** The view in which classes are taught. */
 async function teaching() {
-  const view = await import('./teach.js');
-  view.open(fail);
-  return view;
+  const lesson = await import('./teach.js');
+  lesson.open(fail);
+  return lesson;
 }
 
 /** Classifies the photos again, when other classes answer. */
@@ -200,11 +218,12 @@ for (const event of ['dragenter', 'dragover', 'dragleave', 'drop']) {
     if (event !== 'drop') return;
     // To be asked at once.
     const folders = [...drag.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry?.isDirectory);
-    if (folders.length)
+    if (folders.length) {
+      views.go('teach');
       teaching()
         .then(({ takeFolders }) => takeFolders(folders))
         .catch((error) => fail('Folder', error));
-    else takeFiles([...drag.dataTransfer.files]);
+    } else takeFiles([...drag.dataTransfer.files]);
   });
 }
 
@@ -225,14 +244,23 @@ $('address').addEventListener('submit', (event) => {
   open($('url').value);
 });
 
+/** Stops the camera; false if it was not on. */
+function leaveCamera() {
+  if (!stopCamera()) return false;
+  isThere('nothing');
+  status('Ready for a photo.');
+  return true;
+}
+
 $('camera').addEventListener('click', async () => {
-  if (stopCamera()) return status('Ready for a photo.');
+  if (leaveCamera()) return;
   forget();
   try {
     const { model } = await models.ready();
     gallery.replace([]);
     showHeat();
     await startCamera(model, (answer, rate) => {
+      isThere('answer');
       showAnswer(answer);
       showTimings(answer.timings);
       status(`${summary(answer)}, ${rate.toFixed(1)} photos a second`);
@@ -279,7 +307,14 @@ const script = globalThis.trustedTypes?.createPolicy('page', { createScriptURL: 
 navigator.serviceWorker?.register(script).catch(() => {
   // Without a service worker the page works, but not offline.
 });
-$('teach-open').addEventListener('click', () => teaching().catch((error) => fail('Teaching', error)));
+views.start((view) => {
+  // A camera that nobody sees is off.
+  if (view !== 'photo') leaveCamera();
+  if (view !== 'teach') $('close-burst').click();
+  if (view === 'teach') teaching().catch((error) => fail('Teaching', error));
+  if (view === 'compare') import('./networks.js').then(({ showNetworks }) => showNetworks());
+});
+offer();
 await models.start(fail, offer, again);
 // A head that somebody has published, for this model.
 const published = new URLSearchParams(location.hash.slice(1)).get('head');

@@ -140,12 +140,13 @@ async function load(source, signal) {
     setTimeout(showList, 2000);
     status('Ready for a photo.');
   } catch (error) {
-    if (error.code === 'aborted') return status(current ? `Cancelled. ${current.source.name} is ready for a photo.` : 'Cancelled. No model: choose one below.');
+    if (error.code === 'aborted')
+      return status(current ? `Cancelled. ${current.source.name} is ready for a photo.` : 'Cancelled. No model: choose one under Model.');
     const noGpu = ['no-webgpu', 'no-adapter'].includes(error.code);
     missing = noGpu ? error : { message: NONE };
     fail(name, error);
     goBack();
-    const advice = noGpu ? 'there is no GPU for it. Choose the CPU below.' : 'drop a weights file on this page.';
+    const advice = noGpu ? 'there is no GPU for it. Choose the CPU under Model.' : 'drop a weights file on this page.';
     status(current ? 'Ready for a photo.' : `No model: ${advice}`);
   } finally {
     wait(false);
@@ -160,8 +161,7 @@ function goBack() {
 }
 
 function wait(on) {
-  $('progress').hidden = !on;
-  $('cancel').hidden = !on;
+  $('waiting').hidden = !on;
   $('rest').textContent = '';
 }
 

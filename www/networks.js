@@ -33,6 +33,13 @@ export async function compareNetworks(opened, photo) {
     for (const { model } of rows) await model.dispose();
   }
   show(rows);
+  status('The networks were compared.');
+}
+
+/** Shows what is published of all networks. */
+export function showNetworks() {
+  // Times stay until others come.
+  if (!$('compared').hasChildNodes()) show([]);
 }
 
 function show(rows) {
@@ -43,14 +50,12 @@ function show(rows) {
   head.append(...COLUMNS.map((text) => Object.assign(document.createElement('th'), { scope: 'col', textContent: text })));
   $('compared').replaceChildren(head, ...lines, ...others.map((row) => line({ network: row.info.network }, row)));
   const adapter = rows.at(-1)?.info.adapter || 'this device';
+  const timed = `${rows.length} of ${PUBLISHED.length} networks were loaded on this page and ran in turns on ${adapter}, ${RUNS} times after a first. `;
   $('networks-summary').textContent =
-    `${rows.length} of ${PUBLISHED.length} networks were loaded on this page and ran in turns on ${adapter}, ${RUNS} times after a first. ` +
+    (rows.length ? timed : '') +
     'Open the weights of others to time them too. Accuracy is that of the published ImageNet weights (Keras Applications, timm), not of your own.';
-  const timed = shown.flatMap(({ published, rows }) => rows.map((row) => ({ ...published, ms: median(row.times), size: size(row) })));
-  $('networks-plot').replaceChildren(plot(timed));
-  $('networks').hidden = false;
-  status('The networks were compared.');
-  $('networks').scrollIntoView({ block: 'nearest' });
+  const points = shown.flatMap(({ published, rows }) => rows.map((row) => ({ ...published, ms: median(row.times), size: size(row) })));
+  $('networks-plot').replaceChildren(...(points.length ? [plot(points)] : []));
 }
 
 /** The input's size where it is another one than that of the published facts. */

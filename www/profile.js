@@ -29,7 +29,6 @@ export async function showProfile(model, photo) {
   $('trace').onclick = () => save('trace.json', 'application/json', JSON.stringify(trace(profile)));
   $('csv').onclick = () => save('profile.csv', 'text/csv', csv(passes));
   status(`Each pass was timed: ${sum.toFixed(1)} ms together.`);
-  $('profile').scrollIntoView({ block: 'nearest' });
 }
 
 function figure(title, plot) {

@@ -27,7 +27,6 @@ const say = (text) => ($('lesson-status').textContent = text);
 export function open(onFail) {
   fail = onFail;
   $('lesson').hidden = false;
-  $('teach-open').hidden = true;
   show();
   void look();
 }

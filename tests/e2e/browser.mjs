@@ -95,6 +95,12 @@ export class Demo {
     await this.settled();
   }
 
+  /** Goes to a view of the page. */
+  async view(name) {
+    await this.page.click(`nav a[href="#/${name}"]`);
+    await this.page.waitForFunction((name) => !document.querySelector(`[data-view="${name}"]`).hidden, name);
+  }
+
   async settled() {
     const done = () => /^(Ready|No model|This browser)/.test(document.getElementById('status').textContent);
     await this.page.waitForFunction(done);

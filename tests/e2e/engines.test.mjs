@@ -47,6 +47,8 @@ after(() => server?.close());
 
 for (const [name, { launch, backend, threads, skip }] of Object.entries(ENGINES)) {
   describe(name, { skip }, () => {
+    // A software adapter takes seconds for a photo.
+    const names = backend === 'cpu' ? Object.keys(LABELS) : ['0009', '0412'];
     let page;
     before(async () => {
       page = await launch();
@@ -100,18 +102,17 @@ for (const [name, { launch, backend, threads, skip }] of Object.entries(ENGINES)
           }
           return answers;
         },
-        // A software adapter takes seconds for a photo.
-        [Object.keys(LABELS), [...turned()], [WIDTH, HEIGHT], backend === 'cpu' ? [false, true] : [true]],
+        [names, [...turned()], [WIDTH, HEIGHT], backend === 'cpu' ? [false, true] : [true]],
       );
       for (const answer of answers) {
-        for (const name of Object.keys(LABELS)) near(answer[name], expected[name], DECODED, name);
+        for (const name of names) near(answer[name], expected[name], DECODED, name);
         // The network is less sure of a cup that lies.
         near(answer.turned, expected.turned, [3e-2, 0], 'turned');
         near(answer.pattern, expected.pattern, COMPUTED, 'pixels');
         const { batch, lengths, explained, shape } = answer;
         assert.deepEqual(
           { batch, lengths, explained, shape },
-          { batch: Object.values(LABELS), lengths: [2048, 6], explained: ['cup', true], shape: [74, 74, 32] },
+          { batch: names.map((name) => LABELS[name]), lengths: [2048, 6], explained: ['cup', true], shape: [74, 74, 32] },
         );
         assert.deepEqual(answer.backend, [backend, '']);
       }
@@ -413,8 +414,9 @@ for (const [name, { launch, backend, threads, skip }] of Object.entries(ENGINES)
       const demo = new Demo(page, `${url}?backend=${backend}`);
       await demo.open();
       assert.match(await page.textContent('#model'), /^Kitchenware: 6 classes, input 150×150, .*computed on the [CG]PU/);
-      for (const [name, label] of Object.entries(LABELS)) {
+      for (const name of names) {
         const { rows, error } = await demo.classify(`${name}.jpg`, `/${photo(name)}`);
+        const label = LABELS[name];
         assert.deepEqual([error, rows.length, rows[0]?.label], ['', 5, label]);
         assert.ok(Math.abs(rows[0].percent - 100 * expected[name][label]) <= 0.3 + 0.01 * rows[0].percent, `${rows[0].percent} % ${label}`);
       }
@@ -450,6 +452,7 @@ for (const [name, { launch, backend, threads, skip }] of Object.entries(ENGINES)
       assert.deepEqual([rows[0]?.label, error], ['knife', ''], 'the model that was there stays');
 
       if (backend === 'cpu') {
+        await demo.view('model');
         await page.selectOption('#backend', 'webgpu');
         await page.waitForFunction(() => !document.getElementById('error').hidden);
         assert.match(await demo.error(), /^Kitchenware: this browser has no WebGPU/);

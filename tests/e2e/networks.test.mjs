@@ -156,6 +156,9 @@ test('the page takes a model of several files, and another network after it', as
   await page.waitForFunction(() => document.getElementById('status').textContent === 'Ready for a photo.');
   assert.equal((await demo.classify('photo.jpg', '/models/kitchenware/photos/0009.jpg')).rows.length, 5);
   // All that were loaded, the page's own model too, are compared.
+  await demo.view('compare');
+  // What is published is there without a photo.
+  await page.waitForFunction(() => document.querySelectorAll('#compared tr').length === 10);
   await page.click('#compare');
   await page.waitForFunction(() => document.getElementById('status').textContent === 'The networks were compared.', null, { timeout: 180_000 });
   const table = await page.$$eval('#compared tr', (rows) => rows.map((row) => [...row.children].map(({ textContent }) => textContent)));
@@ -171,7 +174,7 @@ test('the page takes a model of several files, and another network after it', as
   if (process.env.SCREENSHOTS) {
     for (const width of [390, 1280]) {
       await page.setViewportSize({ width, height: 900 });
-      await page.locator('#networks').screenshot({ path: `${process.env.SCREENSHOTS}/networks-${width}.png` });
+      await page.locator('[data-view="compare"]').screenshot({ path: `${process.env.SCREENSHOTS}/networks-${width}.png` });
     }
   }
   assert.deepEqual(demo.complaints, []);

@@ -40,7 +40,7 @@ async function answered(demo, page, query) {
 /** Three classes that are taught by some photos. */
 async function teaching(demo, page) {
   await ready(demo, page);
-  await page.click('#teach-open');
+  await demo.view('teach');
   const classes = { cutlery: ['0207', '0412'], drink: ['0009', '0020', '0299', '0403'], plate: ['0004', '0026'] };
   for (const [index, [name, photos]] of Object.entries(classes).entries()) {
     await page.fill('#class-name', name);
@@ -51,8 +51,19 @@ async function teaching(demo, page) {
   await says(page, 'lesson-status', /^$/);
 }
 
+/** Lets a worker's models take small photos: software adapters take seconds for those of the model's own size. */
+export const smallInput = (page) =>
+  page.addInitScript(() => {
+    const original = MessagePort.prototype.postMessage;
+    MessagePort.prototype.postMessage = function (message, ...rest) {
+      if (message?.call === 'load') message.values[0].inputSize = [71, 71];
+      original.call(this, message, ...rest);
+    };
+  });
+
 /** A photo, answered by a worker with a GPU, whose port `lose` finds. */
 async function answeredByWorker(demo, page) {
+  await smallInput(page);
   await page.addInitScript(() => {
     const original = MessagePort.prototype.postMessage;
     MessagePort.prototype.postMessage = function (...message) {
@@ -127,8 +138,10 @@ export const states = {
     await says(page, 'rest', /^21\.0 MB of 42\.0 MB, \d s left$/);
     await says(page, 'status', /^Loading Kitchenware…$/);
   },
-  async ready(demo, page) {
+  ready,
+  async model(demo, page) {
     await ready(demo, page);
+    await demo.view('model');
     const line = /^Kitchenware: 6 classes, input 150×150, 42\.0 MB of weights, [\d.]+ MB in memory as f\d\d, loaded in [\d.]+ s, computed on the CPU/;
     await says(page, 'model', line);
     // The file was converted with the filter and the labels.
@@ -139,6 +152,7 @@ export const states = {
   },
   async onGPU(demo, page) {
     await ready(demo, page, '?backend=webgpu');
+    await demo.view('model');
     await says(page, 'model', /[\d.]+ MB in memory as f32, loaded in [\d.]+ s, computed on the GPU \(.*swiftshader.*\)$/i);
   },
   /** Nothing large is fetched from elsewhere before somebody wants an answer. */
@@ -154,11 +168,20 @@ export const states = {
     await page.waitForFunction(() => !document.getElementById('heat').hidden);
     await says(page, 'why', /^Class activation map of cup$/);
   },
+  /** What is published of each network; a photo is needed to time them. */
+  async comparing(demo, page) {
+    await ready(demo, page);
+    await demo.view('compare');
+    await says(page, 'compared', /xception65/);
+    await page.waitForSelector('#compare:disabled + span:text-is("Give it a photo first.")');
+  },
   async profiled(demo, page) {
+    await smallInput(page);
     await answered(demo, page, '?backend=webgpu');
+    await demo.view('profile');
     await page.click('#time');
     await says(page, 'profile-summary', /^78 passes on .*: [\d.]+ ms in one compute pass, [\d.]+ ms one by one, by the /);
-    await says(page, 'passes', /block1_conv1conv74×74×32/);
+    await says(page, 'passes', /block1_conv1conv35×35×32/);
   },
   async gallery(demo, page) {
     await ready(demo, page);
@@ -173,12 +196,14 @@ export const states = {
   async noWebGPU(demo, page) {
     await withoutWebGPU(page);
     await answered(demo, page);
+    await demo.view('model');
     await says(page, 'model', /computed on the CPU \(.*\): there is no WebGPU here: use a current Chrome/);
     await says(page, 'hint', /browser with WebGPU: Chrome and Edge have it since 113.*flags.*Browser support$/);
   },
   async noAdapter(demo, page) {
     await withoutAdapter(page);
     await answered(demo, page);
+    await demo.view('model');
     await says(page, 'model', /computed on the CPU \(.*\): WebGPU finds no GPU here: enable hardware acceleration/);
     await says(page, 'hint', /Settings, System\. WebGPU report/);
   },
@@ -188,12 +213,13 @@ export const states = {
     await models(page, [entry]);
     await page.goto(`${demo.url}?backend=webgpu`);
     await says(page, 'error', /^Kitchenware: this browser has no WebGPU: Chrome and Edge have it since 113.*flags.*Browser support/);
-    await says(page, 'status', /^No model: there is no GPU for it\. Choose the CPU below\.$/);
+    await says(page, 'status', /^No model: there is no GPU for it\. Choose the CPU under Model\.$/);
   },
   /** The page's control asks for a GPU, and there is none. */
   async needsAdapter(demo, page) {
     await withoutAdapter(page);
     await answered(demo, page);
+    await demo.view('model');
     await page.selectOption('#backend', 'webgpu');
     await says(page, 'error', /^Kitchenware: .*enable hardware acceleration.*Settings, System/);
     await says(page, 'status', /^Ready for a photo\.$/);
@@ -218,8 +244,10 @@ export const states = {
       await lose(page);
       await says(page, 'status', outcome);
     }
+    await demo.view('model');
     await says(page, 'model', /CPU.*: the GPU was lost 3 times within a minute \(the driver was updated\)$/);
     assert.equal(await page.isVisible('#hint'), false, 'there is a GPU');
+    await demo.view('profile');
     await page.waitForSelector('#time:disabled');
   },
   /** Classes with photos, and one without. */

@@ -49,6 +49,42 @@ for (const [name, enter] of Object.entries(states)) {
   });
 }
 
+test('each view has an address, and a photo leads back to its own', async () => {
+  const page = await browser.newPage({ serviceWorkers: 'block' });
+  const demo = new Demo(page, url);
+  const now = () =>
+    page.evaluate(() => ({
+      views: [...document.querySelectorAll('[data-view]')].filter((view) => view.checkVisibility()).map(({ dataset }) => dataset.view),
+      links: [...document.querySelectorAll('nav [aria-current="page"]')].map(({ hash }) => hash),
+      title: document.title,
+    }));
+  const at = (view, title) => ({ views: [view], links: [`#/${view}`], title });
+  await states.answered(demo, page);
+  assert.deepEqual(await now(), at('photo', 'Xception on WebGPU'));
+  await demo.view('compare');
+  assert.deepEqual(await now(), at('compare', 'Compare networks – Xception on WebGPU'));
+  await page.waitForFunction(() => document.activeElement.id === 'compare-title');
+  await demo.view('model');
+  await page.goBack();
+  await page.waitForFunction(() => document.getElementById('compare').checkVisibility());
+  assert.deepEqual(await now(), at('compare', 'Compare networks – Xception on WebGPU'));
+  await page.reload();
+  assert.deepEqual(await now(), at('compare', 'Compare networks – Xception on WebGPU'));
+  await says(page, 'status', /^Ready for a photo/);
+  await demo.classify('0412.jpg', 'models/kitchenware/photos/0412.jpg');
+  await page.waitForFunction(() => document.getElementById('photo').checkVisibility());
+  assert.deepEqual(await now(), at('photo', 'Xception on WebGPU'));
+  await page.goto(`${url}#/nowhere`);
+  assert.deepEqual((await now()).views, ['photo']);
+  // A camera that nobody sees is off.
+  await page.click('#camera');
+  await says(page, 'status', /photos a second$/);
+  await demo.view('teach');
+  await says(page, 'status', /^Ready for a photo\.$/);
+  assert.ok(await page.evaluate(() => document.getElementById('video').srcObject === null));
+  await page.close();
+});
+
 test("the page's own files are below 30 KB (brotli)", (context) => {
   const own = readdirSync('site').filter((name) => /\.(html|css|js)$/.test(name));
   const bytes = own.reduce((sum, name) => sum + brotliCompressSync(readFileSync(`site/${name}`)).length, 0);
@@ -67,7 +103,10 @@ test('before the wasm has come a photo can be given, by keyboard alone, and noth
   await page.route('**/models/index.json', (route) => route.fulfill({ json: [{ name: 'Kitchenware', url: 'models/kitchenware.safetensors', bytes: 42e6 }] }));
   await page.addInitScript(() => {
     globalThis.shift = 0;
-    new PerformanceObserver((list) => list.getEntries().forEach(({ value }) => (shift += value))).observe({ type: 'layout-shift', buffered: true });
+    new PerformanceObserver((list) => list.getEntries().forEach(({ value, hadRecentInput }) => (shift += hadRecentInput ? 0 : value))).observe({
+      type: 'layout-shift',
+      buffered: true,
+    });
   });
   await page.goto(url);
   await says(page, 'status', /^Loading/);
@@ -97,22 +136,26 @@ test('before the wasm has come a photo can be given, by keyboard alone, and noth
 test('a load can be cancelled, a cached file deleted, the answer copied, a photo pasted', async () => {
   const context = await browser.newContext({ serviceWorkers: 'block', permissions: ['clipboard-read', 'clipboard-write'] });
   const page = await context.newPage();
-  const demo = new Demo(page, url);
-  await states.loading(demo, page);
+  await states.loading(new Demo(page, url), page);
   await page.click('#cancel');
   await page.close();
   const other = await context.newPage();
-  await states.answered(new Demo(other, url), other);
+  const demo = new Demo(other, url);
+  await states.answered(demo, other);
+  await other.click('#details summary');
   await other.click('#copy-json');
   const { image, predictions, model } = JSON.parse(await other.evaluate(() => navigator.clipboard.readText()));
   assert.deepEqual([image, predictions.length, predictions[0].label, model], ['0009.jpg', 5, 'cup', 'Kitchenware']);
   await other.click('#copy-code');
   const copied = () => other.evaluate(() => navigator.clipboard.readText());
   assert.match(await copied(), /Xception\.load\(\{ weights: "http:\/\/localhost:\d+\/models\/kitchenware\.safetensors" \}\)/);
+  await demo.view('model');
   await other.selectOption('#backend', 'cpu');
   await says(other, 'status', /^Ready for a photo/);
+  await demo.view('photo');
   await other.click('#copy-code');
   assert.match(await copied(), /kitchenware\.safetensors", backend: 'cpu' \}\)/);
+  await demo.view('model');
   await says(other, 'models', /· cached/);
   await other.click('#models button.small');
   await other.waitForFunction(() => !document.getElementById('models').textContent.includes('cached'));
@@ -153,16 +196,26 @@ test('the passes can be sorted and taken away; ?profile writes photos into the p
   await looped.close();
 });
 
-test('after one visit it works without a network', async () => {
+/** A server of a test's own, which may stop it before. */
+async function ownServer(context) {
   const local = await serveWithModel({}, false);
+  local.stop = () => {
+    local.server.closeAllConnections();
+    return new Promise((accept) => local.server.close(accept));
+  };
+  context.after(local.stop);
+  return local;
+}
+
+test('after one visit it works without a network', async (test) => {
+  const local = await ownServer(test);
   const context = await browser.newContext();
   const page = await context.newPage();
-  await page.goto(local.url);
+  await page.goto(`${local.url}#/model`);
   await says(page, 'models', /· cached/);
   await page.evaluate(() => navigator.serviceWorker.ready);
   await page.close();
-  local.server.closeAllConnections();
-  await new Promise((accept) => local.server.close(accept));
+  await local.stop();
   const again = await context.newPage();
   await again.goto(local.url);
   await again.click('#samples button');
@@ -170,8 +223,8 @@ test('after one visit it works without a network', async () => {
   await context.close();
 });
 
-test('a new version of the page keeps nothing of the old ones', async () => {
-  const local = await serveWithModel({}, false);
+test('a new version of the page keeps nothing of the old ones', async (test) => {
+  const local = await ownServer(test);
   const context = await browser.newContext();
   const page = await context.newPage();
   // The page without its service worker.
@@ -179,7 +232,7 @@ test('a new version of the page keeps nothing of the old ones', async () => {
   await page.evaluate(async () => {
     for (const name of ['page-old', 'more', 'more-old', 'more of others', 'xception-webgpu']) await (await caches.open(name)).put('/x', new Response('x'));
   });
-  await page.goto(local.url);
+  await page.goto(`${local.url}#/model`);
   await says(page, 'models', /· cached/);
   await page.evaluate(() => navigator.serviceWorker.ready);
   for (const query of ['?backend=cpu', '?backend=auto', '?backend=cpu']) {
@@ -198,6 +251,4 @@ test('a new version of the page keeps nothing of the old ones', async () => {
   );
   assert.ok(kept.more.includes(local.url) && kept.more.includes(`${local.url}models/index.json`), `${kept.more}`);
   await context.close();
-  local.server.closeAllConnections();
-  local.server.close();
 });

@@ -93,7 +93,7 @@ test('the page learns three classes of ten photos, answers others, saves them, a
   const page = await context.newPage();
   const demo = new Demo(page, `${url}?backend=cpu`);
   await demo.open();
-  await page.click('#teach-open');
+  await demo.view('teach');
   assert.ok(await page.isDisabled('#learn'), 'there is nothing to learn');
   // Folders, one more class by its name, with photos that are chosen.
   await page.setInputFiles('#folders', join(folder, 'train'));
@@ -110,6 +110,7 @@ test('the page learns three classes of ten photos, answers others, saves them, a
   for (const [index, label] of Object.keys(CLASSES).entries()) {
     for (const rows of taught.slice(10 * index, 10 * index + 10)) assert.ok(rows.length === 3 && rows[0].startsWith(label), rows.join());
   }
+  await demo.view('teach');
   const head = await saved(page, '#save-head');
   assert.ok(head.length > 3 * 8192 && head.length < 3 * 8192 + 1000, `${head.length} bytes`);
   writeFileSync(join(folder, 'whole.safetensors'), await saved(page, '#save-model'));
@@ -126,25 +127,28 @@ test('the page learns three classes of ten photos, answers others, saves them, a
 
   // The photos are still there; the head comes from its file, and then from its address.
   await demo.open();
-  await page.click('#teach-open');
+  await demo.view('teach');
   await page.waitForFunction(() => document.querySelectorAll('#classes > li').length === 3);
   await demo.drop('head.safetensors', head);
+  await demo.view('model');
   await says(page, 'model', /^Kitchenware: 3 classes of your own/);
   assert.deepEqual(await answers(page), taught);
   // Another document: a new fragment alone loads nothing.
   await page.goto('about:blank');
   await page.goto(`${demo.url}#head=${encodeURIComponent(`${url}photos/head.safetensors`)}`);
+  await demo.view('model');
   await says(page, 'model', /^Kitchenware: 3 classes of your own/);
   assert.deepEqual((await answers(page)).slice(0, 3), taught.slice(0, 3));
   await demo.drop('whole.safetensors', '/photos/whole.safetensors');
+  await demo.view('model');
   await says(page, 'model', /^whole\.safetensors: 3 classes/);
   assert.deepEqual((await answers(page)).slice(0, 3), taught.slice(0, 3));
 
-  await page.click('#teach-open');
+  await demo.view('teach');
   await page.click('#forget-lesson');
   await says(page, 'lesson-status', /^All photos are deleted\.$/);
   await demo.open();
-  await page.click('#teach-open');
+  await demo.view('teach');
   await says(page, 'kept', /^Photos are kept/);
   assert.equal(await page.locator('#classes > li').count(), 0);
   assert.deepEqual(demo.complaints, []);
@@ -156,7 +160,7 @@ test('what cannot be taught is said on the page, and the camera gives ten photos
   const page = await context.newPage();
   const demo = new Demo(page, `${url}?backend=cpu`);
   await demo.open();
-  await page.click('#teach-open');
+  await demo.view('teach');
   for (const name of ['one', 'two']) {
     await page.fill('#class-name', name);
     await page.press('#class-name', 'Enter');
