@@ -260,6 +260,8 @@ $('camera').addEventListener('click', async () => {
     gallery.replace([]);
     showHeat();
     await startCamera(model, (answer, rate) => {
+      // Leave was given after another view was chosen.
+      if (views.name() !== 'photo') return leaveCamera();
       isThere('answer');
       showAnswer(answer);
       showTimings(answer.timings);
@@ -307,17 +309,21 @@ const script = globalThis.trustedTypes?.createPolicy('page', { createScriptURL: 
 navigator.serviceWorker?.register(script).catch(() => {
   // Without a service worker the page works, but not offline.
 });
+/** A head that somebody has published, for this model; another view has another address. */
+const published = new URLSearchParams(location.hash.slice(1)).get('head');
 views.start((view) => {
   // A camera that nobody sees is off.
   if (view !== 'photo') leaveCamera();
   if (view !== 'teach') $('close-burst').click();
   if (view === 'teach') teaching().catch((error) => fail('Teaching', error));
-  if (view === 'compare') import('./networks.js').then(({ showNetworks }) => showNetworks());
+  if (view === 'compare')
+    import('./networks.js').then(
+      ({ showNetworks }) => showNetworks(),
+      (error) => fail('Compare', error),
+    );
 });
 offer();
 await models.start(fail, offer, again);
-// A head that somebody has published, for this model.
-const published = new URLSearchParams(location.hash.slice(1)).get('head');
 if (published) void useHead(published, published);
 const own = models.samples().map((url) => ({ url, name: url.split('/').at(-1) }));
 if (own.length) offerSamples(own);

@@ -26,7 +26,10 @@ export function start(onShow) {
   });
 }
 
+/** The name of the view that the address names. */
+export const name = () => named().dataset.view;
+
 /** Goes to a view. */
-export function go(name) {
-  if (named().dataset.view !== name) location.hash = `#/${name}`;
+export function go(view) {
+  if (name() !== view) location.hash = `#/${view}`;
 }

@@ -126,9 +126,10 @@ test('the page learns three classes of ten photos, answers others, saves them, a
   assert.ok(readFileSync(output).equals(head), 'the command line makes the same head, bit for bit');
 
   // The photos are still there; the head comes from its file, and then from its address.
-  await demo.open();
-  await demo.view('teach');
+  await page.reload();
+  await demo.settled();
   await page.waitForFunction(() => document.querySelectorAll('#classes > li').length === 3);
+  assert.equal(await demo.error(), '');
   await demo.drop('head.safetensors', head);
   await demo.view('model');
   await says(page, 'model', /^Kitchenware: 3 classes of your own/);
