@@ -161,13 +161,14 @@ export function formula(repository, version, folder) {
   writeFileSync(join(folder, 'xception.rb'), filled.replace(/^#.*\n/, ''));
 }
 
-/** Adds the repository's address to both manifests: provenance and binstall need it. */
-export function addRepository(repository) {
+/** Adds the repository's address to both manifests: provenance and binstall need it. npm shows where to give money to, if there is such an address. */
+export function addRepository(repository, funding = process.env.FUNDING_URL) {
   const manifest = json('pkg/package.json');
   Object.assign(manifest, {
     repository: { type: 'git', url: `git+${repository}.git`, directory: 'pkg' },
     homepage: `${repository}#readme`,
     bugs: `${repository}/issues`,
+    ...(funding && { funding }),
   });
   writeFileSync('pkg/package.json', `${JSON.stringify(manifest, null, 2)}\n`);
   const crate = text('Cargo.toml');
