@@ -17,9 +17,10 @@
 //
 // One invocation computes a register tile of 16 pixels × 8 channels, straight from storage: each step over four k
 // loads 24 vec4s for 512 multiply-accumulates, as products of 4×4 matrices (four channels × four k) with a pixel's
-// four k. x: channels; y: pixels, and z too where they are more than one dimension takes. OUT_CHANNELS is a multiple
-// of 8 in every layer; ragged pixels are computed from the last one and not stored. The sums are named because
-// compilers keep indexed local arrays out of registers. This suits CPUs: sepconv.wgsl is for GPUs.
+// four k. Tiles are counted along channels first, from workgroup to workgroup, so that no invocation idles where there
+// are few channels: 16 tiles by x, y: 16 of them each, and z too where they are more than one dimension takes.
+// OUT_CHANNELS is a multiple of 8 in every layer; ragged pixels are computed from the last one and not stored. The sums
+// are named because compilers keep indexed local arrays out of registers. This suits CPUs: sepconv.wgsl is for GPUs.
 
 // #include "product_numbers.wgsl"
 // #include "product.wgsl"
@@ -49,15 +50,16 @@ fn store(m: u32, n: u32, sum: vec4f) {
 
 @compute @workgroup_size(16)
 fn main(
-    @builtin(global_invocation_id) id: vec3u,
+    @builtin(local_invocation_index) index: u32,
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
     read_numbers();
-    let n = id.x * 2;
-    let m = (group.z * groups.y + group.y) * 16;
     let n_count = OUT_CHANNELS / 4;
-    if n >= n_count || m >= PIXELS {
+    let tile = (group.z * groups.y + group.y) * 16 + index;
+    let n = tile % (n_count / 2) * 2;
+    let m = tile / (n_count / 2) * 16;
+    if m >= PIXELS {
         return;
     }
     var left0 = bias[n];

@@ -134,11 +134,14 @@ pub fn tiling(tile: Tile, depth: usize, relu_before: Option<bool>) -> Constants 
     ]
 }
 
-/// The work of a product by tiles, whose slices along the input channels cover nothing of their own, or straight from storage.
+/// The work of a product by tiles, whose slices along the input channels cover nothing of their own; or straight from storage, by tiles
+/// of 8 channels and 16 pixels that are counted along both.
 pub fn work(tile: Option<Tile>, output: Shape, images: usize) -> Work {
-    let extent = [output.channels, output.pixels() * images, 1];
+    let pixels = output.pixels() * images;
     let Some(Tile { group: [group_n, group_m], tile_m, tile_n, split_k, .. }) = tile else {
-        return Work { extent, invocation: [8, 16, 1], workgroup: [16, 1, 1] };
+        let tiles = output.channels / 8 * pixels.div_ceil(16);
+        return Work { extent: [16, tiles.div_ceil(16), 1], invocation: [1; 3], workgroup: [16, 1, 1] };
     };
+    let extent = [output.channels, pixels, 1];
     Work { extent, invocation: [4 * tile_n, tile_m, 1], workgroup: [group_n, group_m, split_k] }
 }
