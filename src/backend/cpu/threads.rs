@@ -2,12 +2,12 @@
 //!
 //! Natively they are threads of the process, in browsers workers whose module has the same memory. A strip belongs to one thread,
 //! and no value depends on where strips begin, so any number of threads computes the same bits. A fast thread takes more of them than a
-//! slow one, and one that never starts takes none. One that dies or hangs inside a strip makes the pass [`Lost`]: the caller
-//! computes it again, alone.
+//! slow one, and one that never starts takes none. One that dies or hangs inside a strip makes the pass [`Lost`]: it keeps what it
+//! had for ever, and the caller computes the pass again, alone. So a job owns its result and what it reads.
 //!
 //! No lock is held while a thread works or waits, since a browser may end a worker anywhere.
 
-#![allow(unsafe_code, reason = "threads outlive a pass whose buffers they borrow, and write to parts of its result")]
+#![allow(unsafe_code, reason = "threads share a job without a lock, and write to parts of its result")]
 
 use std::ops::Range;
 use std::ptr::null_mut;
@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering:
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
-use std::{fmt, hint, mem, process, slice};
+use std::{fmt, hint, mem, slice};
 
+use super::buffer::Buffer;
 use super::gemm::MR;
 use super::run::Scratch;
 
@@ -30,12 +31,12 @@ const LOOKS: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 1_000 };
 const NAPS: u32 = 500;
 const NAP: Duration = Duration::from_millis(10);
 
-/// A thread did not finish its strip, and may still access the buffers of the pass.
+/// A thread did not finish its strip, and may still access the result of the pass and what it reads: these are leaked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
 /// A function that computes some pixels of a pass, into their part of the result.
-type Work<'a> = Box<dyn Fn(Range<usize>, &mut [f32], &mut Scratch) + Send + Sync + 'a>;
+type Work = Box<dyn Fn(Range<usize>, &mut [f32], &mut Scratch) + Send + Sync>;
 
 /// A team of threads that help a leader, until it is dropped.
 pub struct ThreadTeam(Arc<Board>);
@@ -64,7 +65,8 @@ impl fmt::Debug for ThreadTeam {
 
 struct Job {
     pixels: usize,
-    /// The result: `[pixels][channels]`.
+    /// The result: `[pixels][channels]`, and where that is.
+    result: Buffer,
     out: *mut f32,
     channels: usize,
     /// The longest strip.
@@ -73,7 +75,7 @@ struct Job {
     next: AtomicUsize,
     done: AtomicUsize,
     leader: Thread,
-    work: Work<'static>,
+    work: Work,
 }
 
 impl Job {
@@ -89,7 +91,8 @@ impl Job {
         while let Ok(first) = self.next.fetch_update(SeqCst, SeqCst, next) {
             let strip = first..end(first);
             let (pixels, channels) = (strip.len(), self.channels);
-            // SAFETY: `next` gives each pixel of the result to one thread once, and the result is borrowed until none is in the job.
+            // SAFETY: `next` gives each pixel of the result to one thread once, `run` has checked how many there are, and nobody else uses the
+            // result while the job exists.
             let out = unsafe { slice::from_raw_parts_mut(self.out.add(first * channels), pixels * channels) };
             (self.work)(strip, out, scratch);
             self.done.fetch_add(pixels, SeqCst);
@@ -160,32 +163,26 @@ impl ThreadTeam {
         board.serve(rank);
     }
 
-    /// Computes a result `[pixels][channels]` by `work`, in strips of at most `most` pixels, on up to `threads` threads.
+    /// Computes a result `[pixels][channels]` by `work`, in strips of at most `most` pixels, on up to `threads` threads, and gives it back.
     ///
     /// # Errors
     /// [`Lost`] if a thread did not finish a strip.
-    ///
-    /// # Safety
-    /// If it returns `Lost`, `out` and everything that `work` refers to must stay valid for ever, and `out` must not be used:
-    /// forget them instead of freeing them.
-    pub(super) unsafe fn run(
+    pub(super) fn run(
         &self,
         threads: usize,
         most: usize,
-        (out, channels): (&mut [f32], usize),
+        (mut result, [pixels, channels]): (Buffer, [usize; 2]),
         scratch: &mut Scratch,
-        work: Work<'_>,
-    ) -> Result<(), Lost> {
+        work: Work,
+    ) -> Result<Buffer, Lost> {
         let board = &*self.0;
-        let (pixels, out) = (out.len() / channels, out.as_mut_ptr());
-        // SAFETY: no thread is in it after `Ok` or a panic, and after `Lost` the caller keeps what it refers to.
-        let work = unsafe { mem::transmute::<Work<'_>, Work<'static>>(work) };
+        let out = result[..pixels * channels].as_mut_ptr();
         let (next, done, leader) = (AtomicUsize::new(0), AtomicUsize::new(0), thread::current());
-        let job = Box::new(Job { pixels, out, channels, most, threads, next, done, leader, work });
+        let job = Box::new(Job { pixels, result, out, channels, most, threads, next, done, leader, work });
         if board.ended.load(SeqCst) || board.led.swap(true, SeqCst) {
             // The threads are gone, or the team has another leader.
             job.take_part(scratch);
-            return Ok(());
+            return Ok(job.result);
         }
         let job = Box::into_raw(job);
         board.job.store(job, SeqCst);
@@ -198,9 +195,9 @@ impl ThreadTeam {
         if board.close() {
             // SAFETY: no helper is busy with it any more, and none finds it.
             let job = unsafe { Box::from_raw(job) };
-            board.led.store(false, SeqCst);
             if job.done.load(SeqCst) == pixels {
-                return Ok(());
+                board.led.store(false, SeqCst);
+                return Ok(job.result);
             }
         }
         board.end();
@@ -276,14 +273,11 @@ impl Board {
     }
 }
 
-/// Ends the team where its leader panics, since what the job refers to is freed then.
+/// Ends the team where its leader panics; the job is leaked.
 struct EndOnDrop<'a>(&'a Board);
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        if !self.0.close() {
-            process::abort();
-        }
         self.0.end();
     }
 }
