@@ -151,5 +151,5 @@ test('an inference is rows of the performance panel, only where that is asked fo
     assert.ok(dataType === 'track-entry' && color && duration >= 0 && (i === 0 || startTime >= passes[i - 1].startTime), `${i}`);
   }
   const properties = Object.fromEntries(passes[2].properties);
-  assert.deepEqual([properties.Shader, properties.Shape, properties.Workgroups], ['conv.wgsl', '35×35×32', '1×77×1']);
+  assert.deepEqual([properties.Shader, properties.Shape, properties.Workgroups], ['conv.wgsl', '35×35×32', '1×20×1']);
 });

@@ -112,7 +112,11 @@ fn a_pass_whose_thread_is_lost_is_computed_again() {
     };
     let expected = results(None);
     assert!(expected.iter().all(|slot| slot.iter().any(|&value| value > 0.0)));
-    for lost in 0..passes {
-        assert_eq!(results(Some(lost)), expected, "lost in pass {lost}");
-    }
+    // Each waits some seconds for its thread.
+    thread::scope(|scope| {
+        for lost in 0..passes {
+            let (results, expected) = (&results, &expected);
+            scope.spawn(move || assert_eq!(results(Some(lost)), *expected, "lost in pass {lost}"));
+        }
+    });
 }
