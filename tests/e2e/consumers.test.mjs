@@ -21,11 +21,9 @@ const main = (worker) => `
 import { Xception } from 'xception-webgpu';
 const asked = new URLSearchParams(location.search);
 const backend = asked.has('cpu') ? 'cpu' : 'webgpu';
-// A software adapter takes seconds for a photo of the model's own size.
-const small = backend === 'webgpu' && { inputSize: 71 };
 const worker = asked.has('worker') ? ${worker} : backend === 'cpu' ? undefined : false;
 const answer = async () => {
-  await using model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend, worker, threads: 2, warmup: false, ...small });
+  await using model = await Xception.load({ weights: '/models/kitchenware.safetensors', backend, worker, threads: 2, warmup: false });
   const [{ label }] = (await model.classify('/models/kitchenware/photos/0009.jpg')).predictions;
   return asked.has('threads') ? [label, ...model.info.adapter.match(/\\d threads/)].join() : label;
 };
