@@ -17,8 +17,8 @@
 //
 // One invocation computes a register tile of 16 pixels × 8 channels, straight from storage: each step over four k
 // loads 24 vec4s for 512 multiply-accumulates, as products of 4×4 matrices (four channels × four k) with a pixel's
-// four k. Tiles are counted along channels first, from workgroup to workgroup, so that no invocation idles where there
-// are few channels: 16 tiles by x, y: 16 of them each, and z too where they are more than one dimension takes.
+// four k. Tiles are counted along channels first, then along pixels, so that no invocation idles where channels are few.
+// x: 16 tiles; y: workgroups of them, and z too where they are more than one dimension takes.
 // OUT_CHANNELS is a multiple of 8 in every layer; ragged pixels are computed from the last one and not stored. The sums
 // are named because compilers keep indexed local arrays out of registers. This suits CPUs: sepconv.wgsl is for GPUs.
 

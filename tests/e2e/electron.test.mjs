@@ -11,7 +11,7 @@ import { launch } from './browser.mjs';
 import { pack } from './packed.mjs';
 
 const app = resolve('test-results/electron');
-/** What main.js calls, in order. */
+/** The calls of main.js, in order. */
 const calls = [];
 let server, browser, url, respond;
 

@@ -157,7 +157,7 @@ test('the page takes a model of several files, and another network after it', as
   assert.equal((await demo.classify('photo.jpg', '/models/kitchenware/photos/0009.jpg')).rows.length, 5);
   // All that were loaded, the page's own model too, are compared.
   await demo.view('compare');
-  // What is published is there without a photo.
+  // Published facts are there without a photo.
   await page.waitForFunction(() => document.querySelectorAll('#compared tr').length === 10);
   await page.click('#compare');
   await page.waitForFunction(() => document.getElementById('status').textContent === 'The networks were compared.', null, { timeout: 180_000 });

@@ -168,7 +168,7 @@ export const states = {
     await page.waitForFunction(() => !document.getElementById('heat').hidden);
     await says(page, 'why', /^Class activation map of cup$/);
   },
-  /** What is published of each network; a photo is needed to time them. */
+  /** The published facts of each network; timing them needs a photo. */
   async comparing(demo, page) {
     await ready(demo, page);
     await demo.view('compare');
